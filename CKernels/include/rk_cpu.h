@@ -1,0 +1,35 @@
+// What this CPU can do, found once, AND a mask that a user or a test sets.
+#ifndef RK_CPU_H
+#define RK_CPU_H
+
+#include <stdint.h>
+
+// Instruction sets in ascending order for each architecture. RK_CPU_AVX2 stands for AVX2 + FMA + F16C; RK_CPU_AVX512 for
+// AVX-512 F, BW, DQ, VL, VBMI and VNNI (Ice Lake, Zen 4 and later); RK_CPU_AVXVNNI for the 256-bit VNNI of CPUs without AVX-512.
+enum {
+    RK_CPU_AVX2 = 1 << 0,
+    RK_CPU_AVXVNNI = 1 << 1,
+    RK_CPU_AVX512 = 1 << 2,
+    RK_CPU_NEON = 1 << 8,
+    RK_CPU_DOTPROD = 1 << 9,
+    RK_CPU_I8MM = 1 << 10,
+};
+
+// What the hardware and the operating system offer, whatever the mask says.
+uint32_t rk_cpu_detected(void);
+
+// What the kernels may use: detected AND mask. The mask is RUDOLPH_CPU at the first call: the name of an instruction set
+// ("scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm") allows that one and all below it; anything else and an
+// unset variable allow everything.
+uint32_t rk_cpu_features(void);
+
+// Replaces the mask. Call it before a model is opened: open models keep the kernels that they have.
+void rk_cpu_set_mask(uint32_t mask);
+
+// The mask that a name stands for ("avx2" gives RK_CPU_AVX2; "scalar" gives 0); all ones for an unknown name.
+uint32_t rk_cpu_mask_named(const char *name);
+
+// The name of the highest instruction set in `features`, a static string.
+const char *rk_cpu_name(uint32_t features);
+
+#endif

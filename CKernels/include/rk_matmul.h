@@ -1,0 +1,88 @@
+// Matrix products: out[t][r] = bias[r] + sum over k of x[t][k] * w[r][k].
+//
+// Weights lie in PANELS of 16 rows, as the quantizer wrote them; one layout for x86-64 and ARM. Rows are padded with zeros
+// to a multiple of 16. For a panel of rows r = 0..15:
+//
+//   RK_F32   [columns][16] float                           x is float
+//   RK_F16   [columns][16] half                            x is float
+//   RK_INT8  16 float scales, one per row; then for every 4 columns 64 bytes: byte 4*r + j is row r, column 4*c + j, signed.
+//            Columns padded to a multiple of 64.            x is rk_int8_rows
+//   RK_INT4  for every 64 columns 576 bytes: 32 half scales (first 32 columns: rows 0..15; second 32 columns: rows 0..15),
+//            then 8 x 64 bytes: of the c-th 64 bytes, byte 4*r + j holds row r, column 8*c + j in its low nibble and column
+//            8*c + 4 + j in its high nibble, each plus 8 (0..15 stands for -8..7).  x is rk_int8_rows
+//
+// Definitions, to the bit (acc is a float, one for each output):
+//   RK_F32, RK_F16  acc = 0; for k ascending: acc = fmaf(w, x, acc); out = acc + bias
+//   RK_INT8         i = exact integer sum over all columns; out = fmaf((float)i, x_scale * w_scale, bias)
+//   RK_INT4         acc = 0; for each group g of 32 columns ascending: acc = fmaf((float)i_g, (float)scale_g, acc), i_g the exact
+//                   integer sum of the group; out = fmaf(acc, x_scale, bias)
+#ifndef RK_MATMUL_H
+#define RK_MATMUL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "rk_math.h"
+#include "rk_parallel.h"
+#include "rk_quantize.h"
+
+typedef enum rk_type { RK_F32 = 0, RK_F16 = 1, RK_INT8 = 2, RK_INT4 = 3 } rk_type;
+
+enum { RK_PANEL = 16 };
+
+// Bytes of one panel of 16 rows.
+size_t rk_panel_bytes(rk_type type, int columns);
+
+// Packed weights, usually inside a mapped model file; 64-byte aligned.
+typedef struct rk_matrix {
+    const void *data;
+    rk_type type;
+    int rows;    // the true number; ceil(rows / 16) panels follow each other
+    int columns; // the true number
+} rk_matrix;
+
+// The arguments of a kernel: `panels` consecutive panels times `count` rows of x.
+typedef struct rk_matmul_tile {
+    const void *weights;
+    int panels;
+    int columns;               // true number for f32 and f16, padded for int8 and int4
+    const float *x;            // f32 and f16: [count], x_stride floats apart
+    const int8_t *x8;          // int8 and int4: [count], x_stride bytes apart
+    const float *scales;       // [count]
+    const int32_t *negated_sums; // [count][columns / 32]
+    size_t x_stride;
+    int count;                 // any number from 1; the kernel cuts it to its register tile
+    const float *bias;         // [panels * 16] or NULL for 0
+    float *out;                // [count][panels * 16], out_stride floats apart; padding rows are written too
+    size_t out_stride;
+} rk_matmul_tile;
+
+typedef void (*rk_matmul_kernel)(const rk_matmul_tile *tile);
+
+typedef struct rk_matmul_kernels {
+    const char *name;
+    rk_matmul_kernel tile[4]; // by rk_type
+} rk_matmul_kernels;
+
+rk_matmul_kernels rk_matmul_kernels_for(uint32_t features);
+
+typedef enum rk_activation { RK_NONE = 0, RK_GELU = 1 } rk_activation;
+
+// The rows x of a product: float for RK_F32 and RK_F16 weights, int8 for the others.
+typedef struct rk_input {
+    const float *x;
+    size_t stride;     // floats between rows of x
+    rk_int8_rows int8;
+    int count;         // rows
+} rk_input;
+
+// Step: out[t][r] for the rows first_row ..< first_row + row_count of the matrix (first_row a multiple of 16), with bias (indexed by
+// the matrix row, or NULL) and activation. out has out_stride floats a row, out[t][0] is first_row; it must have room for
+// row_count rounded up to 16.
+void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
+               int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride);
+
+// Packs float rows into RK_F32 panels: element (r, k) is source[r * row_stride + k * column_stride]. For matrices that are made at run time.
+void rk_pack_f32(rk_worker *worker, float *panels, const float *source, int rows, int columns, size_t row_stride,
+                 size_t column_stride);
+
+#endif

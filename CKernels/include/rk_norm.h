@@ -1,0 +1,37 @@
+// Row-wise arithmetic on floats: layer norm, group norm with swish, GELU, softmax.
+#ifndef RK_NORM_H
+#define RK_NORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "rk_math.h"
+#include "rk_parallel.h"
+
+typedef struct rk_norm_kernels {
+    const char *name;
+    // y = (x - mean) / sqrt(variance + epsilon) * weight + bias. Two passes: mean = sum(x) / n; variance = sum((x - mean)^2) / n
+    // (sums in lanes, squares by fmaf); r = 1 / sqrtf(variance + epsilon); y = fmaf((x - mean) * r, weight, bias). y may be x.
+    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, int n, float epsilon);
+    // y += layer_norm(x): the sandwich norm before a residual addition.
+    void (*layer_norm_add)(float *y, const float *x, const float *weight, const float *bias, int n, float epsilon);
+    // x / (1 + exp(-2u)), u = 0.7978845608028654 * x * (1 + 0.044715 x^2): the tanh form of GELU, in place.
+    void (*gelu)(float *x, int n);
+    // exp(x - max) in place; returns their sum (in lanes). The caller divides where it is cheapest.
+    float (*softmax)(float *x, int n);
+    // Sums and sums of squares of each of `channels` over `pixels` pixels (stride floats apart), added to sums[channels] and
+    // squares[channels]: for pixels ascending sum += x, square = fmaf(x, x, square).
+    void (*channel_sums)(float *sums, float *squares, const float *x, int pixels, int channels, size_t stride);
+    // y = x * scale[c] + shift[c] (fmaf), then y / (1 + exp(-y)) if swish. y may be x.
+    void (*scale_shift)(float *y, const float *x, const float *scale, const float *shift, int pixels, int channels, int swish);
+} rk_norm_kernels;
+
+rk_norm_kernels rk_norm_kernels_for(uint32_t features);
+
+// Step: group norm (32 groups when `groups` is 32) over an image [pixels][channels] and, when swish, x * sigmoid(x). Statistics: f32
+// sums of blocks of 256 pixels per channel, joined in double in block order, so they depend neither on threads nor on the CPU.
+// scratch: rk_group_norm_scratch(pixels, channels) floats. y may be x.
+size_t rk_group_norm_scratch(int pixels, int channels);
+void rk_group_norm(rk_worker *worker, uint32_t features, float *y, const float *x, const float *weight, const float *bias,
+                   int pixels, int channels, int groups, float epsilon, int swish, float *scratch);
+
+#endif

@@ -1,0 +1,30 @@
+// Parallel regions: one body, run by every worker, with barriers between the steps.
+//
+// The runtime opens ONE region per token or per picture (rk_parallel) and calls the steps inside it from every worker with the
+// same arguments. A step takes its chunks with rk_next_chunk and ends with rk_barrier, so a slow core simply takes fewer.
+#ifndef RK_PARALLEL_H
+#define RK_PARALLEL_H
+
+typedef struct rk_team rk_team;
+
+typedef struct rk_worker {
+    rk_team *team;
+    int index; // 0 ..< count
+    int count;
+} rk_worker;
+
+typedef void (*rk_body)(void *context, rk_worker *worker);
+
+// The cores that this process may run on (its affinity mask; on big.LITTLE boards only the cores of the fastest kind).
+int rk_default_threads(void);
+
+// Runs body on `threads` workers (at least 1; the caller is worker 0) and returns when all are done.
+void rk_parallel(int threads, rk_body body, void *context);
+
+// Every worker of the team waits here for the others; also starts a new count of chunks.
+void rk_barrier(rk_worker *worker);
+
+// The next chunk of the current step in 0 ..< chunks, or -1 when none is left. Each chunk goes to exactly one worker.
+int rk_next_chunk(rk_worker *worker, int chunks);
+
+#endif

@@ -1,0 +1,33 @@
+// Rows of activations: quantized dynamically, one scale per row (token).
+#ifndef RK_QUANTIZE_H
+#define RK_QUANTIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "rk_math.h"
+
+// The columns of packed weights and of quantized activations are padded with zeros to a multiple of this.
+enum { RK_COLUMN_BLOCK = 64, RK_GROUP = 32 };
+
+static inline int rk_padded_columns(int columns) {
+    return (columns + RK_COLUMN_BLOCK - 1) / RK_COLUMN_BLOCK * RK_COLUMN_BLOCK;
+}
+
+// Quantized rows. x[t][k] is about values[t * stride + k] * scales[t]. stride = rk_padded_columns(columns); the padding is 0.
+typedef struct rk_int8_rows {
+    int8_t *values;        // [count][stride], 64-byte aligned, in -127 ... 127
+    float *scales;         // [count]: largest magnitude of the row / 127, or 0 for a row of zeros
+    int32_t *negated_sums; // [count][stride / RK_GROUP]: minus the sum of each group of 32 values
+    int stride;
+} rk_int8_rows;
+
+typedef struct rk_quantize_kernels {
+    const char *name;
+    // Quantizes one row: scale = max|x| / 127; value = x * (127 / max|x|) rounded to nearest, ties to even. x has `columns`
+    // elements, values `stride`, negated_sums stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values 0.
+    float (*row)(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride);
+} rk_quantize_kernels;
+
+rk_quantize_kernels rk_quantize_kernels_for(uint32_t features);
+
+#endif

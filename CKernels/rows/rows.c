@@ -1,0 +1,85 @@
+#include "../include/rk_rows.h"
+
+// Rows are handed out one by one: even a short row costs more than taking it.
+
+void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,
+                  const rk_int8_rows *quantized) {
+    const rk_norm_kernels kernels = rk_norm_kernels_for(features);
+    const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
+    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+        float *row = y.data + (size_t)t * y.stride;
+        kernels.layer_norm(row, x.data + (size_t)t * x.stride, norm.weight, norm.bias, x.n, epsilon);
+        if (quantized) {
+            const size_t stride = (size_t)quantized->stride;
+            quantized->scales[t] = quantize.row(quantized->values + t * stride, quantized->negated_sums + t * (stride / RK_GROUP),
+                                                row, x.n, quantized->stride);
+        }
+    }
+    rk_barrier(worker);
+}
+
+void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_rows a, rk_layer_norm inner,
+                      rk_layer_norm outer, float epsilon, const rk_int8_rows *quantized) {
+    const rk_norm_kernels kernels = rk_norm_kernels_for(features);
+    const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
+    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+        float *sum = x.data + (size_t)t * x.stride;
+        float *row = y.data + (size_t)t * y.stride;
+        kernels.layer_norm_add(sum, a.data + (size_t)t * a.stride, inner.weight, inner.bias, x.n, epsilon);
+        kernels.layer_norm(row, sum, outer.weight, outer.bias, x.n, epsilon);
+        if (quantized) {
+            const size_t stride = (size_t)quantized->stride;
+            quantized->scales[t] = quantize.row(quantized->values + t * stride, quantized->negated_sums + t * (stride / RK_GROUP),
+                                                row, x.n, quantized->stride);
+        }
+    }
+    rk_barrier(worker);
+}
+
+void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_int8_rows *quantized) {
+    const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
+    const size_t stride = (size_t)quantized->stride;
+    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+        quantized->scales[t] = quantize.row(quantized->values + t * stride, quantized->negated_sums + t * (stride / RK_GROUP),
+                                            x.data + (size_t)t * x.stride, x.n, quantized->stride);
+    }
+    rk_barrier(worker);
+}
+
+void rk_rows_softmax(rk_worker *worker, uint32_t features, rk_rows x, float scale) {
+    const rk_norm_kernels kernels = rk_norm_kernels_for(features);
+    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+        float *row = x.data + (size_t)t * x.stride;
+        for (int k = 0; k < x.n; k++) row[k] *= scale;
+        const float inverse = 1.0f / kernels.softmax(row, x.n);
+        for (int k = 0; k < x.n; k++) row[k] *= inverse;
+    }
+    rk_barrier(worker);
+}
+
+void rk_rows_argmax(rk_worker *worker, rk_rows x, int32_t *indices) {
+    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+        const float *row = x.data + (size_t)t * x.stride;
+        int best = 0;
+        for (int k = 1; k < x.n; k++) {
+            if (row[k] > row[best]) best = k;
+        }
+        indices[t] = best;
+    }
+    rk_barrier(worker);
+}
+
+void rk_rows_store(rk_worker *worker, uint32_t features, rk_rows keys, rk_rows values, int heads, int head_size,
+                   const rk_key_value_cache *caches, const int32_t *cache_indices, const int32_t *slots) {
+    const rk_attention_kernels kernels = rk_attention_kernels_for(features);
+    for (int t; (t = rk_next_chunk(worker, keys.count)) >= 0;) {
+        const rk_key_value_cache *cache = caches + cache_indices[t];
+        for (int h = 0; h < heads; h++) {
+            const size_t target = (size_t)h * cache->head_stride + (size_t)slots[t] * (size_t)head_size;
+            const size_t source = (size_t)h * (size_t)head_size;
+            kernels.to_f16(cache->keys + target, keys.data + (size_t)t * keys.stride + source, head_size);
+            kernels.to_f16(cache->values + target, values.data + (size_t)t * values.stride + source, head_size);
+        }
+    }
+    rk_barrier(worker);
+}

@@ -1,0 +1,40 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+    name: "rudolph",
+    products: [
+        .library(name: "Rudolph", targets: ["Rudolph"]),
+        .executable(name: "rudolph", targets: ["RudolphCommand"]),
+        .executable(name: "rudolph-quant", targets: ["QuantCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    ],
+    targets: [
+        .target(
+            name: "CKernels",
+            path: "CKernels",
+            linkerSettings: [.linkedLibrary("omp5", .when(platforms: [.linux])), .linkedLibrary("m", .when(platforms: [.linux]))]
+        ),
+        .target(name: "CPlatform"),
+        .target(name: "CRudolph"),
+        .target(name: "Rudolph", dependencies: ["CKernels", "CPlatform", "CRudolph"]),
+        .systemLibrary(name: "CPNG", path: "Sources/CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .systemLibrary(
+            name: "CTurboJPEG", path: "Sources/CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .target(name: "CImageFiles", dependencies: ["CPNG", "CTurboJPEG"]),
+        .target(name: "ImageFiles", dependencies: ["CImageFiles"]),
+        .target(name: "Converters", dependencies: ["Rudolph", "CKernels", "CPlatform"], path: "Converters"),
+        .executableTarget(
+            name: "RudolphCommand",
+            dependencies: ["Rudolph", "ImageFiles", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .executableTarget(
+            name: "QuantCommand",
+            dependencies: ["Converters", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .testTarget(name: "RudolphTests", dependencies: ["Rudolph", "ImageFiles", "CKernels"], path: "Tests/RudolphTests"),
+        .testTarget(name: "ConvertersTests", dependencies: ["Converters", "Rudolph"], path: "Tests/ConvertersTests"),
+        .testTarget(name: "CommandTests", dependencies: ["ImageFiles"], path: "Tests/CommandTests"),
+    ],
+    swiftLanguageModes: [.v6]
+)

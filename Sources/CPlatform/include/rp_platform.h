@@ -1,0 +1,41 @@
+// The system calls that the Embedded Swift core needs. Every function returns 0 or a value, or an errno; none aborts.
+#ifndef RP_PLATFORM_H
+#define RP_PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// A file mapped read-only. Owned by the caller: rp_unmap releases it.
+typedef struct rp_mapping {
+    const void *bytes;
+    uint64_t size;
+} rp_mapping;
+
+// Maps a regular file that is not empty. Returns 0, or an errno: EISDIR for a directory, RP_EMPTY for an empty file, ESPIPE for
+// anything that is no regular file.
+int rp_map(const char *path, rp_mapping *mapping);
+void rp_unmap(rp_mapping mapping);
+enum { RP_EMPTY = -1 };
+
+// What errno `code` means, a static or thread-local string.
+const char *rp_error_text(int code);
+
+// Tells the kernel about mapped bytes [offset, offset + size), rounded inwards to whole pages for RP_RELEASE, outwards otherwise.
+enum rp_advice { RP_WILL_NEED = 0, RP_RELEASE = 1 };
+void rp_advise(rp_mapping mapping, uint64_t offset, uint64_t size, enum rp_advice advice);
+
+// Zeroed memory at a multiple of 64 bytes, or NULL. rp_free accepts NULL.
+void *rp_allocate(uint64_t size);
+void rp_free(void *memory);
+
+// Memory that could be used without swapping, in bytes (MemAvailable), or 0 when unknown.
+uint64_t rp_available_memory(void);
+// The largest resident set of this process so far, in bytes.
+uint64_t rp_peak_memory(void);
+
+// Seconds of a monotonic clock.
+double rp_seconds(void);
+// A number to seed a generator with when the user gave none.
+uint64_t rp_random_seed(void);
+
+#endif
