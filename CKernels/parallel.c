@@ -1,0 +1,122 @@
+// The only file that knows OpenMP. It calls the runtime library directly, as the compiler would for `#pragma omp parallel`, so that
+// no source needs -fopenmp. With RK_SERIAL defined there is one worker and no OpenMP symbol.
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "internal.h"
+
+struct rk_team {
+    rk_body body;
+    void *context;
+    _Alignas(64) _Atomic int next_chunk;
+    _Alignas(64) _Atomic int arrived;
+    _Alignas(64) _Atomic unsigned generation;
+};
+
+#if defined(RK_SERIAL)
+
+void rk_parallel(int threads, rk_body body, void *context) {
+    (void)threads;
+    struct rk_team team = {.body = body, .context = context};
+    body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
+}
+
+#else
+
+void GOMP_parallel(void (*function)(void *), void *data, unsigned threads, unsigned flags);
+int omp_get_thread_num(void);
+int omp_get_num_threads(void);
+
+static void run_worker(void *data) {
+    struct rk_team *team = data;
+    // The runtime may grant fewer threads than were asked for.
+    rk_worker worker = {.team = team, .index = omp_get_thread_num(), .count = omp_get_num_threads()};
+    team->body(team->context, &worker);
+}
+
+void rk_parallel(int threads, rk_body body, void *context) {
+    struct rk_team team = {.body = body, .context = context};
+    if (threads <= 1) {
+        body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
+    } else {
+        GOMP_parallel(run_worker, &team, (unsigned)threads, 0);
+    }
+}
+
+#endif
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb"); // long enough to matter; yield is a no-op on most cores
+#endif
+}
+
+void rk_barrier(rk_worker *worker) {
+    enum { SPINS = 4000 }; // some tens of microseconds; then another process may have the core that a worker waits for
+    struct rk_team *team = worker->team;
+    unsigned generation = atomic_load_explicit(&team->generation, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == worker->count - 1) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->next_chunk, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation; spins++) {
+        if (spins < SPINS) {
+            relax();
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+int rk_next_chunk(rk_worker *worker, int chunks) {
+    int chunk = atomic_fetch_add_explicit(&worker->team->next_chunk, 1, memory_order_relaxed);
+    return chunk < chunks ? chunk : -1;
+}
+
+#if defined(__linux__)
+
+// The relative speed of a core, 1024 for the fastest kind; 0 where the kernel does not say.
+static int core_capacity(int core) {
+    char path[64];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpu_capacity", core);
+    FILE *file = fopen(path, "re");
+    int capacity = 0;
+    if (file) {
+        if (fscanf(file, "%d", &capacity) != 1) {
+            capacity = 0;
+        }
+        fclose(file);
+    }
+    return capacity;
+}
+
+int rk_default_threads(void) {
+    cpu_set_t cores;
+    if (sched_getaffinity(0, sizeof cores, &cores) != 0) { // more cores than the set can hold
+        return rk_max(1, (int)sysconf(_SC_NPROCESSORS_ONLN));
+    }
+    int fastest = 0, count = 0;
+    for (int core = 0; core < CPU_SETSIZE; core++) {
+        if (CPU_ISSET(core, &cores)) {
+            int capacity = core_capacity(core);
+            if (capacity > fastest) {
+                fastest = capacity;
+                count = 0;
+            }
+            count += capacity == fastest;
+        }
+    }
+    return rk_max(1, count);
+}
+
+#else
+
+int rk_default_threads(void) { return rk_max(1, (int)sysconf(_SC_NPROCESSORS_ONLN)); }
+
+#endif
