@@ -5,8 +5,8 @@ public struct RGBImage: Sendable {
     /// width * height * 3 bytes.
     public let pixels: [UInt8]
 
-    /// The largest picture that is accepted, in pixels: 384 MiB of RGB.
-    public static let maximumPixels = 1 << 27
+    /// The largest picture that is accepted, in pixels: 768 MiB of RGB.
+    public static let maximumPixels = 1 << 28
 
     /// - Throws: for an empty picture, one of more than `maximumPixels`, and where the number of bytes does not fit the size.
     public init(width: Int, height: Int, pixels: [UInt8]) throws(RudolphError) {
