@@ -1,0 +1,76 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Files that are either written whole or left as they were.
+public enum OutputFile {
+    /// Writes beside `path`, syncs and renames. A symbolic link stays one: the file that it names is replaced. What is no regular file
+    /// (a pipe, a device) is written to as it is.
+    public static func write(_ bytes: [UInt8], path: String) throws(ImageFileError) {
+        var information = stat()
+        guard stat(path, &information) == 0 else {
+            guard errno == ENOENT else { throw ImageFileError("\(path): \(errorText())") }
+            return try replace(path, with: bytes, mode: 0o666 & ~currentMask())
+        }
+        switch information.st_mode & S_IFMT {
+        case S_IFREG:
+            try replace(resolved(path), with: bytes, mode: information.st_mode & 0o777)
+        case S_IFDIR:
+            throw ImageFileError("\(path): it is a directory; expected the name of a file to write")
+        default:
+            let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw ImageFileError("\(path): \(errorText())") }
+            defer { close(descriptor) }
+            guard writeAll(descriptor, bytes) else { throw ImageFileError("\(path): \(errorText())") }
+        }
+    }
+
+    private static func replace(_ path: String, with bytes: [UInt8], mode: mode_t) throws(ImageFileError) {
+        var template = Array("\(path).XXXXXX".utf8CString)
+        let descriptor = template.withUnsafeMutableBufferPointer { mkstemp($0.baseAddress!) }
+        guard descriptor >= 0 else { throw ImageFileError("\(path): cannot write beside it: \(errorText())") }
+        let isWritten = writeAll(descriptor, bytes) && fchmod(descriptor, mode) == 0 && fsync(descriptor) == 0
+        var failure = isWritten ? nil : errorText()
+        if close(descriptor) != 0, failure == nil { failure = errorText() }
+        if failure == nil, rename(template, path) != 0 { failure = errorText() }
+        if let failure {
+            unlink(template)
+            throw ImageFileError("\(path): \(failure)")
+        }
+    }
+
+    private static func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { buffer in
+            var rest = buffer[...]
+            while !rest.isEmpty {
+                let count = Int(writeSome(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count))
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else { return false }
+                rest = rest.dropFirst(count)
+            }
+            return true
+        }
+    }
+
+    private static func resolved(_ path: String) -> String {
+        guard let real = realpath(path, nil) else { return path }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
+    /// The process's file mode mask, which can only be read by setting it.
+    private static func currentMask() -> mode_t {
+        let mask = umask(0)
+        umask(mask)
+        return mask
+    }
+}
+
+/// `write(2)`, out of reach of the method of that name.
+private func writeSome(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
+    write(descriptor, bytes, count)
+}

@@ -1,0 +1,84 @@
+import CImageFiles
+
+/// The upright 8-bit RGB pixels of a PNG or JPEG file, as Pillow gives them: EXIF (or else XMP) orientation applied, alpha
+/// composited on white, converted to RGB. `cif_images.h` says where Pillow's own conversions are odd.
+public struct Picture: Sendable, Equatable {
+    public let width: Int
+    public let height: Int
+    /// Rows from top to bottom, 3 bytes a pixel, no padding.
+    public let pixels: [UInt8]
+
+    /// Throws unless there are `width * height * 3` bytes of at least one pixel.
+    public init(width: Int, height: Int, pixels: [UInt8]) throws(ImageFileError) {
+        let (area, overflow) = width.multipliedReportingOverflow(by: height)
+        guard width > 0, height > 0, !overflow, pixels.count % 3 == 0, pixels.count / 3 == area else {
+            throw ImageFileError("a picture of \(width) x \(height) pixels with \(pixels.count) bytes; expected 3 bytes a pixel")
+        }
+        self.width = width
+        self.height = height
+        self.pixels = pixels
+    }
+
+    /// Reads a PNG or JPEG file, told apart by their contents. Pictures of more than 200 million pixels are refused before any memory
+    /// is taken for them.
+    public init(path: String) throws(ImageFileError) {
+        let bytes = try InputFile(path: path).readPicture()
+        try self.init(bytes: bytes, name: path)
+    }
+
+    /// Reads one picture from standard input, until its end.
+    public static func standardInput() throws(ImageFileError) -> Picture {
+        let input = InputFile.standardInput
+        return try Picture(bytes: try input.readPicture(), name: input.name)
+    }
+
+    /// Decodes a whole PNG or JPEG file; `name` is what messages call it.
+    public init(bytes: [UInt8], name: String) throws(ImageFileError) {
+        guard !bytes.isEmpty else { throw ImageFileError("\(name): the file is empty; expected a PNG or JPEG picture") }
+        guard cif_kind_of(bytes, bytes.count) != CIF_UNKNOWN else { throw Self.notAPicture(bytes, name: name) }
+
+        var header = cif_header()
+        try Self.check(name) { cif_read_header(bytes, bytes.count, &header, $0) }
+        let size = Int(header.width) * Int(header.height) * 3
+        guard cif_can_allocate(size) != 0 else {
+            throw ImageFileError("\(name): out of memory: its \(header.width) x \(header.height) pixels need \(size) bytes")
+        }
+        var failure: ImageFileError?
+        let pixels = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+            do throws(ImageFileError) {
+                try Self.check(name) { cif_decode(bytes, bytes.count, &header, buffer.baseAddress, $0) }
+                count = size
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        self.width = Int(header.width)
+        self.height = Int(header.height)
+        self.pixels = pixels
+    }
+
+    /// The bytes of a PNG file with these pixels.
+    public func pngData() throws(ImageFileError) -> [UInt8] {
+        var bytes: UnsafeMutablePointer<UInt8>?
+        var count = 0
+        try Self.check("PNG") { cif_encode_png(pixels, UInt32(width), UInt32(height), &bytes, &count, $0) }
+        defer { cif_free(bytes) }
+        return Array(UnsafeBufferPointer(start: bytes, count: count))
+    }
+
+    /// Writes an 8-bit RGB PNG file: beside `path` first, then renamed, so that no half-written picture is ever seen.
+    public func writePNG(path: String) throws(ImageFileError) {
+        try OutputFile.write(try pngData(), path: path)
+    }
+
+    /// Runs a C call that returns 0, or -1 with a message.
+    private static func check(_ name: String, _ call: (UnsafeMutablePointer<CChar>?) -> Int32) throws(ImageFileError) {
+        var message = [CChar](repeating: 0, count: Int(CIF_MESSAGE))
+        let result = message.withUnsafeMutableBufferPointer { call($0.baseAddress) }
+        guard result == 0 else {
+            let text = message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+            throw ImageFileError("\(name): \(String(decoding: text, as: UTF8.self))")
+        }
+    }
+}
