@@ -1,0 +1,8 @@
+#include "norm.h"
+
+#if defined(__x86_64__)
+#define RK_TARGET RK_TARGET_AVX2
+#include "norm_lanes.h"
+
+const rk_norm_kernels rk_norm_avx2 = RK_NORM_KERNELS("avx2");
+#endif
