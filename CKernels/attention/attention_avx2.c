@@ -1,0 +1,9 @@
+#include "attention.h"
+
+#if defined(__x86_64__)
+#define RK_TARGET RK_TARGET_AVX2
+#define RK_SOFTMAX rk_norm_avx2.softmax
+#include "attention_lanes.h"
+
+const rk_attention_kernels rk_attention_avx2 = RK_ATTENTION_KERNELS("avx2");
+#endif

@@ -1,0 +1,94 @@
+#include "../internal.h"
+
+// Bytes of gathered patches that a worker keeps in its cache, and the panels of weights that it multiplies them with at a time.
+enum { PATCH_BYTES = 512 << 10, MAX_TILE = 192, TILE_STEP = 24, PANEL_GROUP = 8 };
+
+// A whole image is its own matrix of patches: nothing to gather.
+static int is_pointwise(const rk_conv *conv) {
+    return conv->kernel == 1 && conv->stride == 1 && conv->padding == 0 && !conv->upsample;
+}
+
+// Sixteen floats more than a patch, so that neighbouring patches do not fall on the same cache sets.
+static size_t patch_stride(const rk_conv *conv) { return (size_t)conv->weights.columns + 16; }
+
+static int tile_pixels(const rk_conv *conv) {
+    int pixels = (int)(PATCH_BYTES / (patch_stride(conv) * sizeof(float)));
+    return rk_max(TILE_STEP, rk_min(MAX_TILE, pixels / TILE_STEP * TILE_STEP));
+}
+
+static size_t worker_scratch(const rk_conv *conv) {
+    return (size_t)tile_pixels(conv) * (patch_stride(conv) + PANEL_GROUP * RK_PANEL);
+}
+
+size_t rk_conv_scratch(const rk_conv *conv, int workers) { return (size_t)workers * worker_scratch(conv); }
+
+// The patch of output pixel (oy, ox): [kernel][kernel][in_channels], zeros outside the image.
+static void gather(const rk_conv *conv, float *patch, const float *x, int height, int width, int oy, int ox) {
+    const int kernel = conv->kernel, shift = conv->upsample ? 1 : 0;
+    const int y0 = oy * conv->stride - conv->padding, x0 = ox * conv->stride - conv->padding;
+    const int first = rk_min(kernel, rk_max(0, -x0)), last = rk_max(first, rk_min(kernel, (width << shift) - x0));
+    const size_t channels = (size_t)conv->in_channels, row = channels * (size_t)kernel;
+
+    for (int ky = 0; ky < kernel; ky++, patch += row) {
+        const int iy = y0 + ky;
+        if (iy < 0 || iy >= height << shift || first == last) {
+            memset(patch, 0, row * sizeof *patch);
+            continue;
+        }
+        const float *source = x + (size_t)(iy >> shift) * (size_t)width * channels;
+        memset(patch, 0, (size_t)first * channels * sizeof *patch);
+        if (shift) {
+            for (int kx = first; kx < last; kx++)
+                memcpy(patch + (size_t)kx * channels, source + (size_t)((x0 + kx) >> 1) * channels, channels * sizeof *patch);
+        } else {
+            memcpy(patch + (size_t)first * channels, source + (size_t)(x0 + first) * channels,
+                   (size_t)(last - first) * channels * sizeof *patch);
+        }
+        memset(patch + (size_t)last * channels, 0, (size_t)(kernel - last) * channels * sizeof *patch);
+    }
+}
+
+// A chunk is a tile of output pixels times a group of panels. All tiles pass one group before the next one comes, so that the group's
+// weights stay in the caches that the cores share; gathering a patch again costs a hundredth of its products.
+void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
+                 float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
+    const rk_matrix *weights = &conv->weights;
+    const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
+    const int pointwise = is_pointwise(conv);
+    const int pixels = out_height * out_width, tile = tile_pixels(conv), tiles = (pixels + tile - 1) / tile;
+    const int panels = (weights->rows + RK_PANEL - 1) / RK_PANEL, groups = (panels + PANEL_GROUP - 1) / PANEL_GROUP;
+    const size_t panel_bytes = rk_panel_bytes(weights->type, weights->columns);
+    float *patches = scratch + (size_t)worker->index * worker_scratch(conv);
+    float *sums = patches + (size_t)tile * patch_stride(conv);
+
+    for (int chunk; (chunk = rk_next_chunk(worker, tiles * groups)) >= 0;) {
+        const int first = chunk % tiles * tile, panel = chunk / tiles * PANEL_GROUP;
+        const size_t channel = (size_t)panel * RK_PANEL;
+        float *result = out + (size_t)first * out_stride + channel;
+        rk_matmul_tile product = {
+            .weights = (const char *)weights->data + (size_t)panel * panel_bytes,
+            .panels = rk_min(PANEL_GROUP, panels - panel),
+            .columns = weights->columns,
+            .x = pointwise ? x + (size_t)first * (size_t)conv->in_channels : patches,
+            .x_stride = pointwise ? (size_t)conv->in_channels : patch_stride(conv),
+            .count = rk_min(tile, pixels - first),
+            .bias = conv->bias ? conv->bias + channel : NULL,
+            .out = residual ? sums : result,
+            .out_stride = residual ? PANEL_GROUP * RK_PANEL : out_stride,
+        };
+        if (!pointwise)
+            for (int p = 0; p < product.count; p++)
+                gather(conv, patches + (size_t)p * product.x_stride, x, height, width, (first + p) / out_width,
+                       (first + p) % out_width);
+        multiply(&product);
+        if (residual) {
+            const int count = rk_min(PANEL_GROUP * RK_PANEL, weights->rows - (int)channel);
+            const float *added = residual + (size_t)first * out_stride + channel;
+            for (int p = 0; p < product.count; p++)
+                for (int c = 0; c < count; c++)
+                    result[(size_t)p * out_stride + (size_t)c] =
+                        sums[p * PANEL_GROUP * RK_PANEL + c] + added[(size_t)p * out_stride + (size_t)c];
+        }
+    }
+    rk_barrier(worker);
+}

@@ -1,0 +1,296 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "harness.h"
+
+enum { CACHES = 2, MAX_RUNS = 64, MAX_KEYS = 512 };
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+// Caches whose last key and value end at forbidden memory.
+typedef struct caches {
+    rk_key_value_cache cache[CACHES];
+    rk_f16 *keys[CACHES], *values[CACHES];
+} caches;
+
+static caches make_caches(int heads, int slots, int head_size, test_pattern pattern, float limit) {
+    caches c;
+    for (int i = 0; i < CACHES; i++) {
+        size_t count = (size_t)heads * (size_t)slots * (size_t)head_size;
+        c.keys[i] = test_alloc(count * sizeof(rk_f16), sizeof(rk_f16));
+        c.values[i] = test_alloc(count * sizeof(rk_f16), sizeof(rk_f16));
+        test_fill_halves(c.keys[i], count, pattern, limit);
+        test_fill_halves(c.values[i], count, TEST_RANDOM, limit);
+        c.cache[i] = (rk_key_value_cache){c.keys[i], c.values[i], (size_t)slots * (size_t)head_size};
+    }
+    return c;
+}
+
+static void free_caches(caches *c) {
+    for (int i = 0; i < CACHES; i++) {
+        test_free(c->keys[i]), test_free(c->values[i]);
+    }
+}
+
+// `run_count` runs of 1...longest keys in slots that ascend in each cache. Returns the number of keys.
+static int make_runs(rk_key_run *runs, int run_count, int slots, int longest) {
+    int next[CACHES] = {0}, keys = 0;
+    for (int r = 0; r < run_count; r++) {
+        int cache = test_random_below(CACHES), count = 1 + test_random_below(longest);
+        if (next[cache] + count > slots) {
+            next[cache] = 0;
+        }
+        runs[r] = (rk_key_run){cache, next[cache], count};
+        next[cache] += count + test_random_below(2);
+        keys += count;
+    }
+    return keys;
+}
+
+static void test_attend(const test_isa *isa, int head_size, int run_count, int longest, test_pattern pattern, float limit) {
+    const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
+    const int heads = 2, slots = 80;
+    caches c = make_caches(heads, slots, head_size, pattern, limit);
+    rk_key_run runs[MAX_RUNS];
+    const int keys = make_runs(runs, run_count, slots, longest);
+    runs[run_count - 1].first = slots - runs[run_count - 1].count;
+
+    const size_t row = (size_t)head_size * sizeof(float), score_bytes = (size_t)(keys + 15) / 16 * 16 * sizeof(float);
+    float *query = test_alloc(row, sizeof(float)), *expected = test_alloc(row, sizeof(float)), *actual = test_alloc(row, sizeof(float));
+    float *scores[2] = {test_alloc(score_bytes, sizeof(float)), test_alloc(score_bytes, sizeof(float))};
+    test_fill_floats(query, (size_t)head_size, pattern == TEST_ZERO ? TEST_RANDOM : pattern, limit);
+
+    test_begin("attention", "attend", isa->name, "head size %d, %d keys in %d runs, %s, limit %g", head_size, keys, run_count,
+               test_pattern_names[pattern], limit);
+    scalar.attend(expected, query, c.cache, runs, run_count, heads - 1, head_size, 0.125f, scores[0]);
+    kernels.attend(actual, query, c.cache, runs, run_count, heads - 1, head_size, 0.125f, scores[1]);
+    test_equal_floats(expected, actual, (size_t)head_size);
+    test_equal_floats(scores[0], scores[1], (size_t)keys);
+    test_guards(actual);
+    test_guards(scores[1]);
+
+    test_free(query), test_free(expected), test_free(actual), test_free(scores[0]), test_free(scores[1]);
+    free_caches(&c);
+}
+
+static void test_conversions(const test_isa *isa, int n, float limit) {
+    const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
+    float *x = test_alloc((size_t)n * sizeof *x, sizeof *x), *back[2];
+    rk_f16 *halves[2];
+    test_fill_floats(x, (size_t)n, TEST_RANDOM, limit);
+    for (int i = 0; i < 2; i++) {
+        back[i] = test_alloc((size_t)n * sizeof *x, sizeof *x);
+        halves[i] = test_alloc((size_t)n * sizeof(rk_f16), sizeof(rk_f16));
+    }
+    test_begin("attention", "to_f16", isa->name, "%d elements, limit %g", n, limit);
+    scalar.to_f16(halves[0], x, n);
+    kernels.to_f16(halves[1], x, n);
+    test_equal_bytes(halves[0], halves[1], (size_t)n * sizeof(rk_f16));
+    test_guards(halves[1]);
+    test_begin("attention", "from_f16", isa->name, "%d elements, limit %g", n, limit);
+    scalar.from_f16(back[0], halves[0], n);
+    kernels.from_f16(back[1], halves[0], n);
+    test_equal_floats(back[0], back[1], (size_t)n);
+    test_guards(back[1]);
+    for (int i = 0; i < 2; i++) {
+        test_free(back[i]), test_free(halves[i]);
+    }
+    test_free(x);
+}
+
+static void test_accuracy(int head_size, float limit) {
+    const rk_attention_kernels kernels = rk_attention_kernels_for(0);
+    const int slots = 300;
+    caches c = make_caches(1, slots, head_size, TEST_RANDOM, limit);
+    const rk_key_run runs[2] = {{0, 0, slots}, {1, 0, 90}};
+    float query[128], out[128], scores[MAX_KEYS];
+    double exact[128] = {0}, p[MAX_KEYS], sum = 0, max = -INFINITY, worst = 0;
+    const float scale = 1 / sqrtf((float)head_size);
+    test_fill_floats(query, (size_t)head_size, TEST_RANDOM, limit);
+    test_begin("attention", "attend", "scalar", "accuracy, head size %d, limit %g", head_size, limit);
+    kernels.attend(out, query, c.cache, runs, 2, 0, head_size, scale, scores);
+
+    int n = 0;
+    for (int r = 0; r < 2; r++) {
+        for (int s = 0; s < runs[r].count; s++, n++) {
+            p[n] = 0;
+            for (int i = 0; i < head_size; i++) {
+                p[n] += (double)query[i] * (double)rk_f16_to_f32(c.keys[r][s * head_size + i]) * (double)scale;
+            }
+            max = fmax(max, p[n]);
+        }
+    }
+    n = 0;
+    for (int r = 0; r < 2; r++) {
+        for (int s = 0; s < runs[r].count; s++, n++) {
+            p[n] = exp(p[n] - max);
+            sum += p[n];
+            for (int i = 0; i < head_size; i++) {
+                exact[i] += p[n] * (double)rk_f16_to_f32(c.values[r][s * head_size + i]);
+            }
+        }
+    }
+    for (int i = 0; i < head_size; i++) {
+        worst = fmax(worst, fabs((double)out[i] - exact[i] / sum));
+    }
+    // Rounded scores are the largest part: their magnitude times 2^-24, here as an exponent, times the values.
+    double bound = 0x1p-21 * (double)limit * (1 + (double)(limit * limit) * sqrt((double)head_size));
+    test_expect(worst < bound, "error %g, bound %g", worst, bound);
+    free_caches(&c);
+}
+
+typedef struct step {
+    uint32_t features;
+    float *out;
+    const float *queries;
+    int count, heads, head_size;
+    const rk_key_value_cache *caches;
+    const rk_key_run *runs;
+    const int32_t *offsets;
+    float *scores;
+    size_t stride, scores_stride;
+} step;
+
+static void run_step(void *context, rk_worker *worker) {
+    step *s = context;
+    rk_attention(worker, s->features, s->out, s->stride, s->queries, s->stride, s->count, s->heads, s->head_size, s->caches,
+                 s->runs, s->offsets, s->scores, s->scores_stride);
+}
+
+static void test_step(const test_isa *isa, int count, int heads, int head_size, int threads) {
+    const rk_attention_kernels scalar = rk_attention_kernels_for(0);
+    const int slots = 60;
+    const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)count * stride, scores_stride = 192;
+    caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 2);
+    rk_key_run *runs = calloc((size_t)count * 4, sizeof *runs);
+    int32_t *offsets = calloc((size_t)count + 1, sizeof *offsets);
+    for (int t = 0; t < count; t++) {
+        int run_count = 1 + test_random_below(4);
+        make_runs(runs + offsets[t], run_count, slots, 45);
+        offsets[t + 1] = offsets[t] + run_count;
+    }
+    float *queries = test_alloc(used * sizeof *queries, sizeof *queries), one[192];
+    float *expected = test_alloc(used * sizeof *queries, sizeof *queries), *actual = test_alloc(used * sizeof *queries, sizeof *queries);
+    float *scores = test_alloc((size_t)threads * scores_stride * sizeof *scores, 64);
+    test_fill_floats(queries, used, TEST_RANDOM, 2);
+    memset(expected, 0, used * sizeof *expected);
+    memset(actual, 0, used * sizeof *actual);
+    for (int t = 0; t < count; t++) {
+        for (int h = 0; h < heads; h++) {
+            const size_t at = (size_t)t * stride + (size_t)(h * head_size);
+            scalar.attend(expected + at, queries + at, c.cache, runs + offsets[t], offsets[t + 1] - offsets[t], h, head_size,
+                          1 / sqrtf((float)head_size), one);
+        }
+    }
+    test_begin("attention", "step", isa->name, "%d queries, %d heads of %d, %d threads", count, heads, head_size, threads);
+    step s = {isa->features, actual, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, scores_stride};
+    rk_parallel(threads, run_step, &s);
+    test_equal_floats(expected, actual, used);
+    test_guards(actual);
+    test_guards(scores);
+    test_free(queries), test_free(expected), test_free(actual), test_free(scores);
+    free_caches(&c);
+    free(runs);
+    free(offsets);
+}
+
+void test_attention(void) {
+    const int head_sizes[] = {1, 3, 8, 15, 16, 17, 20, 32, 48, 64, 72, 80, 96, 112, 128, 130};
+    const float limits[] = {1e-7f, 0.1f, 1, 8, 200, 6e4f};
+    rk_attention_kernels below = rk_attention_kernels_for(0);
+    for (int isa = 1; isa < test_isa_count; isa++) {
+        const rk_attention_kernels kernels = rk_attention_kernels_for(test_isas[isa].features);
+        if (kernels.attend == below.attend) {
+            continue;
+        }
+        below = kernels;
+        for (size_t h = 0; h < COUNT(head_sizes); h++) {
+            for (size_t limit = 0; limit < COUNT(limits); limit++) {
+                for (int pattern = 0; pattern < TEST_PATTERNS; pattern++) {
+                    test_attend(&test_isas[isa], head_sizes[h], 1, 1, (test_pattern)pattern, limits[limit]);
+                    test_attend(&test_isas[isa], head_sizes[h], 1, 80, (test_pattern)pattern, limits[limit]);
+                    test_attend(&test_isas[isa], head_sizes[h], 30, 1, (test_pattern)pattern, limits[limit]);
+                    test_attend(&test_isas[isa], head_sizes[h], 1 + test_random_below(12), 9, (test_pattern)pattern, limits[limit]);
+                }
+            }
+        }
+        const float ranges[] = {1e-7f, 1e-5f, 1, 1e3f, 7e4f, 1e30f};
+        for (int n = 1; n < 70; n++) {
+            for (size_t range = 0; range < COUNT(ranges); range++) {
+                test_conversions(&test_isas[isa], n, ranges[range]);
+            }
+        }
+    }
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            test_step(&test_isas[isa], 1, 3, 64, threads);
+            test_step(&test_isas[isa], 5, 4, 20, threads);
+            test_step(&test_isas[isa], 70, 2, 16, threads);
+        }
+    }
+    test_accuracy(64, 1);
+    test_accuracy(80, 2);
+    test_accuracy(128, 3);
+}
+
+static void call_step(void *context) { rk_parallel(rk_default_threads(), run_step, context); }
+
+// The 350M model: heads of 64, 64 left-text tokens, 16 x 16 image tokens, 64 right-text tokens.
+static int image_runs(rk_key_run *runs, int q, int column) {
+    const int left = 64, side = 16;
+    int count = 0;
+    runs[count++] = (rk_key_run){0, 0, left};
+    if (!column) {
+        int first = q > side ? q - side : 0;
+        runs[0].count = first == 0 ? left + q + 1 : left;
+        if (first > 0) {
+            runs[count++] = (rk_key_run){0, left + first, q - first + 1};
+        }
+        return count;
+    }
+    for (int k = q % side; k <= q; k += side) {
+        runs[count++] = (rk_key_run){0, left + k, 1};
+    }
+    return count;
+}
+
+static void bench_case(const char *shape, int count, int heads, int head_size, int column) {
+    const int slots = 384;
+    enum { QUERIES = 256 };
+    static rk_key_run runs[QUERIES * 20];
+    int32_t offsets[QUERIES + 1] = {0};
+    double keys = 0;
+    for (int t = 0; t < count; t++) {
+        if (count == 1) {
+            runs[0] = (rk_key_run){0, 0, slots};
+            offsets[1] = 1;
+        } else {
+            offsets[t + 1] = offsets[t] + image_runs(runs + offsets[t], t, column);
+        }
+        for (int r = offsets[t]; r < offsets[t + 1]; r++) {
+            keys += runs[r].count;
+        }
+    }
+    caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 1);
+    const size_t stride = (size_t)(heads * head_size), used = stride * (size_t)count * sizeof(float);
+    float *queries = test_alloc(used, 64), *out = test_alloc(used, 64);
+    float *scores = test_alloc((size_t)rk_default_threads() * 400 * sizeof(float), 64);
+    test_fill_floats(queries, stride * (size_t)count, TEST_RANDOM, 1);
+    double scalar = 0;
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, 400};
+        double seconds = test_time(call_step, &s);
+        test_report("attention", "step", test_isas[isa].name, shape, 4e-9 * keys * heads * head_size, "GFLOP", seconds, isa ? scalar : 0);
+        scalar = isa ? scalar : seconds;
+    }
+    test_free(queries), test_free(out), test_free(scores);
+    free_caches(&c);
+}
+
+void bench_attention(void) {
+    bench_case("1 x 16 x 64, 384 keys", 1, 16, 64, 0);
+    bench_case("256 x 16 x 64, row mask", 256, 16, 64, 0);
+    bench_case("256 x 16 x 64, column mask", 256, 16, 64, 1);
+    bench_case("256 x 16 x 80, row mask", 256, 16, 80, 0);
+}

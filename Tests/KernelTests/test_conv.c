@@ -1,0 +1,173 @@
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "harness.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+typedef struct shape {
+    int height, width, in_channels, out_channels, kernel, stride, padding, upsample;
+} shape;
+
+static int out_side(const shape *s, int side) {
+    // The encoder's stride-2 convolutions have one row and one column of zeros at the end only.
+    return s->stride == 2 ? side / 2 : (s->upsample ? 2 * side : side);
+}
+
+typedef struct problem {
+    shape shape;
+    rk_conv conv;
+    uint32_t features;
+    float *x, *out, *scratch;
+    const float *residual;
+    size_t out_stride;
+    int out_height, out_width;
+} problem;
+
+static void run_conv(void *context, rk_worker *worker) {
+    problem *p = context;
+    rk_conv_run(worker, p->features, &p->conv, p->x, p->shape.height, p->shape.width, p->out, p->out_height, p->out_width,
+                p->out_stride, p->residual, p->scratch);
+}
+
+static float weight_at(const rk_matrix *w, int row, int column) {
+    size_t at = ((size_t)(row / RK_PANEL) * (size_t)w->columns + (size_t)column) * RK_PANEL + (size_t)(row % RK_PANEL);
+    return w->type == RK_F16 ? rk_f16_to_f32(((const rk_f16 *)w->data)[at]) : ((const float *)w->data)[at];
+}
+
+// The definition: a direct loop.
+static float convolved(const problem *p, int oy, int ox, int row) {
+    const shape *s = &p->shape;
+    const int height = s->height << s->upsample, width = s->width << s->upsample;
+    float sum = 0;
+    int column = 0;
+    for (int ky = 0; ky < s->kernel; ky++) {
+        for (int kx = 0; kx < s->kernel; kx++) {
+            const int iy = oy * s->stride + ky - s->padding, ix = ox * s->stride + kx - s->padding;
+            const int inside = iy >= 0 && iy < height && ix >= 0 && ix < width;
+            for (int c = 0; c < s->in_channels; c++, column++) {
+                float x = inside ? p->x[((size_t)(iy >> s->upsample) * (size_t)s->width + (size_t)(ix >> s->upsample)) *
+                                            (size_t)s->in_channels + (size_t)c] : 0;
+                sum = fmaf(weight_at(&p->conv.weights, row, column), x, sum);
+            }
+        }
+    }
+    return sum + (p->conv.bias ? p->conv.bias[row] : 0);
+}
+
+enum { RESIDUAL_NONE, RESIDUAL_OTHER, RESIDUAL_IN_PLACE };
+
+static problem make_problem(const shape *s, rk_type type) {
+    problem p = {.shape = *s, .out_height = out_side(s, s->height), .out_width = out_side(s, s->width)};
+    const int columns = s->kernel * s->kernel * s->in_channels, padded = (s->out_channels + 15) / 16 * 16;
+    const size_t pixels = (size_t)s->height * (size_t)s->width * (size_t)s->in_channels;
+    const size_t count = (size_t)padded * (size_t)columns;
+    p.x = test_alloc(pixels * sizeof *p.x, sizeof *p.x);
+    test_fill_floats(p.x, pixels, TEST_RANDOM, 1);
+    void *weights = test_alloc(count * (type == RK_F16 ? 2 : 4), 64);
+    if (type == RK_F16) {
+        test_fill_halves(weights, count, TEST_RANDOM, 1);
+    } else {
+        test_fill_floats(weights, count, TEST_RANDOM, 1);
+    }
+    float *bias = test_alloc((size_t)padded * sizeof *bias, 64);
+    test_fill_floats(bias, (size_t)padded, TEST_RANDOM, 1);
+    p.conv = (rk_conv){{weights, type, s->out_channels, columns}, bias, s->kernel, s->stride, s->padding, s->upsample, s->in_channels};
+    return p;
+}
+
+static void free_problem(problem *p, const float *bias) {
+    test_free(p->x), test_free((void *)p->conv.weights.data), test_free((void *)bias);
+}
+
+static void test_shape(const shape *s, rk_type type, int gap, int residual, int with_bias) {
+    problem p = make_problem(s, type);
+    const float *bias = p.conv.bias;
+    p.conv.bias = with_bias ? bias : NULL;
+    p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16 + gap);
+    const size_t pixels = (size_t)p.out_height * (size_t)p.out_width, used = pixels * p.out_stride;
+    float *added = test_alloc(used * sizeof *added, sizeof *added), *expected = test_alloc(used * sizeof *added, sizeof *added);
+    test_fill_floats(added, used, TEST_RANDOM, 1);
+    for (size_t i = 0; i < pixels; i++) {
+        for (int r = 0; r < s->out_channels; r++) {
+            float v = convolved(&p, (int)i / p.out_width, (int)i % p.out_width, r);
+            expected[i * p.out_stride + (size_t)r] = residual ? v + added[i * p.out_stride + (size_t)r] : v;
+        }
+    }
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        for (int threads = 1; threads <= 3; threads += 1 + (isa > 0)) {
+            p.features = test_isas[isa].features;
+            p.out = test_alloc(used * sizeof *p.out, 64);
+            p.scratch = test_alloc(rk_conv_scratch(&p.conv, threads) * sizeof *p.scratch, 64);
+            p.residual = residual == RESIDUAL_NONE ? NULL : residual == RESIDUAL_OTHER ? added : p.out;
+            if (residual == RESIDUAL_IN_PLACE) {
+                memcpy(p.out, added, used * sizeof *added);
+            }
+            test_begin("conv", type == RK_F16 ? "f16" : "f32", test_isas[isa].name,
+                       "%d x %d x %d to %d, kernel %d, stride %d, padding %d, upsample %d, gap %d, residual %d, bias %d, %d threads",
+                       s->height, s->width, s->in_channels, s->out_channels, s->kernel, s->stride, s->padding, s->upsample, gap,
+                       residual, with_bias, threads);
+            rk_parallel(threads, run_conv, &p);
+            int equal = 1;
+            for (size_t i = 0; i < pixels && equal; i++) {
+                equal = test_equal_floats(expected + i * p.out_stride, p.out + i * p.out_stride, (size_t)s->out_channels);
+            }
+            for (size_t i = 0; i < pixels && gap && equal; i++) { // between the pixels
+                static const unsigned char untouched[4] = {0xc5, 0xc5, 0xc5, 0xc5};
+                equal = residual == RESIDUAL_IN_PLACE ||
+                        test_equal_bytes(untouched, p.out + (i + 1) * p.out_stride - 1, sizeof untouched);
+            }
+            test_guards(p.out);
+            test_guards(p.scratch);
+            test_free(p.out), test_free(p.scratch);
+        }
+    }
+    test_free(added), test_free(expected);
+    free_problem(&p, bias);
+}
+
+void test_conv(void) {
+    const shape shapes[] = {
+        {1, 1, 1, 1, 3, 1, 1, 0},    {1, 1, 3, 5, 3, 1, 1, 1},     {2, 3, 3, 16, 3, 1, 1, 0},   {7, 5, 20, 17, 3, 1, 1, 0},
+        {5, 1, 4, 16, 3, 1, 1, 0},   {1, 9, 16, 16, 3, 1, 1, 0},   {3, 4, 5, 7, 3, 1, 1, 1},    {4, 2, 16, 32, 3, 1, 1, 1},
+        {6, 8, 5, 16, 3, 2, 0, 0},   {7, 5, 16, 20, 3, 2, 0, 0},   {2, 2, 3, 3, 3, 2, 0, 0},    {1, 1, 7, 5, 1, 1, 0, 0},
+        {4, 9, 33, 40, 1, 1, 0, 0},  {9, 4, 16, 144, 1, 1, 0, 0},  {6, 6, 8, 16, 1, 2, 0, 0},   {3, 3, 6, 16, 1, 1, 0, 1},
+        {17, 13, 3, 32, 3, 1, 1, 0}, {20, 21, 16, 16, 3, 1, 1, 0}, {6, 7, 256, 16, 3, 1, 1, 0}, {5, 6, 16, 150, 3, 1, 1, 0},
+        {5, 5, 4, 16, 3, 1, 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        for (int type = RK_F32; type <= RK_F16; type++) {
+            test_shape(&shapes[i], (rk_type)type, (int)i % 3 * 5, (int)(i + (size_t)type) % 3, i % 4 != 1);
+        }
+    }
+}
+
+static void call_conv(void *context) { rk_parallel(rk_default_threads(), run_conv, context); }
+
+void bench_conv(void) {
+    const shape shapes[] = {
+        {128, 128, 3, 128, 3, 1, 1, 0}, {128, 128, 128, 128, 3, 1, 1, 0}, {128, 128, 128, 128, 3, 2, 0, 0},
+        {32, 32, 128, 256, 3, 1, 1, 0}, {32, 32, 256, 256, 3, 1, 1, 0},   {16, 16, 512, 512, 3, 1, 1, 0},
+        {16, 16, 512, 512, 3, 1, 1, 1}, {16, 16, 512, 512, 1, 1, 0, 0},   {128, 128, 128, 3, 3, 1, 1, 0},
+    };
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        const shape *s = &shapes[i];
+        char text[64];
+        snprintf(text, sizeof text, "%dx%dx%d to %d, %dx%d/%d%s", s->height, s->width, s->in_channels, s->out_channels, s->kernel,
+                 s->kernel, s->stride, s->upsample ? " up" : "");
+        for (int isa = 1; isa < test_isa_count; isa++) {
+            problem p = make_problem(s, RK_F16);
+            const float *bias = p.conv.bias;
+            p.features = test_isas[isa].features;
+            p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16);
+            const double pixels = (double)p.out_height * p.out_width;
+            p.out = test_alloc((size_t)pixels * p.out_stride * sizeof *p.out, 64);
+            p.scratch = test_alloc(rk_conv_scratch(&p.conv, rk_default_threads()) * sizeof *p.scratch, 64);
+            double seconds = test_time(call_conv, &p);
+            test_report("conv", "f16", test_isas[isa].name, text, 2e-9 * pixels * s->out_channels * p.conv.weights.columns, "GFLOP",
+                        seconds, 0);
+            test_free(p.out), test_free(p.scratch);
+            free_problem(&p, bias);
+        }
+    }
+}
