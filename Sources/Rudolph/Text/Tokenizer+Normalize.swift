@@ -3,15 +3,11 @@ extension Tokenizer {
     ///
     /// Lower-casing is Unicode's full mapping with the final sigma; white space at both ends goes by Python's `str.isspace`.
     public static func lowercasedAndStripped(_ text: String) -> String {
-        let scalars = Array(text.unicodeScalars)
-        var start = 0
-        var end = scalars.count
-        while start < end, isPythonSpace(scalars[start]) { start += 1 }
-        while start < end, isPythonSpace(scalars[end - 1]) { end -= 1 }
-
+        // Python lower-cases first: what comes before and after the stripped part is white space and has no case.
+        let scalars = Array(stripped(text).unicodeScalars)
         var lowered = ""
-        lowered.reserveCapacity(end - start)
-        for position in start..<end {
+        lowered.reserveCapacity(scalars.count)
+        for position in scalars.indices {
             let scalar = scalars[position]
             if scalar.isASCII {
                 let isUpper = ("A"..."Z").contains(scalar)
@@ -23,6 +19,14 @@ extension Tokenizer {
             }
         }
         return lowered
+    }
+
+    /// Python's `text.strip()`.
+    public static func stripped(_ text: String) -> String {
+        var rest = text.unicodeScalars[...]
+        while let first = rest.first, isPythonSpace(first) { rest.removeFirst() }
+        while let last = rest.last, isPythonSpace(last) { rest.removeLast() }
+        return String(String.UnicodeScalarView(rest))
     }
 
     /// Unicode's Final_Sigma: a cased letter before it and none after it, letters that ignore case (accents, dots) not counted.

@@ -1,0 +1,111 @@
+import CKernels
+
+/// The layers that encoder and decoder of the VQGAN share, run by every worker of a parallel region with the same arguments.
+///
+/// The picture is in `x`; `free` and `spare` are work buffers of the same size, and the three change places as the layers go.
+struct ImagePass {
+    let worker: UnsafeMutablePointer<rk_worker>
+    let features: UInt32
+    var x, free, spare: UnsafeMutablePointer<Float>
+    let scratch: UnsafeMutablePointer<Float>
+    /// Rows and columns of the picture.
+    var side: Int
+
+    static let groups: Int32 = 32
+    static let epsilon: Float = 1e-6
+
+    private func padded(_ rows: Int32) -> Int { (Int(rows) + 15) / 16 * 16 }
+
+    private func convolve(
+        _ conv: rk_conv, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, outSide: Int,
+        residual: UnsafeMutablePointer<Float>? = nil
+    ) {
+        withUnsafePointer(to: conv) { conv in
+            rk_conv_run(
+                worker, features, conv, input, Int32(side), Int32(side), output, Int32(outSide), Int32(outSide),
+                padded(conv.pointee.weights.rows), residual, scratch)
+        }
+    }
+
+    mutating func convolve(_ conv: rk_conv, outSide: Int? = nil) {
+        let outSide = outSide ?? side
+        convolve(conv, from: x, to: free, outSide: outSide)
+        swap(&x, &free)
+        side = outSide
+    }
+
+    private func normalize(
+        _ norm: GroupNorm, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, swish: Bool
+    ) {
+        rk_group_norm(
+            worker, features, output, input, norm.weight, norm.bias, Int32(side * side), Int32(norm.channels), Self.groups,
+            Self.epsilon, swish ? 1 : 0, scratch)
+    }
+
+    /// Group norm and swish in place.
+    func normalize(_ norm: GroupNorm) {
+        normalize(norm, from: x, to: x, swish: true)
+    }
+
+    mutating func residual(_ block: ResidualBlock) {
+        normalize(block.norm1, from: x, to: free, swish: true)
+        convolve(block.conv1, from: free, to: spare, outSide: side)
+        normalize(block.norm2, from: spare, to: spare, swish: true)
+        if let shortcut = block.shortcut {
+            convolve(shortcut, from: x, to: free, outSide: side)
+            convolve(block.conv2, from: spare, to: free, outSide: side, residual: free)
+            swap(&x, &free)
+        } else {
+            convolve(block.conv2, from: spare, to: x, outSide: side, residual: x)
+        }
+    }
+
+    mutating func attention(_ block: AttentionBlock) {
+        let channels = block.norm.channels
+        let positions = side * side
+        let padded = (positions + 15) / 16 * 16
+        // Channels are a multiple of the 32 groups, so rows of queries, keys and values need no padding.
+        let queries = spare
+        let keys = scratch
+        let values = keys + padded * channels
+        let keyPanels = values + padded * channels
+        let valuePanels = keyPanels + padded * channels
+        let scores = valuePanels + padded * channels
+        normalize(block.norm, from: x, to: free, swish: false)
+        project(block.query, free, to: queries, positions)
+        project(block.key, free, to: keys, positions)
+        project(block.value, free, to: values, positions)
+        rk_pack_f32(worker, keyPanels, keys, Int32(positions), Int32(channels), channels, 1)
+        rk_pack_f32(worker, valuePanels, values, Int32(channels), Int32(positions), 1, channels)
+        multiply(keyPanels, rows: positions, columns: channels, by: queries, stride: channels, count: positions, to: scores, padded)
+        rk_rows_softmax(
+            worker, features, rk_rows(data: scores, stride: padded, count: Int32(positions), n: Int32(positions)),
+            1 / Float(channels).squareRoot())
+        multiply(valuePanels, rows: channels, columns: positions, by: scores, stride: padded, count: positions, to: free, channels)
+        convolve(block.output, from: free, to: x, outSide: side, residual: x)
+    }
+
+    /// A 1x1 convolution as a plain product: its scratch must not be used, keys and values lie there.
+    private func project(
+        _ conv: rk_conv, _ input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, _ positions: Int
+    ) {
+        var rows = rk_input()
+        rows.x = UnsafePointer(input)
+        rows.stride = Int(conv.in_channels)
+        rows.count = Int32(positions)
+        var matrix = conv.weights
+        rk_matmul(worker, features, &matrix, &rows, 0, matrix.rows, conv.bias, RK_NONE, output, padded(matrix.rows))
+    }
+
+    private func multiply(
+        _ panels: UnsafeMutablePointer<Float>, rows: Int, columns: Int, by x: UnsafeMutablePointer<Float>, stride: Int, count: Int,
+        to output: UnsafeMutablePointer<Float>, _ outputStride: Int
+    ) {
+        var input = rk_input()
+        input.x = UnsafePointer(x)
+        input.stride = stride
+        input.count = Int32(count)
+        var matrix = rk_matrix(data: panels, type: RK_F32, rows: Int32(rows), columns: Int32(columns))
+        rk_matmul(worker, features, &matrix, &input, 0, Int32(rows), nil, RK_NONE, output, outputStride)
+    }
+}

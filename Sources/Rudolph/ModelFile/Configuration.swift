@@ -1,0 +1,121 @@
+/// The shape of a RUDOLPH model, as its file states it.
+public struct Configuration: Sendable {
+    /// Transformer layers, width of the residual stream, attention heads.
+    public let layers, hiddenSize, heads: Int
+    /// Positions of left text, image tokens on each side of the square, positions of right text.
+    public let leftTextLength, imageTokensPerSide, rightTextLength: Int
+    /// Side of the windows that the convolution masks see; the second is the last layer's.
+    public let kernelSize, lastKernelSize: Int
+    /// BPE ids; task tokens start here.
+    public let textVocabularySize: Int
+    public let textSpecialTokens: Int
+    /// Codes of the image tokenizer.
+    public let imageVocabularySize: Int
+    public let imageSpecialTokens: Int
+    /// Names and ids of the task tokens, such as `<LT_I2T>`; empty in the first release of 350M.
+    public let taskTokens: [(name: String, id: Int)]
+    public let imageTokenizer: ImageTokenizerConfiguration
+
+    public var imageLength: Int { imageTokensPerSide * imageTokensPerSide }
+    public var sequenceLength: Int { leftTextLength + imageLength + rightTextLength }
+    /// Where the right text starts.
+    public var rightTextStart: Int { leftTextLength + imageLength }
+    /// Rows of the text embedding: BPE ids, special tokens, and one pad row for each position of the left text.
+    public var textRows: Int { textVocabularySize + textSpecialTokens + leftTextLength }
+    public var imageRows: Int { imageVocabularySize + imageSpecialTokens }
+    public var headSize: Int { hiddenSize / heads }
+    /// Side of the pictures that the model reads and draws, in pixels.
+    public var imageSide: Int { imageTokensPerSide * imageTokenizer.pixelsPerToken }
+
+    public func taskToken(_ name: String) -> Int? {
+        for token in taskTokens where token.name == name { return token.id }
+        return nil
+    }
+
+    init(_ file: GGUF) throws(RudolphError) {
+        let path = file.file.path
+        layers = try file.integer("rudolph.layers", in: 1...1024)
+        hiddenSize = try file.integer("rudolph.hidden_size", in: 1...65536)
+        heads = try file.integer("rudolph.heads", in: 1...1024)
+        leftTextLength = try file.integer("rudolph.left_text_length", in: 1...65536)
+        imageTokensPerSide = try file.integer("rudolph.image_tokens_per_side", in: 1...256)
+        rightTextLength = try file.integer("rudolph.right_text_length", in: 1...65536)
+        kernelSize = try file.integer("rudolph.kernel_size", in: 1...1023)
+        lastKernelSize = try file.integer("rudolph.last_kernel_size", in: 1...1023)
+        textVocabularySize = try file.integer("rudolph.text_vocabulary_size", in: 4...(1 << 24))
+        textSpecialTokens = try file.integer("rudolph.text_special_tokens", in: 0...(1 << 20))
+        imageVocabularySize = try file.integer("rudolph.image_vocabulary_size", in: 1...(1 << 24))
+        imageSpecialTokens = try file.integer("rudolph.image_special_tokens", in: 0...(1 << 20))
+        guard hiddenSize % heads == 0 else {
+            throw RudolphError("\(path): hidden size \(hiddenSize) is no multiple of the \(heads) heads")
+        }
+        let names = try file.strings("rudolph.task_tokens.names")
+        let ids = try file.integers("rudolph.task_tokens.ids")
+        guard names.count == ids.count else {
+            throw RudolphError("\(path): \(names.count) names of task tokens but \(ids.count) ids")
+        }
+        var tokens: [(name: String, id: Int)] = []
+        for (name, id) in zip(names, ids) {
+            guard Int(id) >= textVocabularySize, Int(id) < textVocabularySize + textSpecialTokens else {
+                throw RudolphError(
+                    "\(path): task token \(name) has id \(id), expected \(textVocabularySize) to \(textVocabularySize + textSpecialTokens - 1)")
+            }
+            tokens.append((name, Int(id)))
+        }
+        taskTokens = tokens
+        imageTokenizer = try ImageTokenizerConfiguration(file)
+        guard imageTokenizer.codes == imageVocabularySize else {
+            throw RudolphError(
+                "\(path): the image tokenizer has \(imageTokenizer.codes) codes but the transformer \(imageVocabularySize)")
+        }
+    }
+}
+
+/// The shape of the VQGAN that turns pictures into tokens and back.
+public struct ImageTokenizerConfiguration: Sendable {
+    /// Channels at full resolution; each level multiplies them.
+    public let channels: Int
+    public let channelMultipliers: [Int]
+    /// Residual blocks of an encoder level; decoder levels have one more.
+    public let residualBlocks: Int
+    public let zChannels, embeddingSize, codes: Int
+    /// 3, or 12 for the decoder that ends in an inverse wavelet transform and doubles the picture's side.
+    public let outputChannels: Int
+    /// Levels, counted from full resolution, that have attention blocks.
+    public let attentionLevels: [Int]
+
+    public var levels: Int { channelMultipliers.count }
+    /// A token stands for a square of this many pixels a side.
+    public var pixelsPerToken: Int { 1 << (levels - 1) }
+
+    func channels(atLevel level: Int) -> Int { channels * channelMultipliers[level] }
+
+    init(_ file: GGUF) throws(RudolphError) {
+        let path = file.file.path
+        channels = try file.integer("rudolph.vqgan.channels", in: 32...4096)
+        residualBlocks = try file.integer("rudolph.vqgan.residual_blocks", in: 1...64)
+        zChannels = try file.integer("rudolph.vqgan.z_channels", in: 1...65536)
+        embeddingSize = try file.integer("rudolph.vqgan.embedding_size", in: 1...65536)
+        codes = try file.integer("rudolph.vqgan.codes", in: 1...(1 << 24))
+        outputChannels = try file.integer("rudolph.vqgan.out_channels", in: 3...12)
+        guard outputChannels == 3 || outputChannels == 12 else {
+            throw RudolphError("\(path): rudolph.vqgan.out_channels is \(outputChannels), expected 3 or 12")
+        }
+        let multipliers = try file.integers("rudolph.vqgan.channel_multipliers")
+        guard (1...8).contains(multipliers.count) else {
+            throw RudolphError("\(path): rudolph.vqgan.channel_multipliers has \(multipliers.count) levels, expected 1 to 8")
+        }
+        guard channels % 32 == 0 else {
+            throw RudolphError("\(path): rudolph.vqgan.channels is \(channels), expected a multiple of the 32 groups of its norms")
+        }
+        for multiplier in multipliers where !(1...64).contains(multiplier) {
+            throw RudolphError("\(path): rudolph.vqgan.channel_multipliers contains \(multiplier), expected 1 to 64")
+        }
+        channelMultipliers = multipliers.map { Int($0) }
+        let attention = try file.integers("rudolph.vqgan.attention_levels")
+        for level in attention where Int(level) >= multipliers.count {
+            throw RudolphError("\(path): rudolph.vqgan.attention_levels contains \(level), expected less than \(multipliers.count)")
+        }
+        attentionLevels = attention.map { Int($0) }
+    }
+}

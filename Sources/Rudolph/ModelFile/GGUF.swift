@@ -1,0 +1,297 @@
+/// The header of a GGUF v3 file: metadata and where each tensor lies. See Docs/FORMAT.md.
+///
+/// Every count is compared with what the file could hold, and every extent lies inside the file, before anything is allocated.
+struct GGUF {
+    enum Value {
+        case unsigned(UInt64)
+        case signed(Int64)
+        case float(Double)
+        case string(String)
+        case boolean(Bool)
+        /// `count` little-endian elements of a fixed size, at `offset` in the file.
+        case array(type: UInt32, count: Int, offset: Int)
+        case strings([String])
+    }
+
+    struct Tensor {
+        let name: String
+        /// Innermost dimension first, as GGUF stores it.
+        let dimensions: [Int]
+        let type: TensorType
+        /// Byte range in the file.
+        let range: Range<Int>
+    }
+
+    /// The tensor types of GGUF that a model file may use.
+    enum TensorType: UInt32 {
+        case f32 = 0
+        case f16 = 1
+        case q8_0 = 8
+        case i8 = 24
+
+        /// Elements in a block, and its bytes.
+        var block: (elements: Int, bytes: Int) {
+            switch self {
+            case .f32: (1, 4)
+            case .f16: (1, 2)
+            case .q8_0: (32, 34)
+            case .i8: (1, 1)
+            }
+        }
+    }
+
+    let file: MappedFile
+    let metadata: [String: Value]
+    let tensors: [Tensor]
+    let tensorIndices: [String: Int]
+    /// Where the tensors begin.
+    let dataOffset: Int
+
+    init(_ file: MappedFile) throws(RudolphError) {
+        var reader = Reader(file: file)
+        let magic = try reader.u32("the magic")
+        guard magic == 0x4655_4747 else {
+            throw RudolphError("\(file.path): not a model file: it begins with \(Self.hex(magic)), expected 47475546 (\"GGUF\")")
+        }
+        let version = try reader.u32("the version")
+        guard version == 3 else { throw RudolphError("\(file.path): GGUF version \(version), expected 3") }
+        let tensorCount = try reader.count("tensors", bytesEach: 32)
+        let metadataCount = try reader.count("metadata entries", bytesEach: 13)
+
+        var metadata: [String: Value] = [:]
+        metadata.reserveCapacity(metadataCount)
+        for _ in 0..<metadataCount {
+            let key = try reader.string("a metadata key")
+            let value = try reader.value(of: key)
+            guard metadata.updateValue(value, forKey: key) == nil else {
+                throw RudolphError("\(file.path): the metadata key \(key) occurs twice")
+            }
+        }
+        let alignment: Int
+        switch metadata["general.alignment"] {
+        case .unsigned(64): alignment = 64
+        case .unsigned(let other): throw RudolphError("\(file.path): general.alignment is \(other), expected 64")
+        default: throw RudolphError("\(file.path): general.alignment is missing")
+        }
+
+        var unplaced: [(name: String, dimensions: [Int], type: TensorType, offset: UInt64, bytes: Int)] = []
+        unplaced.reserveCapacity(tensorCount)
+        var indices: [String: Int] = [:]
+        indices.reserveCapacity(tensorCount)
+        for index in 0..<tensorCount {
+            let name = try reader.string("a tensor name")
+            let rank = try reader.u32("the rank of \(name)")
+            guard (1...4).contains(rank) else {
+                throw RudolphError("\(file.path): tensor \(name) has \(rank) dimensions, expected 1 to 4")
+            }
+            var dimensions: [Int] = []
+            var elements = 1
+            for _ in 0..<rank {
+                let length = try reader.u64("a dimension of \(name)")
+                guard let dimension = Int(exactly: length), dimension > 0 else {
+                    throw RudolphError("\(file.path): tensor \(name) has a dimension of \(length)")
+                }
+                let (product, overflow) = elements.multipliedReportingOverflow(by: dimension)
+                guard !overflow else { throw RudolphError("\(file.path): the size of tensor \(name) overflows") }
+                elements = product
+                dimensions.append(dimension)
+            }
+            let typeCode = try reader.u32("the type of \(name)")
+            guard let type = TensorType(rawValue: typeCode) else {
+                throw RudolphError("\(file.path): tensor \(name) has type \(typeCode), expected 0 (f32), 1 (f16), 8 (q8_0) or 24 (i8)")
+            }
+            guard dimensions[0] % type.block.elements == 0 else {
+                throw RudolphError("\(file.path): the rows of tensor \(name) are no whole blocks of \(type.block.elements)")
+            }
+            let (bytes, overflow) = (elements / type.block.elements).multipliedReportingOverflow(by: type.block.bytes)
+            guard !overflow else { throw RudolphError("\(file.path): the size of tensor \(name) overflows") }
+            let offset = try reader.u64("the offset of \(name)")
+            guard offset % UInt64(alignment) == 0 else {
+                throw RudolphError("\(file.path): tensor \(name) lies at offset \(offset), expected a multiple of \(alignment)")
+            }
+            guard indices.updateValue(index, forKey: name) == nil else {
+                throw RudolphError("\(file.path): the tensor \(name) occurs twice")
+            }
+            unplaced.append((name, dimensions, type, offset, bytes))
+        }
+
+        // The reader's offset lies inside the file, so rounding it up cannot overflow.
+        let dataOffset = (reader.offset + alignment - 1) / alignment * alignment
+        let size = file.bytes.count
+        var tensors: [Tensor] = []
+        tensors.reserveCapacity(tensorCount)
+        for tensor in unplaced {
+            guard dataOffset <= size, tensor.bytes <= size - dataOffset, tensor.offset <= UInt64(size - dataOffset - tensor.bytes) else {
+                throw RudolphError(
+                    "\(file.path): tensor \(tensor.name) (\(tensor.bytes) bytes at \(tensor.offset)) ends past the end of the file; the file is cut off or damaged")
+            }
+            let start = dataOffset + Int(tensor.offset)
+            tensors.append(
+                Tensor(name: tensor.name, dimensions: tensor.dimensions, type: tensor.type, range: start..<(start + tensor.bytes)))
+        }
+        self.file = file
+        self.metadata = metadata
+        self.tensors = tensors
+        self.tensorIndices = indices
+        self.dataOffset = dataOffset
+    }
+
+    func tensor(named name: String) throws(RudolphError) -> Tensor {
+        guard let index = tensorIndices[name] else { throw RudolphError("\(file.path): the tensor \(name) is missing") }
+        return tensors[index]
+    }
+
+    func string(_ key: String) throws(RudolphError) -> String {
+        guard case .string(let value)? = metadata[key] else { throw RudolphError("\(file.path): the text \(key) is missing") }
+        return value
+    }
+
+    /// A number that must lie in `range`.
+    func integer(_ key: String, in range: ClosedRange<Int>) throws(RudolphError) -> Int {
+        let found: Int?
+        switch metadata[key] {
+        case .unsigned(let value): found = Int(exactly: value)
+        case .signed(let value): found = Int(exactly: value)
+        default: throw RudolphError("\(file.path): the number \(key) is missing")
+        }
+        guard let found, range.contains(found) else {
+            throw RudolphError(
+                "\(file.path): \(key) is \(found.map { "\($0)" } ?? "too large"), expected \(range.lowerBound) to \(range.upperBound)")
+        }
+        return found
+    }
+
+    func strings(_ key: String) throws(RudolphError) -> [String] {
+        guard case .strings(let values)? = metadata[key] else {
+            throw RudolphError("\(file.path): the list of texts \(key) is missing")
+        }
+        return values
+    }
+
+    func integers(_ key: String) throws(RudolphError) -> [UInt32] {
+        guard case .array(type: Reader.u32Type, let count, let offset)? = metadata[key] else {
+            throw RudolphError("\(file.path): the list of numbers \(key) is missing")
+        }
+        return [UInt32](unsafeUninitializedCapacity: count) { buffer, initialized in
+            UnsafeMutableRawBufferPointer(buffer).copyMemory(from: UnsafeRawBufferPointer(rebasing: file.bytes[offset..<(offset + 4 * count)]))
+            initialized = count
+        }
+    }
+
+    static func hex(_ value: UInt32) -> String {
+        var text = ""
+        var rest = value
+        for _ in 0..<4 {
+            let byte = Int(rest & 0xff)
+            let digits = Array("0123456789abcdef".utf8)
+            text.unicodeScalars.append(Unicode.Scalar(digits[byte >> 4]))
+            text.unicodeScalars.append(Unicode.Scalar(digits[byte & 15]))
+            rest >>= 8
+        }
+        return text
+    }
+}
+
+extension GGUF {
+    /// Reads the header front to back; never past the end of the file.
+    private struct Reader {
+        static let u32Type: UInt32 = 4
+        static let stringType: UInt32 = 8
+        static let arrayType: UInt32 = 9
+
+        let file: MappedFile
+        var offset = 0
+
+        init(file: MappedFile) {
+            self.file = file
+        }
+
+        private mutating func take(_ count: Int, _ what: @autoclosure () -> String) throws(RudolphError) -> Int {
+            guard count <= file.bytes.count - offset else {
+                throw RudolphError(
+                    "\(file.path): ends at byte \(file.bytes.count) inside \(what()), which starts at \(offset); the file is cut off or damaged")
+            }
+            defer { offset += count }
+            return offset
+        }
+
+        mutating func u32(_ what: @autoclosure () -> String) throws(RudolphError) -> UInt32 {
+            file.bytes.loadUnaligned(fromByteOffset: try take(4, what()), as: UInt32.self)
+        }
+
+        mutating func u64(_ what: @autoclosure () -> String) throws(RudolphError) -> UInt64 {
+            file.bytes.loadUnaligned(fromByteOffset: try take(8, what()), as: UInt64.self)
+        }
+
+        /// A count of things that take at least `bytesEach` bytes each.
+        mutating func count(_ what: String, bytesEach: Int) throws(RudolphError) -> Int {
+            let value = try u64("the number of \(what)")
+            guard value <= UInt64((file.bytes.count - offset) / bytesEach) else {
+                throw RudolphError("\(file.path): claims \(value) \(what), more than its \(file.bytes.count) bytes can hold")
+            }
+            return Int(value)
+        }
+
+        mutating func string(_ what: @autoclosure () -> String) throws(RudolphError) -> String {
+            let start = offset
+            let length = try count("bytes in \(what())", bytesEach: 1)
+            let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[try take(length, what())..<offset])
+            guard let text = String(validating: bytes, as: UTF8.self) else {
+                throw RudolphError("\(file.path): \(what()) at byte \(start) is not valid UTF-8")
+            }
+            return text
+        }
+
+        mutating func value(of key: String) throws(RudolphError) -> Value {
+            let type = try u32("the type of \(key)")
+            switch type {
+            case Self.stringType:
+                return .string(try string(key))
+            case Self.arrayType:
+                let elementType = try u32("the element type of \(key)")
+                if elementType == Self.stringType {
+                    let count = try count("texts in \(key)", bytesEach: 8)
+                    var values: [String] = []
+                    values.reserveCapacity(count)
+                    for _ in 0..<count { values.append(try string(key)) }
+                    return .strings(values)
+                }
+                guard let size = Self.size(of: elementType) else {
+                    throw RudolphError("\(file.path): the list \(key) has elements of type \(elementType), which is not known")
+                }
+                let count = try count("elements in \(key)", bytesEach: size)
+                return .array(type: elementType, count: count, offset: try take(count * size, key))
+            default:
+                guard let size = Self.size(of: type) else {
+                    throw RudolphError("\(file.path): \(key) has type \(type), which is not known")
+                }
+                let start = try take(size, key)
+                let bytes = file.bytes
+                switch type {
+                case 0: return .unsigned(UInt64(bytes[start]))
+                case 1: return .signed(Int64(bytes.loadUnaligned(fromByteOffset: start, as: Int8.self)))
+                case 2: return .unsigned(UInt64(bytes.loadUnaligned(fromByteOffset: start, as: UInt16.self)))
+                case 3: return .signed(Int64(bytes.loadUnaligned(fromByteOffset: start, as: Int16.self)))
+                case 4: return .unsigned(UInt64(bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self)))
+                case 5: return .signed(Int64(bytes.loadUnaligned(fromByteOffset: start, as: Int32.self)))
+                case 6: return .float(Double(bytes.loadUnaligned(fromByteOffset: start, as: Float.self)))
+                case 7: return .boolean(bytes[start] != 0)
+                case 10: return .unsigned(bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))
+                case 11: return .signed(bytes.loadUnaligned(fromByteOffset: start, as: Int64.self))
+                default: return .float(bytes.loadUnaligned(fromByteOffset: start, as: Double.self))
+                }
+            }
+        }
+
+        /// Bytes of a scalar type of GGUF.
+        private static func size(of type: UInt32) -> Int? {
+            switch type {
+            case 0, 1, 7: 1
+            case 2, 3: 2
+            case 4, 5, 6: 4
+            case 10, 11, 12: 8
+            default: nil
+            }
+        }
+    }
+}

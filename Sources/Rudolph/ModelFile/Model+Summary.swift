@@ -1,0 +1,66 @@
+import CKernels
+import CPlatform
+
+/// What is in a model file and what running it takes.
+public struct ModelSummary: Sendable {
+    /// A part of the file: its tensors and their bytes.
+    public struct Part: Sendable {
+        public let name: String
+        public let tensors: Int
+        public let bytes: Int
+        public let weights: Int
+    }
+
+    public let fileBytes: Int
+    public let parts: [Part]
+    /// Bytes of buffers for the transformer, for keys and values of one sequence, and for the image encoder.
+    public let transformerBytes, cacheBytes, imageEncoderBytes: UInt64
+    /// Memory that is free for it now, 0 when the system does not say.
+    public let availableBytes: UInt64
+    /// The instruction set whose kernels this process uses, and all that the CPU offers.
+    public let kernels, detected: String
+    public let threads: Int
+
+    /// What one caption needs in memory at most: the transformer's part of the file, the buffers, the keys and values.
+    public var neededBytes: UInt64 {
+        var weights: UInt64 = 0
+        for part in parts where part.name != "image encoder" && part.name != "image decoder" { weights += UInt64(part.bytes) }
+        return max(weights + transformerBytes + cacheBytes, imageEncoderBytes)
+    }
+}
+
+extension Model {
+    /// - Parameter threads: as in `Session`.
+    public func summary(threads: Int? = nil) -> ModelSummary {
+        let threads = max(1, threads ?? Int(rk_default_threads()))
+        var parts: [(name: String, tensors: Int, bytes: Int, weights: Int)] = [
+            ("image encoder", 0, 0, 0), ("image decoder", 0, 0, 0), ("embeddings", 0, 0, 0), ("layers", 0, 0, 0), ("head", 0, 0, 0),
+        ]
+        for tensor in file.tensors {
+            let index: Int
+            if tensor.name.hasPrefix("vqgan.decoder.") || tensor.name.hasPrefix("vqgan.post_quant_conv.") || tensor.name.hasPrefix("vqgan.quantize.embed.") {
+                index = 1
+            } else if tensor.name.hasPrefix("vqgan.") {
+                index = 0
+            } else if tensor.name.hasPrefix("to_logits.") || tensor.name.hasPrefix("transformer.final_layernorm.") {
+                index = 4
+            } else if tensor.name.hasPrefix("transformer.") {
+                index = 3
+            } else {
+                index = 2
+            }
+            parts[index].tensors += 1
+            parts[index].bytes += tensor.range.count
+            parts[index].weights += packedWeights[tensor.name] ?? tensor.range.count / tensor.type.block.bytes * tensor.type.block.elements
+        }
+        let features = rk_cpu_features()
+        return ModelSummary(
+            fileBytes: file.file.bytes.count,
+            parts: parts.map { ModelSummary.Part(name: $0.name, tensors: $0.tensors, bytes: $0.bytes, weights: $0.weights) },
+            transformerBytes: Transformer.bytes(configuration, rows: Session.positionsAtOnce, threads: threads),
+            cacheBytes: KeyValueCache.bytes(configuration, capacity: configuration.sequenceLength),
+            imageEncoderBytes: ImageEncoder.bytes(self, threads: threads), availableBytes: rp_available_memory(),
+            kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
+            threads: threads)
+    }
+}

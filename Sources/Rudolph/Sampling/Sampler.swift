@@ -1,0 +1,129 @@
+import CKernels
+
+/// How the next token is chosen from the logits.
+public struct SamplingOptions: Sendable {
+    /// Logits are divided by this first; above 0.
+    public var temperature: Float
+    /// Only the k largest logits are kept, and those equal to the k-th; 0 keeps all.
+    public var topK: Int
+    /// Of those, only the most probable ones until their probabilities sum to more than this; 1 keeps all. The most probable
+    /// one is always kept.
+    public var topP: Float
+
+    public init(temperature: Float, topK: Int, topP: Float) {
+        self.temperature = temperature
+        self.topK = topK
+        self.topP = topP
+    }
+
+    /// The reference's choice for text.
+    public static let text = SamplingOptions(temperature: 0.9, topK: 64, topP: 0.8)
+    /// The reference's choice for image tokens.
+    public static let image = SamplingOptions(temperature: 1, topK: 768, topP: 0.99)
+    /// Always the most probable token.
+    public static let greedy = SamplingOptions(temperature: 1, topK: 1, topP: 1)
+
+    var isGreedy: Bool { topK == 1 }
+
+    func validate() throws(RudolphError) {
+        guard temperature > 0, temperature.isFinite else {
+            throw RudolphError("temperature \(Double(temperature)), expected a number above 0")
+        }
+        guard topK >= 0 else { throw RudolphError("top-k \(topK), expected 0 or more") }
+        guard topP >= 0, topP <= 1 else { throw RudolphError("top-p \(Double(topP)), expected 0 to 1") }
+    }
+}
+
+/// Filters logits and draws tokens; keeps its buffers from token to token.
+struct Sampler {
+    let options: SamplingOptions
+    /// What passed the filters, most probable first; equal logits in order of id. Probabilities are relative to the first one's.
+    private(set) var kept: [(id: Int, logit: Float)] = []
+    private var weights: [Float] = []
+
+    init(_ options: SamplingOptions) {
+        self.options = options
+    }
+
+    /// The largest logit's index, the first of equals.
+    static func argmax(_ logits: UnsafeMutableBufferPointer<Float>) -> Int {
+        var best = 0
+        for index in logits.indices where logits[index] > logits[best] { best = index }
+        return best
+    }
+
+    mutating func next(_ logits: UnsafeMutableBufferPointer<Float>, _ generator: inout RandomGenerator) -> Int {
+        if options.isGreedy { return Self.argmax(logits) }
+        filter(logits)
+        var rest = generator.uniform() * total
+        for (index, entry) in kept.enumerated() {
+            rest -= weights[index]
+            if rest < 0 { return entry.id }
+        }
+        return kept.last?.id ?? Self.argmax(logits)
+    }
+
+    private var total: Float {
+        var sum: Float = 0
+        for weight in weights { sum += weight }
+        return sum
+    }
+
+    /// Leaves in `kept` the ids that top-k and then top-p let through.
+    mutating func filter(_ logits: UnsafeMutableBufferPointer<Float>) {
+        kept.removeAll(keepingCapacity: true)
+        let k = options.topK == 0 ? logits.count : min(options.topK, logits.count)
+        let threshold = k < logits.count ? Self.kthLargest(logits, k) : -Float.infinity
+        for index in logits.indices where logits[index] >= threshold && logits[index] > -Float.infinity {
+            kept.append((index, logits[index] / options.temperature))
+        }
+        kept.sort { $0.logit > $1.logit || ($0.logit == $1.logit && $0.id < $1.id) }
+        weights.removeAll(keepingCapacity: true)
+        guard let largest = kept.first?.logit else { return }
+        var sum: Float = 0
+        for entry in kept {
+            let weight = rk_exp(entry.logit - largest)
+            weights.append(weight)
+            sum += weight
+        }
+        guard options.topP < 1 else { return }
+        var cumulative: Float = 0
+        for index in kept.indices {
+            cumulative += weights[index] / sum
+            if cumulative > options.topP {
+                kept.removeSubrange((index + 1)...)
+                weights.removeSubrange((index + 1)...)
+                return
+            }
+        }
+    }
+
+    /// The k-th largest value, through a heap of the k largest seen so far with the smallest on top.
+    private static func kthLargest(_ values: UnsafeMutableBufferPointer<Float>, _ k: Int) -> Float {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { heap in
+            var count = 0
+            for value in values {
+                if count < k {
+                    heap.initializeElement(at: count, to: value)
+                    var child = count
+                    while child > 0, heap[(child - 1) / 2] > heap[child] {
+                        heap.swapAt(child, (child - 1) / 2)
+                        child = (child - 1) / 2
+                    }
+                    count += 1
+                } else if value > heap[0] {
+                    heap[0] = value
+                    var parent = 0
+                    while true {
+                        var smallest = parent
+                        for child in [2 * parent + 1, 2 * parent + 2] where child < k && heap[child] < heap[smallest] { smallest = child }
+                        if smallest == parent { break }
+                        heap.swapAt(parent, smallest)
+                        parent = smallest
+                    }
+                }
+            }
+            return heap[0]
+        }
+    }
+}

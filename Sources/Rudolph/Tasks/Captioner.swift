@@ -1,0 +1,168 @@
+import CPlatform
+
+/// How a picture is to be captioned.
+public struct CaptionOptions: Sendable {
+    /// How several candidates are ordered.
+    public enum Ranking: Sendable {
+        /// By how often a text came up.
+        case count
+        /// As the reference's `image_captioning`: perplexities of the text and of the picture given the text, divided by the count.
+        case image
+    }
+
+    /// A question or instruction before the picture; empty for plain captions.
+    public var leftText = ""
+    /// What every caption begins with; nil or empty for none.
+    public var template: String? = "на картинке"
+    /// Texts to generate; equal ones are counted.
+    public var candidates = 48
+    public var sampling = SamplingOptions.text
+    public var ranking = Ranking.image
+    /// The same seed gives the same captions on every CPU; nil takes a random one.
+    public var seed: UInt64? = nil
+    /// Tokens of the right text at most, template included; nil for the whole segment.
+    public var maximumTokens: Int? = nil
+
+    public init() {}
+
+    /// One candidate, always the most probable token, no template.
+    public static var greedy: CaptionOptions {
+        var options = CaptionOptions()
+        options.template = nil
+        options.candidates = 1
+        options.sampling = .greedy
+        options.ranking = .count
+        return options
+    }
+}
+
+/// A text about a picture.
+public struct Caption: Sendable {
+    public let text: String
+    /// The right-text ids: begin, task token, template, text, and the end if it was reached.
+    public let ids: [Int]
+    /// Candidates that gave this text.
+    public let count: Int
+    /// Smaller is better; nil when the order is by count.
+    public let score: Float?
+    /// Perplexity of the text, and of the picture given the text; nil when the order is by count.
+    public let textPerplexity, imagePerplexity: Float?
+}
+
+/// Captions pictures, and answers questions about them with the question as left text.
+public struct Captioner {
+    public let session: Session
+
+    public init(_ session: Session) {
+        self.session = session
+    }
+
+    /// The captions of a picture, best first.
+    public func captions(
+        of image: RGBImage, _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Caption] {
+        try report(progress, .encodingImage, 0, 1)
+        return try captions(ofTokens: try session.imageTokens(of: image), options, progress: progress)
+    }
+
+    /// The captions of a picture that is tokens already, best first.
+    public func captions(
+        ofTokens tokens: [Int], _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Caption] {
+        let model = session.model
+        let configuration = model.configuration
+        let tokenizer = model.tokenizer
+        try options.sampling.validate()
+        guard tokens.count == configuration.imageLength else {
+            throw RudolphError("\(tokens.count) image tokens, expected \(configuration.imageLength)")
+        }
+        for token in tokens where !(0..<configuration.imageVocabularySize).contains(token) {
+            throw RudolphError("image token \(token), expected 0 to \(configuration.imageVocabularySize - 1)")
+        }
+        guard (1...4096).contains(options.candidates) else {
+            throw RudolphError("\(options.candidates) candidates, expected 1 to 4096")
+        }
+        let length = min(configuration.rightTextLength, options.maximumTokens ?? .max)
+        var prompt = try session.segment(
+            Tokenizer.lowercasedAndStripped(options.template ?? ""), task: "<RT_I2T>", length: configuration.rightTextLength,
+            isPadded: false)
+        // The end after the template is left out, so that the text goes on. (The reference also drops the last token of a template that
+        // was cut and has no end.)
+        if prompt.last == tokenizer.endID { prompt.removeLast() }
+        guard length > prompt.count else {
+            throw RudolphError("the template takes \(prompt.count) of \(length) tokens and leaves no room for a caption")
+        }
+
+        let left = try session.segment(
+            options.leftText, task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
+        try session.readLeftText(left, progress)
+        let textRows = configuration.textRows - configuration.leftTextLength
+        guard let logits = try session.read(tokens + prompt, from: left.count, head: .text(rows: textRows), progress) else {
+            throw RudolphError("no token to read")
+        }
+        let start = configuration.rightTextStart + prompt.count
+        let generation = TextGeneration(
+            session: session, sampling: options.sampling, seed: options.seed ?? rp_random_seed(),
+            positions: start..<(configuration.rightTextStart + length), rows: textRows)
+        let texts = try generation.run(candidates: options.candidates, first: logits, progress)
+
+        var found: [(text: String, ids: [Int], count: Int)] = []
+        var indices: [String: Int] = [:]
+        for ids in texts {
+            let text = decode(prompt + ids)
+            if let index = indices[text] {
+                found[index].count += 1
+            } else {
+                indices[text] = found.count
+                let isEnded = prompt.count + ids.count < length
+                found.append((text, prompt + ids + (isEnded ? [tokenizer.endID] : []), 1))
+            }
+        }
+        // As the reference: a candidate without any text counts only where there is nothing else.
+        if found.count > 1 { found.removeAll { $0.text.isEmpty } }
+        switch options.ranking {
+        case .count:
+            // A stable sort: texts that came up equally often stay in order of appearance.
+            let order = found.indices.sorted { found[$0].count > found[$1].count || (found[$0].count == found[$1].count && $0 < $1) }
+            return order.map { index in
+                Caption(
+                    text: found[index].text, ids: found[index].ids, count: found[index].count, score: nil, textPerplexity: nil,
+                    imagePerplexity: nil)
+            }
+        case .image:
+            return try rankedByImage(found, tokens, progress)
+        }
+    }
+
+    private func decode(_ ids: [Int]) -> String {
+        let tokenizer = session.model.tokenizer
+        let special = session.model.configuration.textVocabularySize
+        let ignored = [tokenizer.padID, tokenizer.unknownID, tokenizer.beginID, tokenizer.endID]
+        return Tokenizer.stripped(tokenizer.decode(ids, ignoring: { $0 >= special || ignored.contains($0) }))
+    }
+
+    /// The reference's `self_reranking_by_image`: each text becomes the left text of a drawing of this picture.
+    private func rankedByImage(
+        _ found: [(text: String, ids: [Int], count: Int)], _ tokens: [Int], _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [Caption] {
+        var text: [Float] = []
+        var image: [Float] = []
+        for (index, entry) in found.enumerated() {
+            try report(progress, .ranking, index, found.count)
+            let left = try session.segment(
+                Tokenizer.lowercasedAndStripped(entry.text), task: "<LT_T2I>",
+                length: session.model.configuration.leftTextLength, isPadded: true)
+            let perplexity = try session.perplexities(left: left, image: tokens)
+            text.append(perplexity.text)
+            image.append(perplexity.image)
+        }
+        var scores = Ranking.scores(text: text, image: image, textWeight: 0.05)
+        for index in scores.indices { scores[index] /= Float(found[index].count) }
+        let order = found.indices.sorted { scores[$0] < scores[$1] || (scores[$0] == scores[$1] && found[$0].count > found[$1].count) }
+        return order.map { index in
+            Caption(
+                text: found[index].text, ids: found[index].ids, count: found[index].count, score: scores[index],
+                textPerplexity: text[index], imagePerplexity: image[index])
+        }
+    }
+}

@@ -1,0 +1,38 @@
+/// How far a task has come.
+public struct Progress: Sendable {
+    public enum Stage: Sendable {
+        /// The picture becomes tokens.
+        case encodingImage
+        /// The prompt and the picture's tokens go through the transformer.
+        case reading
+        /// Tokens are generated.
+        case generating
+        /// Candidates are scored.
+        case ranking
+
+        public var name: String {
+            switch self {
+            case .encodingImage: "encoding image"
+            case .reading: "reading"
+            case .generating: "generating"
+            case .ranking: "ranking"
+            }
+        }
+    }
+
+    public let stage: Stage
+    /// Steps done and steps at most; generation may end earlier.
+    public let done, total: Int
+}
+
+/// Called as a task advances, on the thread that runs the task; returns false to stop it, which throws `RudolphError.stopped`.
+public typealias ProgressHandler = (Progress) -> Bool
+
+extension RudolphError {
+    /// What a task throws after its progress handler returned false.
+    public static let stopped = RudolphError("stopped")
+}
+
+func report(_ handler: ProgressHandler?, _ stage: Progress.Stage, _ done: Int, _ total: Int) throws(RudolphError) {
+    if let handler, !handler(Progress(stage: stage, done: done, total: total)) { throw RudolphError.stopped }
+}

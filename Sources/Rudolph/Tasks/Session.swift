@@ -1,0 +1,140 @@
+import CKernels
+import CPlatform
+
+/// One caller's working memory on a model: the buffers of transformer and image encoder, and the keys and values of the sequence.
+///
+/// Tasks run on a session, one after the other; what they have in common (the left text of captions) is computed once. Not safe to share
+/// between threads: open one session for each.
+public final class Session {
+    public let model: Model
+    public let threads: Int
+
+    let transformer: Transformer
+    /// The whole sequence, or the part that candidates share.
+    let prefix: KeyValueCache
+    private var encoder: ImageEncoder?
+    /// The left-text ids whose keys and values are in `prefix`.
+    private var leftText: [Int] = []
+    private var tails: [KeyValueCache] = []
+
+    /// Positions that are computed at once while a prompt is read.
+    static let positionsAtOnce = 256
+
+    /// - Parameter threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
+    public init(_ model: Model, threads: Int? = nil) throws(RudolphError) {
+        let threads = threads ?? Int(rk_default_threads())
+        guard (1...1024).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to 1024") }
+        self.model = model
+        self.threads = threads
+        transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce)
+        prefix = try KeyValueCache(model.configuration, start: 0, capacity: model.configuration.sequenceLength)
+    }
+
+    /// The tokens of a picture, in reading order.
+    public func imageTokens(of image: RGBImage) throws(RudolphError) -> [Int] {
+        let pixels = try ImagePreparation.prepare(image, side: model.configuration.imageSide)
+        let encoder: ImageEncoder
+        if let existing = self.encoder {
+            encoder = existing
+        } else {
+            encoder = try ImageEncoder(model, threads: threads)
+            self.encoder = encoder
+        }
+        return try encoder.tokens(of: pixels)
+    }
+
+    /// Frees the image encoder's buffers and gives its weights' pages back, for when no picture follows soon. The next picture takes
+    /// them again.
+    public func releaseImageEncoder() {
+        encoder = nil
+        model.releaseImageEncoder()
+    }
+
+    /// A text segment as the model was trained on it: begin, task token, BPE ids, end; cut to the segment.
+    /// - Parameter isPadded: whether zeros fill the segment.
+    func segment(_ text: String, task: String, length: Int, isPadded: Bool) throws(RudolphError) -> [Int] {
+        let tokenizer = model.tokenizer
+        var ids = [tokenizer.beginID]
+        if !model.configuration.taskTokens.isEmpty {
+            guard let token = model.configuration.taskToken(task) else {
+                throw RudolphError("\(model.path): has no task token \(task)")
+            }
+            ids.append(token)
+        }
+        ids += tokenizer.encode(text)
+        ids.append(tokenizer.endID)
+        if ids.count > length { ids.removeSubrange(length...) }
+        if isPadded { ids += [Int](repeating: 0, count: length - ids.count) }
+        return ids
+    }
+
+    /// Computes the left text unless its keys and values are there already.
+    func readLeftText(_ ids: [Int], _ progress: ProgressHandler?) throws(RudolphError) {
+        if ids == leftText { return }
+        leftText = []
+        try read(ids, from: 0, progress)
+        leftText = ids
+    }
+
+    /// For tasks that write other keys and values where the left text's were.
+    func forgetLeftText() {
+        leftText = []
+    }
+
+    /// Computes tokens of the shared sequence from `position` on; logits of the last one come back when `head` is given.
+    @discardableResult
+    func read(
+        _ ids: [Int], from position: Int, head: Transformer.Head? = nil, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> Transformer.Logits? {
+        var start = 0
+        while start < ids.count {
+            try report(progress, .reading, start, ids.count)
+            let end = min(start + transformer.maximumRows, ids.count)
+            var rows: [Transformer.Row] = []
+            rows.reserveCapacity(end - start)
+            for index in start..<end { rows.append(Transformer.Row(token: ids[index], position: position + index, cache: 0)) }
+            if end == ids.count, let head {
+                return try transformer.pass(rows, caches: [prefix], wanted: [rows.count - 1], head: head)
+            }
+            try transformer.pass(rows, caches: [prefix])
+            start = end
+        }
+        return nil
+    }
+
+    /// Caches for `count` sequences that go on from the shared prefix at `position`.
+    func tails(_ count: Int, from position: Int, capacity: Int) throws(RudolphError) -> [KeyValueCache] {
+        if tails.count < count || tails.first.map({ $0.start != position || $0.capacity < capacity }) ?? true {
+            tails = []
+            for _ in 0..<count { tails.append(try KeyValueCache(model.configuration, start: position, capacity: capacity)) }
+        }
+        return [KeyValueCache](tails.prefix(count))
+    }
+
+    /// The logits of every position of one whole sequence: for each position V_t text rows, then V_i image rows. For people who debug a
+    /// conversion; `row` is called with position and logits.
+    public func logits(
+        of ids: [Int], _ row: (_ position: Int, _ logits: [Float]) -> Void
+    ) throws(RudolphError) {
+        let configuration = model.configuration
+        guard !ids.isEmpty, ids.count <= configuration.sequenceLength else {
+            throw RudolphError("\(ids.count) ids, expected 1 to \(configuration.sequenceLength)")
+        }
+        leftText = []
+        var start = 0
+        // A few positions at once: each has as many logits as there are rows in both heads.
+        let atOnce = min(32, transformer.maximumRows)
+        while start < ids.count {
+            let range = start..<min(start + atOnce, ids.count)
+            var rows: [Transformer.Row] = []
+            for position in range { rows.append(Transformer.Row(token: ids[position], position: position, cache: 0)) }
+            let wanted = [Int](0..<rows.count)
+            let text = try transformer.pass(rows, caches: [prefix], wanted: wanted, head: .text(rows: configuration.textRows))
+            var all: [[Float]] = []
+            for index in wanted { all.append([Float](text[index])) }
+            let image = try transformer.pass(rows, caches: [prefix], wanted: wanted, head: .image(rows: configuration.imageRows))
+            for index in wanted { row(range.lowerBound + index, all[index] + [Float](image[index])) }
+            start = range.upperBound
+        }
+    }
+}

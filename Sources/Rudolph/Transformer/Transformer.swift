@@ -1,0 +1,434 @@
+import CKernels
+import CPlatform
+
+/// Runs the decoder over new positions of one or many sequences.
+///
+/// All buffers are allocated when it is made, for at most `maximumRows` positions at once; a pass allocates nothing that grows with
+/// the model. Not safe to share between threads.
+final class Transformer {
+    /// A position to compute: its token, its place in the sequence, and which of the caches it belongs to (0 is the shared one).
+    struct Row {
+        var token: Int
+        var position: Int
+        var cache: Int
+    }
+
+    /// Which rows of the output head a pass computes.
+    enum Head {
+        case text(rows: Int)
+        case image(rows: Int)
+    }
+
+    let model: Model
+    let threads: Int
+    let maximumRows: Int
+
+    private let configuration: Configuration
+    private let layout: AttentionLayout
+    private let features: UInt32
+    private let masks: [Mask]
+    /// For each layer, the index of its mask in `masks`.
+    private let maskOfLayer: [Int]
+
+    // Rows of floats: the residual stream; the normed rows, which become the context of attention; a sublayer's output; and
+    // the wide rows, which are queries, keys and values first and the MLP's hidden layer later.
+    private let memory: UnsafeMutableRawPointer
+    private let hidden, normed, output, wide, scores: UnsafeMutablePointer<Float>
+    private let narrow8, wide8: rk_int8_rows
+    private let hiddenStride, wideStride, scoresStride: Int
+    private var logitsMemory: UnsafeMutablePointer<Float>? = nil
+    private var logitsCapacity = 0
+
+    // The pass that is running.
+    private var rowCount = 0
+    private var wantedCount = 0
+    private var tokens: UnsafeMutablePointer<Row>
+    private var wanted: UnsafeMutablePointer<Int32>
+    private var cacheIndices: UnsafeMutablePointer<Int32>
+    private var slots: [UnsafeMutablePointer<Int32>] = []
+    private var runs: [UnsafeMutablePointer<rk_key_run>] = []
+    private var runOffsets: [UnsafeMutablePointer<Int32>] = []
+    private var caches: [KeyValueCache] = []
+    private var views: [rk_key_value_cache] = []
+    private var head = Head.text(rows: 0)
+    private var logitsStride = 0
+
+    /// Bytes of the buffers for `rows` positions at once.
+    static func bytes(_ configuration: Configuration, rows: Int, threads: Int) -> UInt64 {
+        UInt64(Sizes(configuration, rows: rows, threads: threads).total)
+    }
+
+    /// Offsets of the buffers in one block of memory.
+    private struct Sizes {
+        let hiddenStride, wideStride, scoresStride, narrow8Stride, wide8Stride: Int
+        private(set) var offsets: [Int] = []
+        private(set) var total = 0
+
+        init(_ configuration: Configuration, rows: Int, threads: Int) {
+            let h = configuration.hiddenSize
+            hiddenStride = Self.padded(h)
+            wideStride = Self.padded(4 * h)
+            scoresStride = Self.padded(configuration.sequenceLength)
+            narrow8Stride = Int(rk_padded_columns(Int32(h)))
+            wide8Stride = Int(rk_padded_columns(Int32(4 * h)))
+            let group = Int(RK_GROUP)
+            for bytes in [
+                4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * wideStride,
+                4 * threads * scoresStride,
+                rows * narrow8Stride, 4 * rows * (narrow8Stride / group), 4 * rows * (narrow8Stride / group),
+                rows * wide8Stride, 4 * rows * (wide8Stride / group), 4 * rows * (wide8Stride / group),
+            ] {
+                offsets.append(total)
+                total += (bytes + 63) / 64 * 64
+            }
+        }
+
+        static func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+    }
+
+    init(_ model: Model, threads: Int, maximumRows: Int) throws(RudolphError) {
+        let configuration = model.configuration
+        let sizes = Sizes(configuration, rows: maximumRows, threads: threads)
+        guard let memory = rp_allocate(UInt64(sizes.total)) else {
+            throw RudolphError("out of memory: \(sizes.total) bytes for the buffers of \(maximumRows) positions")
+        }
+        self.model = model
+        self.configuration = configuration
+        self.threads = threads
+        self.maximumRows = maximumRows
+        self.memory = memory
+        layout = AttentionLayout(configuration)
+        features = rk_cpu_features()
+        hiddenStride = sizes.hiddenStride
+        wideStride = sizes.wideStride
+        scoresStride = sizes.scoresStride
+
+        func floats(_ index: Int) -> UnsafeMutablePointer<Float> {
+            (memory + sizes.offsets[index]).assumingMemoryBound(to: Float.self)
+        }
+        func rows8(_ index: Int, stride: Int) -> rk_int8_rows {
+            rk_int8_rows(
+                values: (memory + sizes.offsets[index]).assumingMemoryBound(to: Int8.self), scales: floats(index + 1),
+                negated_sums: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride))
+        }
+        hidden = floats(0)
+        normed = floats(1)
+        output = floats(2)
+        wide = floats(3)
+        scores = floats(4)
+        narrow8 = rows8(5, stride: sizes.narrow8Stride)
+        wide8 = rows8(8, stride: sizes.wide8Stride)
+
+        var masks: [Mask] = []
+        var maskOfLayer: [Int] = []
+        for layer in model.transformer.layers {
+            if let index = masks.firstIndex(of: layer.mask) {
+                maskOfLayer.append(index)
+            } else {
+                maskOfLayer.append(masks.count)
+                masks.append(layer.mask)
+            }
+        }
+        self.masks = masks
+        self.maskOfLayer = maskOfLayer
+        tokens = .allocate(capacity: maximumRows)
+        tokens.initialize(repeating: Row(token: 0, position: 0, cache: 0), count: maximumRows)
+        wanted = .allocate(capacity: maximumRows)
+        cacheIndices = .allocate(capacity: maximumRows)
+        for mask in masks {
+            slots.append(.allocate(capacity: maximumRows))
+            // A run may be split once, where the shared prefix ends.
+            runs.append(.allocate(capacity: maximumRows * (layout.maximumRuns(mask) + 1)))
+            runOffsets.append(.allocate(capacity: maximumRows + 1))
+        }
+    }
+
+    deinit {
+        rp_free(memory)
+        rp_free(logitsMemory)
+        tokens.deallocate()
+        wanted.deallocate()
+        cacheIndices.deallocate()
+        for pointer in slots { pointer.deallocate() }
+        for pointer in runs { pointer.deallocate() }
+        for pointer in runOffsets { pointer.deallocate() }
+    }
+
+    /// Logits of the rows that a pass was asked for: `stride` floats apart, valid until the next pass.
+    struct Logits {
+        let base: UnsafeMutablePointer<Float>
+        let stride, columns: Int
+
+        subscript(row: Int) -> UnsafeMutableBufferPointer<Float> {
+            UnsafeMutableBufferPointer(start: base + row * stride, count: columns)
+        }
+    }
+
+    /// Computes `rows` (at most `maximumRows`), stores their keys and values, and returns logits of the rows listed in `wanted`
+    /// (ascending indices into `rows`).
+    ///
+    /// `caches[0]` holds the positions before every other cache's `start`; a row of cache `c` sees cache 0 up to there and then
+    /// cache `c`. Rows of one cache must come in order of position, and those before them must have been computed. A prefix may end anywhere in the
+    /// text or where the image starts or ends, not inside the image.
+    @discardableResult
+    func pass(_ rows: [Row], caches: [KeyValueCache], wanted: [Int] = [], head: Head = .text(rows: 0)) throws(RudolphError) -> Logits {
+        try prepare(rows, caches, wanted, head)
+        rk_parallel(Int32(threads), { context, worker in
+            guard let context, let worker else { return }
+            Unmanaged<Transformer>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
+        }, Unmanaged.passUnretained(self).toOpaque())
+        self.caches = []
+        let columns: Int
+        switch head {
+        case .text(let rows), .image(let rows): columns = rows
+        }
+        return Logits(base: logitsMemory ?? hidden, stride: logitsStride, columns: columns)
+    }
+
+    private func prepare(_ rows: [Row], _ caches: [KeyValueCache], _ wanted: [Int], _ head: Head) throws(RudolphError) {
+        guard rows.count <= maximumRows, wanted.count <= rows.count, !rows.isEmpty else {
+            throw RudolphError("a pass of \(rows.count) positions, expected 1 to \(maximumRows)")
+        }
+        rowCount = rows.count
+        wantedCount = wanted.count
+        self.head = head
+        self.caches = caches
+        for (index, row) in rows.enumerated() {
+            let limit =
+                row.position < configuration.leftTextLength || row.position >= configuration.rightTextStart
+                ? configuration.textRows : configuration.imageRows
+            guard (0..<limit).contains(row.token), (0..<configuration.sequenceLength).contains(row.position) else {
+                throw RudolphError("token \(row.token) at position \(row.position), expected a token less than \(limit)")
+            }
+            let cache = caches[row.cache]
+            guard row.position >= cache.start, row.position < cache.start + cache.capacity else {
+                throw RudolphError(
+                    "position \(row.position) lies outside its cache of positions \(cache.start) to \(cache.start + cache.capacity - 1)")
+            }
+            tokens[index] = row
+            cacheIndices[index] = Int32(row.cache)
+            for (maskIndex, mask) in masks.enumerated() {
+                slots[maskIndex][index] = Int32(layout.slot(row.position, mask) - cache.start)
+            }
+        }
+        for (index, row) in wanted.enumerated() { self.wanted[index] = Int32(row) }
+        for (maskIndex, mask) in masks.enumerated() {
+            let runs = self.runs[maskIndex]
+            let offsets = runOffsets[maskIndex]
+            var count = 0
+            offsets[0] = 0
+            for (index, row) in rows.enumerated() {
+                let boundary = row.cache == 0 ? Int.max : caches[row.cache].start
+                layout.visit(row.position, mask) { first, length in
+                    let inShared = max(0, min(length, boundary - first))
+                    if inShared > 0 {
+                        runs[count] = rk_key_run(cache: 0, first: Int32(first), count: Int32(inShared))
+                        count += 1
+                    }
+                    if inShared < length {
+                        runs[count] = rk_key_run(
+                            cache: Int32(row.cache), first: Int32(first + inShared - boundary), count: Int32(length - inShared))
+                        count += 1
+                    }
+                }
+                offsets[index + 1] = Int32(count)
+            }
+        }
+        views.removeAll(keepingCapacity: true)
+        for layer in 0..<configuration.layers {
+            for cache in caches { views.append(cache.layers[layer]) }
+        }
+        if wantedCount > 0 {
+            let columns: Int
+            switch head {
+            case .text(let rows), .image(let rows): columns = rows
+            }
+            logitsStride = Sizes.padded(columns)
+            let needed = wantedCount * logitsStride
+            if needed > logitsCapacity {
+                rp_free(logitsMemory)
+                logitsCapacity = 0
+                logitsMemory = nil
+                guard let memory = rp_allocate(4 * UInt64(needed)) else {
+                    throw RudolphError("out of memory: \(4 * needed) bytes of logits")
+                }
+                logitsMemory = memory.assumingMemoryBound(to: Float.self)
+                logitsCapacity = needed
+            }
+        }
+    }
+
+    /// What each worker does: every step is shared out inside and ends with a barrier.
+    private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
+        let h = configuration.hiddenSize
+        var count = rowCount
+        var index = Int(worker.pointee.index)
+        while index < count {
+            embed(tokens[index], to: hidden + index * hiddenStride)
+            index += Int(worker.pointee.count)
+        }
+        rk_barrier(worker)
+
+        let layers = model.transformer.layers
+        layers.withUnsafeBufferPointer { layers in
+            views.withUnsafeBufferPointer { views in
+                for (layerIndex, layer) in layers.enumerated() {
+                    let mask = maskOfLayer[layerIndex]
+                    guard let layerViews = views.baseAddress.map({ $0 + layerIndex * caches.count }) else { return }
+                    if layerIndex == 0 {
+                        norm(worker, layer.inputNorm, count, for: layer.queryKeyValue)
+                    }
+                    multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrow8, count, output: wide, wideStride)
+                    rk_rows_store(
+                        worker, features, rk_rows(data: wide + h, stride: wideStride, count: Int32(count), n: Int32(h)),
+                        rk_rows(data: wide + 2 * h, stride: wideStride, count: Int32(count), n: Int32(h)),
+                        Int32(configuration.heads), Int32(configuration.headSize), layerViews, cacheIndices, slots[mask])
+                    var offsets = runOffsets[mask]
+                    if layerIndex == layers.count - 1 {
+                        // What follows is needed only where logits are wanted.
+                        count = wantedCount
+                        if count == 0 { return }
+                        keepWanted(worker, mask)
+                        offsets = runOffsets[mask]
+                    }
+                    rk_attention(
+                        worker, features, normed, hiddenStride, wide, wideStride, Int32(count), Int32(configuration.heads),
+                        Int32(configuration.headSize), layerViews, runs[mask], offsets, scores, scoresStride)
+                    quantize(worker, rows(normed, hiddenStride, count, h), narrow8, for: layer.dense)
+                    multiply(worker, layer.dense, normed, hiddenStride, narrow8, count, output: output, hiddenStride)
+                    addAndNorm(worker, layer.firstAdditionNorm, layer.postAttentionNorm, count, for: layer.up)
+                    multiply(
+                        worker, layer.up, normed, hiddenStride, narrow8, count, activation: RK_GELU, output: wide, wideStride)
+                    quantize(worker, rows(wide, wideStride, count, 4 * h), wide8, for: layer.down)
+                    multiply(worker, layer.down, wide, wideStride, wide8, count, output: output, hiddenStride)
+                    if layerIndex + 1 < layers.count {
+                        addAndNorm(worker, layer.secondAdditionNorm, layers[layerIndex + 1].inputNorm, count,
+                            for: layers[layerIndex + 1].queryKeyValue)
+                    } else {
+                        addAndNorm(worker, layer.secondAdditionNorm, model.transformer.finalNorm, count, for: nil)
+                    }
+                }
+            }
+        }
+        if count > 0 { computeLogits(worker, count) }
+    }
+
+    private func computeLogits(_ worker: UnsafeMutablePointer<rk_worker>, _ count: Int) {
+        guard let logits = logitsMemory else { return }
+        let linear: Linear
+        let outputRows: Int
+        switch head {
+        case .text(let rows): (linear, outputRows) = (model.transformer.textHead, rows)
+        case .image(let rows): (linear, outputRows) = (model.transformer.imageHead, rows)
+        }
+        let normedRows = rows(normed, hiddenStride, count, configuration.hiddenSize)
+        withQuantized(narrow8, for: linear) { quantized in
+            rk_rows_norm(worker, features, normedRows, normedRows, model.transformer.headNorm, Self.epsilon, quantized)
+        }
+        multiply(worker, linear, normed, hiddenStride, narrow8, count, outputRows: outputRows, output: logits, logitsStride)
+    }
+
+    private static let epsilon: Float = 1e-5
+
+    private func embed(_ row: Row, to output: UnsafeMutablePointer<Float>) {
+        let weights = model.transformer
+        let h = configuration.hiddenSize
+        let first, second: UnsafePointer<Float>?
+        if row.position < configuration.leftTextLength {
+            // A pad in the left text has a row of its own for each position.
+            let id = row.token == 0 ? configuration.textRows - configuration.leftTextLength + row.position : row.token
+            weights.textEmbeddings.copyRow(id, to: output)
+            (first, second) = (weights.leftPositions + row.position * h, nil)
+        } else if row.position < configuration.rightTextStart {
+            weights.imageEmbeddings.copyRow(row.token, to: output)
+            let index = row.position - configuration.leftTextLength
+            first = weights.imageRows + index / configuration.imageTokensPerSide * h
+            second = weights.imageColumns + index % configuration.imageTokensPerSide * h
+        } else {
+            weights.textEmbeddings.copyRow(row.token, to: output)
+            (first, second) = (weights.rightPositions + (row.position - configuration.rightTextStart) * h, nil)
+        }
+        if let first, let second {
+            for k in 0..<h { output[k] += first[k] + second[k] }
+        } else if let first {
+            for k in 0..<h { output[k] += first[k] }
+        }
+    }
+
+    /// Moves the queries, the residual rows and the runs of the wanted rows to the front.
+    private func keepWanted(_ worker: UnsafeMutablePointer<rk_worker>, _ mask: Int) {
+        if worker.pointee.index == 0 {
+            let h = configuration.hiddenSize
+            let offsets = runOffsets[mask]
+            var count = 0
+            for target in 0..<wantedCount {
+                let source = Int(wanted[target])
+                if source != target {
+                    (wide + target * wideStride).update(from: wide + source * wideStride, count: h)
+                    (hidden + target * hiddenStride).update(from: hidden + source * hiddenStride, count: h)
+                }
+                let range = Int(offsets[source])..<Int(offsets[source + 1])
+                offsets[target] = Int32(count)
+                for run in range {
+                    runs[mask][count] = runs[mask][run]
+                    count += 1
+                }
+            }
+            offsets[wantedCount] = Int32(count)
+        }
+        rk_barrier(worker)
+    }
+
+    private func rows(_ data: UnsafeMutablePointer<Float>, _ stride: Int, _ count: Int, _ n: Int) -> rk_rows {
+        rk_rows(data: data, stride: stride, count: Int32(count), n: Int32(n))
+    }
+
+    /// Calls `body` with the rows to quantize into, or nil when the next matrix takes floats.
+    @inline(__always)
+    private func withQuantized(_ rows: rk_int8_rows, for next: Linear?, _ body: (UnsafePointer<rk_int8_rows>?) -> Void) {
+        if let next, next.type.quantizesInput {
+            withUnsafePointer(to: rows) { body($0) }
+        } else {
+            body(nil)
+        }
+    }
+
+    private func norm(_ worker: UnsafeMutablePointer<rk_worker>, _ norm: rk_layer_norm, _ count: Int, for next: Linear) {
+        let h = configuration.hiddenSize
+        withQuantized(narrow8, for: next) { quantized in
+            rk_rows_norm(
+                worker, features, rows(normed, hiddenStride, count, h), rows(hidden, hiddenStride, count, h), norm, Self.epsilon,
+                quantized)
+        }
+    }
+
+    private func addAndNorm(
+        _ worker: UnsafeMutablePointer<rk_worker>, _ inner: rk_layer_norm, _ outer: rk_layer_norm, _ count: Int, for next: Linear?
+    ) {
+        let h = configuration.hiddenSize
+        withQuantized(narrow8, for: next) { quantized in
+            rk_rows_add_norm(
+                worker, features, rows(normed, hiddenStride, count, h), rows(hidden, hiddenStride, count, h),
+                rows(output, hiddenStride, count, h), inner, outer, Self.epsilon, quantized)
+        }
+    }
+
+    private func quantize(
+        _ worker: UnsafeMutablePointer<rk_worker>, _ source: rk_rows, _ target: rk_int8_rows, for next: Linear
+    ) {
+        withQuantized(target, for: next) { quantized in
+            if let quantized { rk_rows_quantize(worker, features, source, quantized) }
+        }
+    }
+
+    private func multiply(
+        _ worker: UnsafeMutablePointer<rk_worker>, _ linear: Linear, _ x: UnsafeMutablePointer<Float>, _ stride: Int,
+        _ int8: rk_int8_rows, _ count: Int, outputRows: Int? = nil, activation: rk_activation = RK_NONE,
+        output: UnsafeMutablePointer<Float>, _ outputStride: Int
+    ) {
+        var input = rk_input(x: x, stride: stride, int8: int8, count: Int32(count))
+        var matrix = linear.matrix
+        rk_matmul(
+            worker, features, &matrix, &input, 0, Int32(outputRows ?? linear.rows), linear.bias, activation, output, outputStride)
+    }
+}
