@@ -24,7 +24,8 @@ typedef struct rk_int8_rows {
 typedef struct rk_quantize_kernels {
     const char *name;
     // Quantizes one row: scale = max|x| / 127; value = x * (127 / max|x|) rounded to nearest, ties to even. x has `columns`
-    // elements, values `stride`, negated_sums stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values 0.
+    // elements, values `stride`, negated_sums stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values
+    // 0; a row whose maximum is below 2^-120 counts as zeros.
     float (*row)(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride);
 } rk_quantize_kernels;
 

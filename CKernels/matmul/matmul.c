@@ -1,0 +1,136 @@
+#include "matmul.h"
+
+// Overwrites the slots that `with` has.
+static void overwrite(rk_matmul_kernels *kernels, const rk_matmul_kernels *with) {
+    kernels->name = with->name;
+    for (int type = RK_F32; type <= RK_INT4; type++) {
+        if (with->tile[type]) kernels->tile[type] = with->tile[type];
+    }
+}
+
+rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
+    rk_matmul_kernels kernels = rk_matmul_scalar;
+#if defined(__x86_64__)
+    if (features & RK_CPU_AVX2) overwrite(&kernels, &rk_matmul_avx2);
+    if (features & RK_CPU_AVXVNNI) overwrite(&kernels, &rk_matmul_avxvnni);
+    if (features & RK_CPU_AVX512) overwrite(&kernels, &rk_matmul_avx512);
+#elif defined(__aarch64__)
+    if (features & RK_CPU_NEON) overwrite(&kernels, &rk_matmul_neon);
+    if (features & RK_CPU_DOTPROD) overwrite(&kernels, &rk_matmul_dotprod);
+    if (features & RK_CPU_I8MM) overwrite(&kernels, &rk_matmul_i8mm);
+#else
+    (void)features, (void)overwrite;
+#endif
+    return kernels;
+}
+
+size_t rk_panel_bytes(rk_type type, int columns) {
+    const size_t exact = (size_t)columns, padded = (size_t)rk_padded_columns(columns);
+    switch (type) {
+    case RK_F32: return RK_PANEL * sizeof(float) * exact;
+    case RK_F16: return RK_PANEL * sizeof(rk_f16) * exact;
+    case RK_INT8: return RK_PANEL * sizeof(float) + RK_PANEL * padded;
+    case RK_INT4: return 9 * padded;
+    }
+    return 0;
+}
+
+// How a product is cut into chunks: `blocks` of rows of x times `spans` of panels.
+typedef struct cut {
+    int rows, blocks;  // rows of x in a block, number of blocks
+    int panels, spans; // panels in a span, number of spans
+} cut;
+
+static int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+static cut cut_product(int panels, int count, int columns, size_t x_row_bytes, int workers) {
+    enum {
+        X_BYTES = 128 << 10,  // a block of x stays in the second-level cache while the panels pass by
+        ROWS = 48,            // at least: fewer would read the panels too often; a multiple of every register tile
+        PRODUCTS = 1 << 20,   // of a chunk: 10 to 100 microseconds
+        CHUNKS_PER_WORKER = 8 // at least, so that workers of different speed finish together
+    };
+    cut c;
+    const int fitting = rk_max(ROWS, (int)(X_BYTES / x_row_bytes) / ROWS * ROWS);
+    c.rows = rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 12) * 12);
+    c.blocks = divide_up(count, c.rows);
+    const int64_t panel_products = (int64_t)RK_PANEL * columns * c.rows;
+    const int enough = (int)(PRODUCTS / panel_products);
+    const int fair = (int)((int64_t)panels * c.blocks / ((int64_t)workers * CHUNKS_PER_WORKER));
+    c.panels = workers > 1 ? rk_min(rk_max(1, rk_min(enough, fair)), panels) : panels;
+    c.spans = divide_up(panels, c.panels);
+    return c;
+}
+
+// Runs the kernel on a tile of which only the first `rows` rows of the matrix count. The bias ends with them: a last panel that reaches
+// further gets a copy with zeros behind it.
+static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, size_t panel_bytes) {
+    const int whole = rk_min(rows / RK_PANEL, tile.panels);
+    if (tile.bias && whole < tile.panels) {
+        float bias[RK_PANEL] = {0};
+        memcpy(bias, tile.bias + whole * RK_PANEL, (size_t)(rows - whole * RK_PANEL) * sizeof *bias);
+        rk_matmul_tile last = tile;
+        last.weights = (const char *)tile.weights + panel_bytes * (size_t)whole;
+        last.panels = 1;
+        last.bias = bias;
+        last.out = tile.out + whole * RK_PANEL;
+        kernel(&last);
+        tile.panels = whole;
+    }
+    if (tile.panels > 0) kernel(&tile);
+}
+
+void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
+               int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
+    const rk_matmul_kernel kernel = rk_matmul_kernels_for(features).tile[matrix->type];
+    void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
+    const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
+    const int columns = integer ? rk_padded_columns(matrix->columns) : matrix->columns;
+    const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
+    const int panels = divide_up(row_count, RK_PANEL);
+    if (panels > 0 && input->count > 0) {
+        const size_t x_row_bytes = (size_t)columns * (integer ? 1 : sizeof(float));
+        const cut c = cut_product(panels, input->count, columns, x_row_bytes, worker->count);
+        for (int chunk; (chunk = rk_next_chunk(worker, c.blocks * c.spans)) >= 0;) {
+            const int row = chunk / c.spans * c.rows, panel = chunk % c.spans * c.panels;
+            rk_matmul_tile tile = {
+                .weights = (const char *)matrix->data + panel_bytes * ((size_t)first_row / RK_PANEL + (size_t)panel),
+                .panels = rk_min(c.panels, panels - panel),
+                .columns = columns,
+                .count = rk_min(c.rows, input->count - row),
+                .bias = bias ? bias + first_row + panel * RK_PANEL : NULL,
+                .out = out + out_stride * (size_t)row + (size_t)panel * RK_PANEL,
+                .out_stride = out_stride,
+            };
+            if (integer) {
+                tile.x_stride = (size_t)input->int8.stride;
+                tile.x8 = input->int8.values + tile.x_stride * (size_t)row;
+                tile.scales = input->int8.scales + row;
+                tile.negated_sums = input->int8.negated_sums + (size_t)(columns / RK_GROUP) * (size_t)row;
+            } else {
+                tile.x_stride = input->stride;
+                tile.x = input->x + tile.x_stride * (size_t)row;
+            }
+            run_tile(kernel, tile, row_count - panel * RK_PANEL, panel_bytes);
+            if (gelu) {
+                for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, tile.panels * RK_PANEL);
+            }
+        }
+    }
+    rk_barrier(worker);
+}
+
+void rk_pack_f32(rk_worker *worker, float *panels, const float *source, int rows, int columns, size_t row_stride,
+                 size_t column_stride) {
+    for (int panel; (panel = rk_next_chunk(worker, divide_up(rows, RK_PANEL))) >= 0;) {
+        float *packed = panels + (size_t)panel * RK_PANEL * (size_t)columns;
+        const float *first = source + row_stride * (size_t)panel * RK_PANEL;
+        const int filled = rk_min(RK_PANEL, rows - panel * RK_PANEL);
+        for (int k = 0; k < columns; k++) {
+            for (int r = 0; r < RK_PANEL; r++) {
+                packed[k * RK_PANEL + r] = r < filled ? first[row_stride * (size_t)r + column_stride * (size_t)k] : 0;
+            }
+        }
+    }
+    rk_barrier(worker);
+}

@@ -1,0 +1,64 @@
+// The instruction sets of rk_matmul.h. A NULL slot leaves the one below in place.
+#ifndef MATMUL_H
+#define MATMUL_H
+
+#include "../internal.h"
+
+extern const rk_matmul_kernels rk_matmul_scalar;
+extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512;
+extern const rk_matmul_kernels rk_matmul_neon, rk_matmul_dotprod, rk_matmul_i8mm;
+
+// Rows of the next register tile when `left` rows of x are left: tiles of equal size, none larger than `largest`.
+RK_INLINE int rk_tile_rows(int left, int largest) {
+    int tiles = (left + largest - 1) / largest;
+    return (left + tiles - 1) / tiles;
+}
+
+RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, int panel) {
+    return (const char *)tile->weights + rk_panel_bytes(type, tile->columns) * (size_t)panel;
+}
+
+RK_INLINE const int8_t *rk_tile_x8(const rk_matmul_tile *tile, int row) { return tile->x8 + tile->x_stride * (size_t)row; }
+
+RK_INLINE const int32_t *rk_tile_sums(const rk_matmul_tile *tile, int row) {
+    return tile->negated_sums + (size_t)(tile->columns / RK_GROUP) * (size_t)row;
+}
+
+// Minus the sum of all columns of a row of x.
+RK_INLINE int32_t rk_tile_sum(const rk_matmul_tile *tile, int row) {
+    const int32_t *sums = rk_tile_sums(tile, row);
+    int32_t sum = 0;
+    for (int group = 0; group < tile->columns / RK_GROUP; group++) sum += sums[group];
+    return sum;
+}
+
+RK_INLINE float *rk_tile_out(const rk_matmul_tile *tile, int panel, int row) {
+    return tile->out + tile->out_stride * (size_t)row + (size_t)panel * RK_PANEL;
+}
+
+// A row of int8 as groups of 4 columns, as the broadcasts of the dot products want it.
+RK_INLINE int32_t rk_columns4(const int8_t *x) {
+    int32_t columns;
+    memcpy(&columns, x, sizeof columns);
+    return columns;
+}
+
+// Cuts `tile` into panels times at most `largest` rows of x and makes each a CALL(rows) with a constant number of rows, the
+// variables `panel` and `first` in scope. `largest` is one of the numbers that RK_CASES_ has.
+#define RK_FOR_TILES(tile, largest, CALL)                                                                                        \
+    for (int panel = 0; panel < (tile)->panels; panel++) {                                                                       \
+        for (int first = 0; first < (tile)->count;) {                                                                            \
+            const int rows = rk_tile_rows((tile)->count - first, largest);                                                       \
+            switch (rows) { RK_CASES_##largest(CALL) }                                                                           \
+            first += rows;                                                                                                       \
+        }                                                                                                                        \
+    }
+
+#define RK_CASE(CALL, n) case n: CALL(n); break;
+#define RK_CASES_2(CALL) RK_CASE(CALL, 1) RK_CASE(CALL, 2)
+#define RK_CASES_4(CALL) RK_CASES_2(CALL) RK_CASE(CALL, 3) RK_CASE(CALL, 4)
+#define RK_CASES_6(CALL) RK_CASES_4(CALL) RK_CASE(CALL, 5) RK_CASE(CALL, 6)
+#define RK_CASES_8(CALL) RK_CASES_6(CALL) RK_CASE(CALL, 7) RK_CASE(CALL, 8)
+#define RK_CASES_12(CALL) RK_CASES_8(CALL) RK_CASE(CALL, 9) RK_CASE(CALL, 10) RK_CASE(CALL, 11) RK_CASE(CALL, 12)
+
+#endif

@@ -1,0 +1,28 @@
+// What the kernels with 256-bit registers share: a panel's rows are two registers. The includer defines RK_TARGET.
+#include "matmul.h"
+
+RK_TARGET RK_INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si256(p); }
+
+RK_TARGET RK_INLINE __m256 load_halves(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+
+// Four columns of a row of x, for each row of the panel.
+RK_TARGET RK_INLINE __m256i broadcast4(const int8_t *x) { return _mm256_set1_epi32(rk_columns4(x)); }
+
+RK_TARGET RK_INLINE __m256 load_bias(const rk_matmul_tile *tile, int panel, int half) {
+    return tile->bias ? _mm256_loadu_ps(tile->bias + panel * RK_PANEL + 8 * half) : _mm256_setzero_ps();
+}
+
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, const float *w_scales, const __m256i sum[2]) {
+    for (int half = 0; half < 2; half++) {
+        const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(tile->scales[row]), _mm256_loadu_ps(w_scales + 8 * half));
+        _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half,
+                         _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[half]), scale, load_bias(tile, panel, half)));
+    }
+}
+
+RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, const __m256 acc[2]) {
+    for (int half = 0; half < 2; half++) {
+        _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half,
+                         _mm256_fmadd_ps(acc[half], _mm256_set1_ps(tile->scales[row]), load_bias(tile, panel, half)));
+    }
+}

@@ -1,0 +1,18 @@
+// What the ARM kernels share: a panel's rows are four registers. The includer defines RK_TARGET.
+#include "matmul.h"
+
+RK_TARGET RK_INLINE float32x4_t load_halves(const void *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+
+// Four columns of a row of x, for four rows of the panel.
+RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) { return vreinterpretq_s8_s32(vdupq_n_s32(rk_columns4(x))); }
+
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, int32x4_t sum) {
+    const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
+    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(bias, vcvtq_f32_s32(sum), scale));
+}
+
+RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int quarter, float32x4_t acc) {
+    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_n_f32(bias, acc, tile->scales[row]));
+}

@@ -1,0 +1,76 @@
+// The definitions of rk_matmul.h.
+#include "matmul.h"
+
+static void f32(const rk_matmul_tile *tile) {
+    for (int panel = 0; panel < tile->panels; panel++) {
+        const float *w = rk_tile_panel(tile, RK_F32, panel);
+        for (int t = 0; t < tile->count; t++) {
+            const float *x = tile->x + tile->x_stride * (size_t)t;
+            float *out = rk_tile_out(tile, panel, t);
+            for (int r = 0; r < RK_PANEL; r++) {
+                float acc = 0;
+                for (int k = 0; k < tile->columns; k++) acc = fmaf(w[k * RK_PANEL + r], x[k], acc);
+                out[r] = acc + (tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
+            }
+        }
+    }
+}
+
+static void f16(const rk_matmul_tile *tile) {
+    for (int panel = 0; panel < tile->panels; panel++) {
+        const rk_f16 *w = rk_tile_panel(tile, RK_F16, panel);
+        for (int t = 0; t < tile->count; t++) {
+            const float *x = tile->x + tile->x_stride * (size_t)t;
+            float *out = rk_tile_out(tile, panel, t);
+            for (int r = 0; r < RK_PANEL; r++) {
+                float acc = 0;
+                for (int k = 0; k < tile->columns; k++) acc = fmaf(rk_f16_to_f32(w[k * RK_PANEL + r]), x[k], acc);
+                out[r] = acc + (tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
+            }
+        }
+    }
+}
+
+static void int8(const rk_matmul_tile *tile) {
+    for (int panel = 0; panel < tile->panels; panel++) {
+        const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
+        const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+        for (int t = 0; t < tile->count; t++) {
+            const int8_t *x = rk_tile_x8(tile, t);
+            float *out = rk_tile_out(tile, panel, t);
+            for (int r = 0; r < RK_PANEL; r++) {
+                int32_t sum = 0;
+                for (int k = 0; k < tile->columns; k++) sum += w[k / 4 * 64 + 4 * r + k % 4] * x[k];
+                out[r] = fmaf((float)sum, tile->scales[t] * w_scales[r], tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
+            }
+        }
+    }
+}
+
+static void int4(const rk_matmul_tile *tile) {
+    for (int panel = 0; panel < tile->panels; panel++) {
+        const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+        for (int t = 0; t < tile->count; t++) {
+            const int8_t *x = rk_tile_x8(tile, t);
+            float *out = rk_tile_out(tile, panel, t);
+            for (int r = 0; r < RK_PANEL; r++) {
+                float acc = 0;
+                for (int group = 0; group < tile->columns / RK_GROUP; group++) {
+                    const uint8_t *block = blocks + group / 2 * 576;
+                    const uint8_t *w = block + 64 + group % 2 * 256 + 4 * r;
+                    rk_f16 scale;
+                    memcpy(&scale, block + group % 2 * 32 + 2 * r, sizeof scale);
+                    int32_t sum = 0;
+                    for (int k = 0; k < RK_GROUP; k++) {
+                        uint8_t pair = w[k / 8 * 64 + k % 4];
+                        sum += ((k & 4 ? pair >> 4 : pair & 15) - 8) * x[group * RK_GROUP + k];
+                    }
+                    acc = fmaf((float)sum, rk_f16_to_f32(scale), acc);
+                }
+                out[r] = fmaf(acc, tile->scales[t], tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
+            }
+        }
+    }
+}
+
+const rk_matmul_kernels rk_matmul_scalar = {.name = "scalar", .tile = {f32, f16, int8, int4}};

@@ -1,0 +1,284 @@
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "harness.h"
+
+static const char *const type_names[] = {"f32", "f16", "int8", "int4"};
+
+// The 256-bit VNNI kernels in the encoding of AVX-512, for machines that have only that; see avxvnni_as_avx512.c.
+extern const rk_matmul_kernels test_avxvnni_as_avx512;
+
+typedef struct implementation {
+    const char *name;
+    rk_matmul_kernel run;
+} implementation;
+
+// The implementations of a slot on this machine, scalar first, each once.
+static int implementations(rk_type type, implementation list[10]) {
+    int count = 0;
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[isa].features);
+        if (count == 0 || list[count - 1].run != kernels.tile[type]) {
+            list[count++] = (implementation){kernels.name, kernels.tile[type]};
+        }
+    }
+#if defined(__x86_64__)
+    if (test_isas[test_isa_count - 1].features & RK_CPU_AVX512 && test_avxvnni_as_avx512.tile[type]) {
+        list[count++] = (implementation){test_avxvnni_as_avx512.name, test_avxvnni_as_avx512.tile[type]};
+    }
+#endif
+    return count;
+}
+
+static int is_integer(rk_type type) { return type == RK_INT8 || type == RK_INT4; }
+
+// Panels of true size, every byte a value that the quantizer can write; columns past the true number are zeros as it writes them.
+static void *make_weights(rk_type type, int rows, int columns, test_pattern pattern) {
+    const int panels = (rows + RK_PANEL - 1) / RK_PANEL;
+    const size_t bytes = rk_panel_bytes(type, columns);
+    uint8_t *weights = test_alloc(bytes * (size_t)panels, 64);
+    for (int panel = 0; panel < panels; panel++) {
+        uint8_t *p = weights + bytes * (size_t)panel;
+        switch (type) {
+        case RK_F32: test_fill_floats((float *)p, (size_t)columns * RK_PANEL, pattern, 1); break;
+        case RK_F16: test_fill_halves((rk_f16 *)p, (size_t)columns * RK_PANEL, pattern, 1); break;
+        case RK_INT8:
+            test_fill_floats((float *)p, RK_PANEL, TEST_RANDOM, 0.01f);
+            test_fill_bytes((int8_t *)p + 64, bytes - 64, pattern, -128, 127);
+            for (int k = columns; k < rk_padded_columns(columns); k++) {
+                for (int r = 0; r < RK_PANEL; r++) p[64 + k / 4 * 64 + 4 * r + k % 4] = 0;
+            }
+            break;
+        case RK_INT4:
+            for (size_t block = 0; block < bytes; block += 576) {
+                test_fill_halves((rk_f16 *)(p + block), 32, TEST_RANDOM, 0.1f);
+                for (int i = 64; i < 576; i++) {
+                    int8_t pair[2]; // 0 stands for -8, 15 for 7, 8 for zero
+                    test_fill_bytes(pair, 2, pattern, -8, 7);
+                    p[block + (size_t)i] = (uint8_t)((pair[0] + 8) | (pair[1] + 8) << 4);
+                }
+            }
+            break;
+        }
+    }
+    return weights;
+}
+
+typedef struct rows_of_x {
+    rk_input input;
+    void *buffers[3];
+} rows_of_x;
+
+static rows_of_x make_x(rk_type type, int count, int columns, test_pattern pattern) {
+    rows_of_x x = {.input.count = count};
+    if (is_integer(type)) {
+        const int stride = rk_padded_columns(columns), groups = stride / RK_GROUP;
+        int8_t *values = test_alloc((size_t)count * (size_t)stride, 64);
+        float *scales = test_alloc((size_t)count * sizeof(float), 4);
+        int32_t *sums = test_alloc((size_t)count * (size_t)groups * sizeof(int32_t), 4);
+        test_fill_floats(scales, (size_t)count, TEST_RANDOM, 0.01f);
+        for (int t = 0; t < count; t++) {
+            int8_t *row = values + (size_t)t * (size_t)stride;
+            memset(row, 0, (size_t)stride);
+            test_fill_bytes(row, (size_t)columns, pattern, -127, 127);
+            for (int g = 0; g < groups; g++) {
+                int32_t sum = 0;
+                for (int k = 0; k < RK_GROUP; k++) sum -= row[g * RK_GROUP + k];
+                sums[t * groups + g] = sum;
+            }
+        }
+        x.input.int8 = (rk_int8_rows){values, scales, sums, stride};
+        x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = sums;
+    } else {
+        float *values = test_alloc((size_t)count * (size_t)columns * sizeof(float), 4);
+        test_fill_floats(values, (size_t)count * (size_t)columns, pattern, 2);
+        x.input.x = values;
+        x.input.stride = (size_t)columns;
+        x.buffers[0] = values;
+    }
+    return x;
+}
+
+static void free_x(rows_of_x x) {
+    for (int i = 0; i < 3; i++) {
+        if (x.buffers[i]) test_free(x.buffers[i]);
+    }
+}
+
+static rk_matmul_tile make_tile(rk_type type, const void *weights, int panels, int columns, const rk_input *input) {
+    return (rk_matmul_tile){
+        .weights = weights,
+        .panels = panels,
+        .columns = is_integer(type) ? rk_padded_columns(columns) : columns,
+        .x = input->x,
+        .x8 = input->int8.values,
+        .scales = input->int8.scales,
+        .negated_sums = input->int8.negated_sums,
+        .x_stride = is_integer(type) ? (size_t)input->int8.stride : input->stride,
+        .count = input->count,
+    };
+}
+
+static void check_tile(rk_type type, int panels, int columns, int count, test_pattern weights_pattern, test_pattern x_pattern) {
+    void *weights = make_weights(type, panels * RK_PANEL, columns, weights_pattern);
+    rows_of_x x = make_x(type, count, columns, x_pattern);
+    float *bias = test_alloc((size_t)panels * RK_PANEL * sizeof(float), 4);
+    test_fill_floats(bias, (size_t)panels * RK_PANEL, TEST_RANDOM, 1);
+    rk_matmul_tile tile = make_tile(type, weights, panels, columns, &x.input);
+    tile.bias = test_random_below(4) ? bias : NULL;
+    const int width = panels * RK_PANEL, gap = test_random_below(3) * 5; // floats between rows of out that stay untouched
+    tile.out_stride = (size_t)(width + gap);
+    const size_t bytes = ((size_t)count * tile.out_stride - (size_t)gap) * sizeof(float);
+
+    implementation list[10];
+    const int implementation_count = implementations(type, list);
+    float *expected = test_alloc(bytes, 4);
+    tile.out = expected;
+    list[0].run(&tile);
+    for (int i = 1; i < implementation_count; i++) {
+        test_begin("matmul", type_names[type], list[i].name, "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s",
+                   panels, columns, count, test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.bias ? "yes" : "no");
+        float *actual = test_alloc(bytes, 4);
+        tile.out = actual;
+        list[i].run(&tile);
+        test_equal_floats(expected, actual, bytes / sizeof(float));
+        test_guards(actual);
+        test_free(actual);
+    }
+    test_free(expected);
+    test_free(bias);
+    free_x(x);
+    test_free(weights);
+}
+
+static void check_tiles(void) {
+    const int columns[] = {1, 3, 4, 31, 32, 33, 63, 64, 65, 128, 1000};
+    for (rk_type type = RK_F32; type <= RK_INT4; type++) {
+        for (int count = 1; count <= 30; count++) {
+            for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+                if (columns[c] > 128 && count > 14) continue;
+                check_tile(type, 1 + test_random_below(3), columns[c], count, TEST_RANDOM, TEST_RANDOM);
+            }
+        }
+        for (test_pattern w = 0; w < TEST_PATTERNS; w++) {
+            for (test_pattern x = 0; x < TEST_PATTERNS; x++) {
+                check_tile(type, 1, 192, 1, w, x);
+                check_tile(type, 1, 192, 13, w, x);
+            }
+        }
+    }
+}
+
+typedef struct product {
+    uint32_t features;
+    rk_matrix matrix;
+    rk_input input;
+    int first_row, row_count;
+    const float *bias;
+    rk_activation activation;
+    float *out;
+    size_t out_stride;
+} product;
+
+static void run_product(void *context, rk_worker *worker) {
+    const product *p = context;
+    rk_matmul(worker, p->features, &p->matrix, &p->input, p->first_row, p->row_count, p->bias, p->activation, p->out, p->out_stride);
+}
+
+// The step: any part of the rows, cut into chunks for several workers, with bias and activation.
+static void check_step(rk_type type, int rows, int columns, int count, int first_row, int row_count, int threads) {
+    void *weights = make_weights(type, rows, columns, TEST_RANDOM);
+    rows_of_x x = make_x(type, count, columns, TEST_RANDOM);
+    float *bias = test_alloc((size_t)rows * sizeof(float), 4);
+    test_fill_floats(bias, (size_t)rows, TEST_RANDOM, 1);
+    const int width = (row_count + RK_PANEL - 1) / RK_PANEL * RK_PANEL;
+    const size_t floats = (size_t)count * (size_t)width;
+    float *expected = test_alloc(floats * sizeof(float), 4);
+
+    rk_matmul_tile tile = make_tile(type, (const char *)weights + rk_panel_bytes(type, columns) * (size_t)(first_row / RK_PANEL),
+                                    width / RK_PANEL, columns, &x.input);
+    tile.out = expected;
+    tile.out_stride = (size_t)width;
+    float *padded = test_alloc((size_t)width * sizeof(float), 4);
+    memset(padded, 0, (size_t)width * sizeof(float));
+    memcpy(padded, bias + first_row, (size_t)row_count * sizeof(float));
+    tile.bias = padded;
+    rk_matmul_kernels_for(0).tile[type](&tile);
+    const rk_activation activation = test_random_below(2) ? RK_GELU : RK_NONE;
+    if (activation == RK_GELU) rk_norm_kernels_for(0).gelu(expected, (int)floats);
+
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        test_begin("matmul", type_names[type], test_isas[isa].name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads",
+                   rows, columns, first_row, first_row + row_count, count, threads);
+        float *actual = test_alloc(floats * sizeof(float), 4);
+        product p = {test_isas[isa].features, {weights, type, rows, columns}, x.input, first_row, row_count, bias, activation, actual,
+                     (size_t)width};
+        rk_parallel(threads, run_product, &p);
+        for (int t = 0; t < count; t++) {
+            if (!test_equal_floats(expected + (size_t)t * (size_t)width, actual + (size_t)t * (size_t)width, (size_t)row_count)) break;
+        }
+        test_guards(actual);
+        test_free(actual);
+    }
+    test_free(padded);
+    test_free(expected);
+    test_free(bias);
+    free_x(x);
+    test_free(weights);
+}
+
+static void check_steps(void) {
+    for (rk_type type = RK_F32; type <= RK_INT4; type++) {
+        for (int rows = 1; rows <= 50; rows += 7) {
+            for (int threads = 1; threads <= 3; threads += 2) {
+                check_step(type, rows, 1 + test_random_below(200), 1 + test_random_below(60), 0, rows, threads);
+            }
+        }
+        check_step(type, 200, 96, 3, 48, 101, 2);
+        check_step(type, 64, 520, 150, 16, 48, 2);
+        check_step(type, 1000, 64, 1, 0, 1000, 2);
+    }
+}
+
+typedef struct packing {
+    float *panels;
+    const float *source;
+    int rows, columns;
+    size_t row_stride, column_stride;
+} packing;
+
+static void run_packing(void *context, rk_worker *worker) {
+    const packing *p = context;
+    rk_pack_f32(worker, p->panels, p->source, p->rows, p->columns, p->row_stride, p->column_stride);
+}
+
+static void check_packing(int rows, int columns, int transposed) {
+    test_begin("matmul", "pack_f32", "any", "%d x %d%s", rows, columns, transposed ? ", transposed" : "");
+    float *source = test_alloc((size_t)rows * (size_t)columns * sizeof(float), 4);
+    test_fill_floats(source, (size_t)rows * (size_t)columns, TEST_RANDOM, 1);
+    const int panels = (rows + RK_PANEL - 1) / RK_PANEL;
+    float *packed = test_alloc((size_t)panels * rk_panel_bytes(RK_F32, columns), 64);
+    packing p = {packed, source, rows, columns, transposed ? 1 : (size_t)columns, transposed ? (size_t)rows : 1};
+    rk_parallel(2, run_packing, &p);
+    int wrong = 0;
+    for (int r = 0; r < panels * RK_PANEL; r++) {
+        for (int k = 0; k < columns; k++) {
+            const float expected = r < rows ? source[(size_t)r * p.row_stride + (size_t)k * p.column_stride] : 0;
+            wrong += packed[(r / RK_PANEL * columns + k) * RK_PANEL + r % RK_PANEL] != expected;
+        }
+    }
+    test_expect(wrong == 0, "%d elements wrong", wrong);
+    test_guards(packed);
+    test_free(packed);
+    test_free(source);
+}
+
+void test_matmul(void) {
+    check_tiles();
+    check_steps();
+    for (int transposed = 0; transposed < 2; transposed++) {
+        check_packing(1, 1, transposed);
+        check_packing(16, 7, transposed);
+        check_packing(37, 33, transposed);
+    }
+}

@@ -1,0 +1,135 @@
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "harness.h"
+
+typedef struct row_buffers {
+    int8_t *values;
+    int32_t *negated_sums;
+    float scale;
+    int stride;
+} row_buffers;
+
+static row_buffers allocate(int columns) {
+    row_buffers b = {.stride = rk_padded_columns(columns)};
+    b.values = test_alloc((size_t)b.stride, 64);
+    b.negated_sums = test_alloc((size_t)(b.stride / RK_GROUP) * sizeof(int32_t), 4);
+    return b;
+}
+
+static void release(row_buffers b) {
+    test_free(b.values);
+    test_free(b.negated_sums);
+}
+
+// What the contract says of a row, whatever the kernel.
+static void check_definition(const row_buffers *b, const float *x, int columns) {
+    const float step = b->scale > 0 ? 0.5001f * b->scale : 0x1p-120f; // a row of smaller numbers counts as zeros
+    int wrong = 0, largest = 0;
+    for (int k = 0; k < b->stride; k++) {
+        int value = b->values[k], magnitude = value < 0 ? -value : value;
+        largest = magnitude > largest ? magnitude : largest;
+        wrong += k < columns ? fabsf(x[k] - (float)value * b->scale) > step : value != 0;
+    }
+    test_expect(wrong == 0, "%d values further than half a step", wrong);
+    test_expect(largest == (b->scale > 0 ? 127 : 0), "largest value %d, scale %g", largest, b->scale);
+    wrong = 0;
+    for (int g = 0; g < b->stride / RK_GROUP; g++) {
+        int sum = 0;
+        for (int k = 0; k < RK_GROUP; k++) {
+            sum += b->values[g * RK_GROUP + k];
+        }
+        wrong += b->negated_sums[g] != -sum;
+    }
+    test_expect(wrong == 0, "%d sums wrong", wrong);
+}
+
+static void check_row(const float *x, int columns, const char *what) {
+    row_buffers expected = allocate(columns);
+    expected.scale = rk_quantize_kernels_for(0).row(expected.values, expected.negated_sums, x, columns, expected.stride);
+    test_begin("quantize", "row", "scalar", "%d columns, %s", columns, what);
+    if (isfinite(expected.scale)) {
+        check_definition(&expected, x, columns);
+    }
+    test_guards(expected.values);
+    test_guards(expected.negated_sums);
+    for (int isa = 1; isa < test_isa_count; isa++) {
+        rk_quantize_kernels kernels = rk_quantize_kernels_for(test_isas[isa].features);
+        if (kernels.row == rk_quantize_kernels_for(test_isas[isa - 1].features).row) {
+            continue;
+        }
+        row_buffers actual = allocate(columns);
+        test_begin("quantize", "row", kernels.name, "%d columns, %s", columns, what);
+        actual.scale = kernels.row(actual.values, actual.negated_sums, x, columns, actual.stride);
+        test_equal_floats(&expected.scale, &actual.scale, 1);
+        test_equal_bytes(expected.values, actual.values, (size_t)actual.stride);
+        test_equal_ints(expected.negated_sums, actual.negated_sums, (size_t)(actual.stride / RK_GROUP));
+        test_guards(actual.values);
+        test_guards(actual.negated_sums);
+        release(actual);
+    }
+    release(expected);
+}
+
+void test_quantize(void) {
+    const int columns[] = {1, 3, 4, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 1000, 1023, 1024, 4096};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        const int n = columns[i];
+        float *x = test_alloc((size_t)n * sizeof(float), 4);
+        for (test_pattern pattern = 0; pattern < TEST_PATTERNS; pattern++) {
+            test_fill_floats(x, (size_t)n, pattern, 3.7f);
+            check_row(x, n, test_pattern_names[pattern]);
+        }
+        for (int k = 0; k < n; k++) {
+            x[k] = (float)(k % 255 - 127) / 2; // exact ties where the largest magnitude is 63.5
+        }
+        check_row(x, n, "ties");
+        const struct {
+            const char *name;
+            float limit, one;
+        } special[] = {{"tiny", 1e-38f, 1e-39f},     {"huge", 3e38f, -3e38f},     {"infinite", 1, INFINITY},
+                       {"minus infinite", 1, -INFINITY}, {"not a number", 1, NAN}, {"small beside large", 1e-20f, 1e20f}};
+        for (size_t s = 0; s < sizeof special / sizeof special[0]; s++) {
+            test_fill_floats(x, (size_t)n, TEST_RANDOM, special[s].limit);
+            x[test_random_below(n)] = special[s].one;
+            check_row(x, n, special[s].name);
+        }
+        test_free(x);
+    }
+}
+
+typedef struct timed_row {
+    rk_quantize_kernels kernels;
+    row_buffers buffers;
+    const float *x;
+    int columns;
+} timed_row;
+
+static void call_row(void *context) {
+    timed_row *t = context;
+    t->kernels.row(t->buffers.values, t->buffers.negated_sums, t->x, t->columns, t->buffers.stride);
+}
+
+void bench_quantize(void) {
+    const int columns[] = {1024, 4096};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        const int n = columns[i];
+        float *x = test_alloc((size_t)n * sizeof(float), 64);
+        test_fill_floats(x, (size_t)n, TEST_RANDOM, 1);
+        row_buffers buffers = allocate(n);
+        double scalar = 0;
+        for (int isa = 0; isa < test_isa_count; isa++) {
+            timed_row t = {rk_quantize_kernels_for(test_isas[isa].features), buffers, x, n};
+            if (isa && t.kernels.row == rk_quantize_kernels_for(test_isas[isa - 1].features).row) {
+                continue;
+            }
+            char shape[32];
+            snprintf(shape, sizeof shape, "%d", n);
+            double seconds = test_time(call_row, &t);
+            test_report("quantize", "row", t.kernels.name, shape, (double)n * sizeof(float) * 1e-9, "GB", seconds, scalar);
+            scalar = isa ? scalar : seconds;
+        }
+        release(buffers);
+        test_free(x);
+    }
+}
