@@ -1,0 +1,69 @@
+import Foundation
+
+/// The safetensors format: the length of a JSON header, the header, the data.
+enum SafetensorsFile {
+    private struct Entry: Decodable {
+        let dtype: String
+        let shape: [Int]
+        let data_offsets: [Int]
+    }
+
+    /// `__metadata__` is a dictionary of strings, everything else an `Entry`.
+    private enum Item: Decodable {
+        case entry(Entry)
+        case metadata
+
+        init(from decoder: any Decoder) throws {
+            self = decoder.codingPath.last?.stringValue == "__metadata__" ? .metadata : .entry(try Entry(from: decoder))
+        }
+    }
+
+    private static let types: [String: ElementType] = [
+        "F16": .float16, "BF16": .bfloat16, "F32": .float32, "F64": .float64, "U8": .uint8, "I8": .int8, "I16": .int16, "I32": .int32,
+        "I64": .int64, "BOOL": .bool,
+    ]
+
+    static func isSafetensors(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count > 9 && bytes[8] == UInt8(ascii: "{")
+            && bytes.loadUnaligned(as: UInt64.self).littleEndian <= UInt64(min(bytes.count - 8, 100_000_000))
+    }
+
+    static func tensors(_ file: MappedFile) throws(ConversionError) -> [(name: String, view: TensorView)] {
+        var reader = ByteReader(file.bytes, file: file.path, section: "safetensors header")
+        let header = try reader.take(try reader.integer(UInt64.self))
+        let items: [String: Item]
+        do {
+            items = try JSONDecoder().decode([String: Item].self, from: Data(header))
+        } catch {
+            throw .invalid(file: file.path, reason: "safetensors header: \(error)")
+        }
+        let data = UnsafeRawBufferPointer(rebasing: file.bytes[reader.position...])
+        var found: [(name: String, view: TensorView)] = []
+        for (name, item) in items.sorted(by: { $0.key < $1.key }) {
+            guard case .entry(let entry) = item else { continue }
+            guard let type = types[entry.dtype] else { continue }
+            guard entry.data_offsets.count == 2, case let (start, end) = (entry.data_offsets[0], entry.data_offsets[1]), start >= 0,
+                start <= end, end <= data.count
+            else {
+                throw .invalid(file: file.path, reason: "\(name): its bytes \(entry.data_offsets) are not inside the \(data.count) of the data")
+            }
+            var strides: [Int] = [], count = 1
+            for size in entry.shape.reversed() {
+                strides.insert(count, at: 0)
+                let (product, overflow) = count.multipliedReportingOverflow(by: size)
+                guard !overflow else { throw .invalid(file: file.path, reason: "\(name): shape \(entry.shape) is too large") }
+                count = product
+            }
+            do {
+                found.append(
+                    (name,
+                    try TensorView(
+                        type: type, shape: entry.shape, strides: strides, offset: 0,
+                        storage: UnsafeRawBufferPointer(rebasing: data[start..<end]), file: file)))
+            } catch .invalid(_, let reason) {
+                throw .invalid(file: file.path, reason: "\(name): \(reason)")
+            }
+        }
+        return found
+    }
+}

@@ -1,0 +1,129 @@
+/// The sizes of a VQGAN with Gumbel quantization, all read from its tensors.
+package struct ImageTokenizerConfiguration: Equatable, Sendable {
+    package var channels: Int
+    package var channelMultipliers: [Int]
+    package var residualBlocks: Int
+    package var zChannels: Int
+    package var embeddingSize: Int
+    package var codes: Int
+    /// 3, or 12 for the wavelet decoder.
+    package var outChannels: Int
+    /// Levels with attention, counted from 0, the full resolution.
+    package var attentionLevels: [Int]
+
+    /// Where the wavelet checkpoint keeps its decoder.
+    private static let waveletPrefixes = ["decoder.decoder.": "decoder.", "decoder.post_quant_conv.": "post_quant_conv."]
+
+    /// The checkpoint's tensors under the plain names: the wavelet decoder's are moved there.
+    static func plainNames(_ checkpoint: Checkpoint) -> [String: TensorView] {
+        guard checkpoint.tensors["decoder.decoder.conv_in.weight"] != nil else { return checkpoint.tensors }
+        var plain: [String: TensorView] = [:]
+        for (name, view) in checkpoint.tensors {
+            if let (prefix, replacement) = waveletPrefixes.first(where: { name.hasPrefix($0.key) }) {
+                plain[replacement + name.dropFirst(prefix.count)] = view
+            } else if !name.hasPrefix("post_quant_conv.") {  // there as well, and unused
+                plain[name] = view
+            }
+        }
+        return plain
+    }
+
+    /// Reads the sizes from the shapes of a few tensors. The others are checked against `tensors` by whoever reads them.
+    init(_ checkpoint: Checkpoint, _ tensors: [String: TensorView]) throws(ConversionError) {
+        func shape(_ name: String) throws(ConversionError) -> [Int] {
+            guard let view = tensors[name] else { throw checkpoint.failure("\(name) is missing; is this the VQGAN?") }
+            guard view.shape.count == 4, view.shape.allSatisfy({ (1...1 << 20).contains($0) }) else {
+                throw checkpoint.failure("\(name) has the shape \(view.shape), expected four dimensions")
+            }
+            return view.shape
+        }
+        func count(_ name: (Int) -> String) -> Int {
+            var count = 0
+            while count < 16, tensors[name(count)] != nil { count += 1 }
+            return count
+        }
+        channels = try shape("encoder.conv_in.weight")[0]
+        guard channels.isMultiple(of: 32) else {
+            throw checkpoint.failure("encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms")
+        }
+        let levels = count { "encoder.down.\($0).block.0.conv1.weight" }
+        guard levels > 0 else { throw checkpoint.failure("encoder.down.0.block.0.conv1.weight is missing; is this the VQGAN?") }
+        channelMultipliers = []
+        for level in 0..<levels {
+            let name = "encoder.down.\(level).block.0.conv1.weight", out = try shape(name)[0]
+            guard out.isMultiple(of: channels) else {
+                throw checkpoint.failure("\(name) has \(out) channels, expected a multiple of \(channels)")
+            }
+            channelMultipliers.append(out / channels)
+        }
+        residualBlocks = count { "encoder.down.0.block.\($0).conv1.weight" }
+        attentionLevels = (0..<levels).filter { tensors["encoder.down.\($0).attn.0.q.weight"] != nil }
+        zChannels = try shape("encoder.conv_out.weight")[0]
+        embeddingSize = try shape("quant_conv.weight")[0]
+        codes = try shape("quantize.proj.weight")[0]
+        outChannels = try shape("decoder.conv_out.weight")[0]
+        guard outChannels == 3 || outChannels == 12 else {
+            throw checkpoint.failure("decoder.conv_out.weight has \(outChannels) channels, expected 3, or 12 for the wavelet decoder")
+        }
+    }
+
+    /// Every tensor of such a VQGAN in the order of the packed file, encoder first, with its shape.
+    package var tensors: [(name: String, shape: [Int])] {
+        var list: [(name: String, shape: [Int])] = []
+        func affine(_ name: String, _ shape: [Int]) {
+            list.append((name + ".weight", shape))
+            list.append((name + ".bias", [shape[0]]))
+        }
+        func convolution(_ name: String, _ input: Int, _ output: Int, kernel: Int = 3) {
+            affine(name, [output, input, kernel, kernel])
+        }
+        func block(_ name: String, _ input: Int, _ output: Int) {
+            affine(name + ".norm1", [input])
+            convolution(name + ".conv1", input, output)
+            affine(name + ".norm2", [output])
+            convolution(name + ".conv2", output, output)
+            if input != output { convolution(name + ".nin_shortcut", input, output, kernel: 1) }
+        }
+        func attention(_ name: String, _ channels: Int) {
+            affine(name + ".norm", [channels])
+            for part in ["q", "k", "v", "proj_out"] { convolution("\(name).\(part)", channels, channels, kernel: 1) }
+        }
+        func middle(_ name: String, _ channels: Int) {
+            block(name + ".block_1", channels, channels)
+            attention(name + ".attn_1", channels)
+            block(name + ".block_2", channels, channels)
+        }
+
+        var width = channels
+        convolution("encoder.conv_in", 3, width)
+        for (level, multiplier) in channelMultipliers.enumerated() {
+            for index in 0..<residualBlocks {
+                block("encoder.down.\(level).block.\(index)", width, channels * multiplier)
+                width = channels * multiplier
+                if attentionLevels.contains(level) { attention("encoder.down.\(level).attn.\(index)", width) }
+            }
+            if level < channelMultipliers.count - 1 { convolution("encoder.down.\(level).downsample.conv", width, width) }
+        }
+        middle("encoder.mid", width)
+        affine("encoder.norm_out", [width])
+        convolution("encoder.conv_out", width, zChannels)
+        convolution("quant_conv", zChannels, embeddingSize, kernel: 1)
+        convolution("quantize.proj", embeddingSize, codes, kernel: 1)
+
+        list.append(("quantize.embed.weight", [codes, embeddingSize]))
+        convolution("post_quant_conv", embeddingSize, zChannels, kernel: 1)
+        convolution("decoder.conv_in", zChannels, width)
+        middle("decoder.mid", width)
+        for (level, multiplier) in channelMultipliers.enumerated().reversed() {
+            for index in 0...residualBlocks {
+                block("decoder.up.\(level).block.\(index)", width, channels * multiplier)
+                width = channels * multiplier
+                if attentionLevels.contains(level) { attention("decoder.up.\(level).attn.\(index)", width) }
+            }
+            if level > 0 { convolution("decoder.up.\(level).upsample.conv", width, width) }
+        }
+        affine("decoder.norm_out", [width])
+        convolution("decoder.conv_out", width, outChannels)
+        return list
+    }
+}

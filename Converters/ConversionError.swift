@@ -1,0 +1,20 @@
+import Foundation
+
+/// What can go wrong between a checkpoint and a packed file. The text names the file, the place in it, what was found and what was
+/// expected; it is written for the person at the terminal.
+public enum ConversionError: Error, Equatable, CustomStringConvertible {
+    /// An input is not what it should be.
+    case invalid(file: String, reason: String)
+    /// The system refused an operation; `code` is errno.
+    case system(file: String, operation: String, code: Int32)
+    /// The progress callback asked to stop.
+    case cancelled
+
+    public var description: String {
+        switch self {
+        case .invalid(let file, let reason): "\(file): \(reason)"
+        case .system(let file, let operation, let code): "\(file): cannot \(operation): \(String(cString: strerror(code)))"
+        case .cancelled: "stopped"
+        }
+    }
+}

@@ -1,0 +1,120 @@
+/// Panels of 16 rows in the layouts of `rk_matmul.h`. Rows and columns that pad a panel are zeros.
+package enum PackedPanel {
+    package static let rows = 16
+    /// Columns that share a scale in an int4 panel.
+    static let group = 32
+    /// int8 and int4 panels hold columns in multiples of this.
+    static let columnBlock = 64
+
+    static func padded(_ columns: Int) -> Int { (columns + columnBlock - 1) / columnBlock * columnBlock }
+
+    /// Bytes of a panel.
+    package static func bytes(_ type: WeightType, columns: Int) -> Int {
+        switch type {
+        case .f32: rows * columns * 4
+        case .f16: rows * columns * 2
+        case .int8: rows * 4 + rows * padded(columns)
+        case .int4: padded(columns) / columnBlock * int4Block
+        }
+    }
+
+    /// An int4 block of 64 columns: 2 x 16 half scales, then 8 x 64 bytes of nibbles.
+    private static let int4Block = 2 * 16 * 2 + 8 * 64
+
+    /// Packs 1 to 16 rows of `columns` floats, row after row. `out` has room for bytes(_:columns:) and is aligned to 4 bytes.
+    static func pack(
+        _ values: UnsafePointer<Float>, rows count: Int, columns: Int, as type: WeightType, to out: UnsafeMutableRawPointer
+    ) {
+        out.initializeMemory(as: UInt8.self, repeating: 0, count: bytes(type, columns: columns))
+        switch type {
+        case .f32:
+            let panel = out.assumingMemoryBound(to: Float.self)
+            for row in 0..<count {
+                for column in 0..<columns { panel[column * rows + row] = values[row * columns + column] }
+            }
+        case .f16:
+            let panel = out.assumingMemoryBound(to: UInt16.self)
+            for row in 0..<count {
+                for column in 0..<columns { panel[column * rows + row] = HalfPrecision.fromFloat(values[row * columns + column]) }
+            }
+        case .int8:
+            let scales = out.assumingMemoryBound(to: Float.self)
+            let bytes = (out + rows * 4).assumingMemoryBound(to: Int8.self)
+            for row in 0..<count {
+                let line = values + row * columns
+                var largest: Float = 0
+                for column in 0..<columns { largest = max(largest, abs(line[column])) }
+                let scale = largest / 127
+                guard scale >= .leastNormalMagnitude else { continue }
+                scales[row] = scale
+                for column in 0..<columns { bytes[column / 4 * 64 + row * 4 + column % 4] = Rounding.int8(line[column] / scale) }
+            }
+        case .int4:
+            packInt4(values, rows: count, columns: columns, to: out)
+        }
+    }
+
+    private static func packInt4(_ values: UnsafePointer<Float>, rows count: Int, columns: Int, to out: UnsafeMutableRawPointer) {
+        for first in stride(from: 0, to: columns, by: group) {
+            let block = out + first / columnBlock * int4Block
+            let half = first % columnBlock / group
+            let nibbles = (block + 64).assumingMemoryBound(to: UInt8.self)
+            for row in 0..<rows {
+                var weights = SIMD32<Float>()
+                if row < count {
+                    for index in 0..<min(group, columns - first) { weights[index] = values[row * columns + first + index] }
+                }
+                let quantized = Int4Group(weights)
+                (block + (half * rows + row) * 2).storeBytes(of: quantized.scale.littleEndian, as: UInt16.self)
+                for index in 0..<group {
+                    let column = half * group + index
+                    let nibble = UInt8(truncatingIfNeeded: quantized.values[index] &+ 8) & 15
+                    nibbles[column / 8 * 64 + row * 4 + column % 4] |= column % 8 < 4 ? nibble : nibble &<< 4
+                }
+            }
+            // A block whose second half lies past the last column: its nibbles stand for 0, not for -8.
+            if half == 0, first + group >= columns {
+                for index in 4 * 64..<8 * 64 { nibbles[index] = 0x88 }
+            }
+        }
+    }
+
+    /// The inverse of `pack`: rows of `columns` floats.
+    static func unpack(
+        _ panel: UnsafeRawPointer, rows count: Int, columns: Int, as type: WeightType, to values: UnsafeMutablePointer<Float>
+    ) {
+        switch type {
+        case .f32:
+            for row in 0..<count {
+                for column in 0..<columns {
+                    values[row * columns + column] = panel.loadUnaligned(fromByteOffset: (column * rows + row) * 4, as: Float.self)
+                }
+            }
+        case .f16:
+            for row in 0..<count {
+                for column in 0..<columns {
+                    values[row * columns + column] = HalfPrecision.toFloat(
+                        panel.loadUnaligned(fromByteOffset: (column * rows + row) * 2, as: UInt16.self))
+                }
+            }
+        case .int8:
+            for row in 0..<count {
+                let scale = panel.loadUnaligned(fromByteOffset: row * 4, as: Float.self)
+                let bytes = (panel + rows * 4).assumingMemoryBound(to: Int8.self)
+                for column in 0..<columns {
+                    values[row * columns + column] = scale * Float(bytes[column / 4 * 64 + row * 4 + column % 4])
+                }
+            }
+        case .int4:
+            for row in 0..<count {
+                for column in 0..<columns {
+                    let block = panel + column / columnBlock * int4Block, inner = column % columnBlock
+                    let half = block.loadUnaligned(fromByteOffset: (inner / group * rows + row) * 2, as: UInt16.self)
+                    let byte = block.load(fromByteOffset: 64 + inner / 8 * 64 + row * 4 + inner % 4, as: UInt8.self)
+                    let nibble = inner % 8 < 4 ? byte & 15 : byte >> 4
+                    values[row * columns + column] = HalfPrecision.toFloat(half) * Float(Int32(nibble) - 8)
+                }
+            }
+        }
+    }
+}
