@@ -1,0 +1,130 @@
+import ArgumentParser
+import Rudolph
+
+struct InfoCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "info",
+        abstract: "Describe a model file, the memory that it needs and the kernels that this CPU runs it with.",
+        discussion: """
+            EXAMPLES
+              rudolph info my-model.gguf
+              rudolph info --json                the model that the other commands take by default
+            """)
+
+    @Argument(help: ArgumentHelp("The model file; as --model.", valueName: "model"), completion: .file(extensions: ["gguf"]))
+    var file: String?
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @OptionGroup var shared: SharedOptions
+
+    func validate() throws {
+        if file != nil, shared.model != nil { throw ValidationError("The model is given twice, by name and by --model.") }
+    }
+
+    func run() throws {
+        var shared = shared
+        if let file { shared.model = file }
+        let model = try shared.openModel()
+        let summary = model.summary(threads: shared.threads)
+        var writer = ResultWriter()
+        if json {
+            writer.line(object(model, summary).text)
+        } else {
+            for line in lines(model, summary) { writer.line(line) }
+        }
+        try writer.flush()
+    }
+
+    private func lines(_ model: Model, _ summary: ModelSummary) -> [String] {
+        let configuration = model.configuration, image = configuration.imageTokenizer
+        let side = configuration.imageTokensPerSide, pixels = configuration.imageSide
+        let taskTokens = configuration.taskTokens.map { "\($0.name) \($0.id)" }.joined(separator: ", ")
+        var lines = [
+            "file          \(model.path), \(megabytes(summary.fileBytes))",
+            "model         \(model.name), \(model.weightType.name)",
+            "transformer   \(configuration.layers) layers, hidden size \(configuration.hiddenSize), \(configuration.heads) heads, "
+                + "convolution masks \(configuration.kernelSize) and \(configuration.lastKernelSize)",
+            "sequence      \(configuration.sequenceLength) = \(configuration.leftTextLength) left text + \(side) x \(side) image "
+                + "+ \(configuration.rightTextLength) right text",
+            "vocabulary    \(configuration.textVocabularySize) text, \(configuration.imageVocabularySize) image",
+            "task tokens   \(taskTokens.isEmpty ? "none" : taskTokens)",
+            "image         \(pixels) x \(pixels) pixels, \(image.outputChannels == 12 ? "wavelet" : "plain") decoder",
+            "",
+            row("part", "tensors", "weights", "size", "bits/weight"),
+        ]
+        for part in summary.parts where part.tensors > 0 {
+            lines.append(row(part.name, "\(part.tensors)", millions(part.weights), megabytes(part.bytes), bits(part.bytes, part.weights)))
+        }
+        let weights = summary.parts.reduce(0) { $0 + $1.weights }, bytes = summary.parts.reduce(0) { $0 + $1.bytes }
+        let tensors = summary.parts.reduce(0) { $0 + $1.tensors }
+        lines.append(row("all", "\(tensors)", millions(weights), megabytes(bytes), bits(bytes, weights)))
+        let available = summary.availableBytes > 0 ? "; \(megabytes(summary.availableBytes)) available" : ""
+        lines += [
+            "",
+            "memory        \(megabytes(summary.neededBytes)) for a caption, the transformer's part of the file included\(available)",
+            "buffers       \(megabytes(summary.transformerBytes)) transformer, \(megabytes(summary.cacheBytes)) keys and values, "
+                + "\(megabytes(summary.imageEncoderBytes)) image encoder",
+            "kernels       \(summary.kernels) (this CPU: \(summary.detected)), \(summary.threads) threads",
+        ]
+        return lines
+    }
+
+    private func object(_ model: Model, _ summary: ModelSummary) -> JSONObject {
+        let configuration = model.configuration
+        var object = JSONObject()
+        object.set("file", model.path)
+        object.set("file_bytes", summary.fileBytes)
+        object.set("name", model.name)
+        object.set("weight_type", model.weightType.name)
+        object.set("layers", configuration.layers)
+        object.set("hidden_size", configuration.hiddenSize)
+        object.set("heads", configuration.heads)
+        object.set("kernel_size", configuration.kernelSize)
+        object.set("last_kernel_size", configuration.lastKernelSize)
+        object.set("left_text_length", configuration.leftTextLength)
+        object.set("image_tokens_per_side", configuration.imageTokensPerSide)
+        object.set("right_text_length", configuration.rightTextLength)
+        object.set("text_vocabulary_size", configuration.textVocabularySize)
+        object.set("image_vocabulary_size", configuration.imageVocabularySize)
+        object.set("image_side", configuration.imageSide)
+        var taskTokens = JSONObject()
+        for token in configuration.taskTokens { taskTokens.set(token.name, token.id) }
+        object.set("task_tokens", taskTokens)
+        object.set("parts", summary.parts.map { part in
+            var entry = JSONObject()
+            entry.set("name", part.name)
+            entry.set("tensors", part.tensors)
+            entry.set("weights", part.weights)
+            entry.set("bytes", part.bytes)
+            return entry
+        })
+        object.set("needed_bytes", Int(clamping: summary.neededBytes))
+        object.set("available_bytes", Int(clamping: summary.availableBytes))
+        object.set("transformer_buffer_bytes", Int(clamping: summary.transformerBytes))
+        object.set("cache_bytes", Int(clamping: summary.cacheBytes))
+        object.set("image_encoder_buffer_bytes", Int(clamping: summary.imageEncoderBytes))
+        object.set("kernels", summary.kernels)
+        object.set("cpu", summary.detected)
+        object.set("threads", summary.threads)
+        return object
+    }
+
+    private func row(_ name: String, _ columns: String...) -> String {
+        func spaces(_ count: Int) -> String { String(repeating: " ", count: max(0, count)) }
+        return columns.reduce(name + spaces(14 - name.count)) { $0 + spaces(12 - $1.count) + $1 }
+    }
+
+    private func megabytes(_ bytes: some BinaryInteger) -> String { "\(decimal(Double(bytes) / 1e6, places: 1)) MB" }
+    private func millions(_ count: Int) -> String { "\(decimal(Double(count) / 1e6, places: 2)) M" }
+    private func bits(_ bytes: Int, _ weights: Int) -> String { weights > 0 ? decimal(Double(bytes) * 8 / Double(weights), places: 2) : "" }
+
+    /// A number that is not negative with a fixed number of decimal places.
+    private func decimal(_ value: Double, places: Int) -> String {
+        let scale = places == 1 ? 10 : 100
+        let scaled = Int((value * Double(scale)).rounded())
+        let fraction = String(scaled % scale)
+        return "\(scaled / scale)." + String(repeating: "0", count: places - fraction.count) + fraction
+    }
+}

@@ -1,0 +1,15 @@
+/// A bad input, in words for a user. Ends the program with exit code 1.
+struct CommandError: Error, CustomStringConvertible {
+    let message: String
+
+    init(_ message: String) {
+        self.message = message
+    }
+
+    var description: String { message }
+}
+
+/// Standard output cannot be written to. Ends the program with exit code 1, whatever was being done.
+struct OutputError: Error, CustomStringConvertible {
+    let description: String
+}

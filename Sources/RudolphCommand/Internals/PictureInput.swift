@@ -1,0 +1,27 @@
+import ArgumentParser
+import ImageFiles
+import Rudolph
+
+/// Reads a PNG or JPEG file, or one picture from standard input for `-`.
+func readImage(_ path: String) throws -> RGBImage {
+    let picture = path == "-" ? try Picture.standardInput() : try Picture(path: path)
+    return try naming(path) { () throws(RudolphError) in
+        try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
+    }
+}
+
+/// Puts the input's name before what the library says is wrong with it.
+func naming<Result>(_ path: String, _ body: () throws(RudolphError) -> Result) throws(CommandError) -> Result {
+    do {
+        return try body()
+    } catch {
+        throw CommandError("\(path): \(error.message)")
+    }
+}
+
+/// Standard input holds one picture.
+func validateImages(_ paths: [String]) throws {
+    if paths.count(where: { $0 == "-" }) > 1 {
+        throw ValidationError("- is given more than once; standard input holds one picture")
+    }
+}

@@ -1,0 +1,22 @@
+/// One line on a terminal's standard error that is written over and over.
+struct ProgressLine {
+    let isShown: Bool
+    private var current = ""
+
+    init(isShown: Bool) {
+        self.isShown = isShown
+    }
+
+    mutating func show(_ text: String) {
+        guard isShown, text != current else { return }
+        writeToStandardError("\r\u{1b}[K" + text)
+        current = text
+    }
+
+    /// Removes the line. To be called before anything else is printed.
+    mutating func clear() {
+        guard !current.isEmpty else { return }
+        writeToStandardError("\r\u{1b}[K")
+        current = ""
+    }
+}

@@ -1,0 +1,115 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Whoever reads our output may stop at any time (`| head`): end like every other Unix program, even where the parent ignores SIGPIPE.
+func dieQuietlyOnBrokenPipe() {
+    signal(SIGPIPE, SIG_DFL)
+}
+
+/// The command line after the program's name. Swift repairs arguments that are not UTF-8; here they are errors.
+func utf8Arguments() throws(CommandError) -> [String] {
+    var arguments: [String] = []
+    for index in 1..<max(1, Int(CommandLine.argc)) {
+        guard let argument = CommandLine.unsafeArgv[index] else { break }
+        let bytes = UnsafeRawBufferPointer(start: argument, count: strlen(argument))
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            let repaired = String(decoding: bytes, as: UTF8.self)
+            throw CommandError("argument \(index), \"\(repaired)\", is not UTF-8; expected UTF-8 (a picture can be piped in: rudolph caption - < FILE)")
+        }
+        arguments.append(text)
+    }
+    return arguments
+}
+
+func environmentVariable(_ name: String) -> String? {
+    getenv(name).map { String(cString: $0) }
+}
+
+/// Where this program lies, symbolic links followed.
+func executablePath() -> String? {
+    #if os(Linux)
+    let path = "/proc/self/exe"
+    #else
+    let path = CommandLine.arguments.first ?? ""
+    #endif
+    guard let real = realpath(path, nil) else { return nil }
+    defer { free(real) }
+    return String(cString: real)
+}
+
+/// The names in a folder, in no order; none where there is no such folder.
+func fileNames(in folder: String) -> [String] {
+    guard let directory = opendir(folder) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+            pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        names.append(name)
+    }
+    return names
+}
+
+func standardErrorIsTerminal() -> Bool {
+    isatty(STDERR_FILENO) == 1
+}
+
+/// A line on standard error.
+func note(_ text: String) {
+    writeToStandardError(text + "\n")
+}
+
+func writeToStandardError(_ text: String) {
+    _ = writeAll(STDERR_FILENO, Array(text.utf8))
+}
+
+/// Lines on standard output, each written whole. A full disk is an error, not silence.
+struct ResultWriter {
+    private var buffer: [UInt8] = []
+
+    mutating func line(_ text: String) {
+        buffer.append(contentsOf: text.utf8)
+        buffer.append(UInt8(ascii: "\n"))
+    }
+
+    /// Hands the lines on. To be called once for each input, so that a reader gets each result when it is there.
+    mutating func flush() throws(OutputError) {
+        defer { buffer.removeAll(keepingCapacity: true) }
+        guard writeAll(STDOUT_FILENO, buffer) else {
+            throw OutputError(description: "standard output: \(String(cString: strerror(errno)))")
+        }
+    }
+}
+
+private func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
+    bytes.withUnsafeBytes { bytes in
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return true
+    }
+}
+
+private let endingSignals = [SIGINT, SIGTERM, SIGHUP]
+nonisolated(unsafe) private var receivedSignal: sig_atomic_t = 0
+
+/// Runs `body` with the signals that end a program held back until it has returned, on every thread: what it writes beside and
+/// renames is never left half-way.
+func holdingSignals(_ body: () throws -> Void) rethrows {
+    let handlers = endingSignals.map { signal($0) { receivedSignal = sig_atomic_t($0) } }
+    defer {
+        for (number, handler) in zip(endingSignals, handlers) { signal(number, handler) }
+        if receivedSignal != 0 { raise(Int32(receivedSignal)) }
+    }
+    try body()
+}

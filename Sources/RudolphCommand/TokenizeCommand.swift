@@ -1,0 +1,64 @@
+import ArgumentParser
+import Rudolph
+
+struct TokenizeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tokenize",
+        abstract: "Print the token ids and pieces of texts.",
+        discussion: """
+            Texts are taken as they are; the tasks lower-case and strip theirs first. Each piece is printed on a line of its own \
+            behind its id, with an empty line between texts; a piece that begins a word begins with ▁.
+
+            EXAMPLES
+              rudolph tokenize "рыжий кот"
+              rudolph tokenize "рыжий кот" "белая ворона" --json
+              rudolph tokenize --input texts.jsonl --json    lines of {"text": "..."}
+            """)
+
+    @Argument(help: ArgumentHelp("Texts in UTF-8.", valueName: "text"))
+    var texts: [String] = []
+
+    @Option(help: ArgumentHelp("A file with a JSON object {\"text\": \"...\"} on each line; - reads standard input.", valueName: "file"),
+        completion: .file(extensions: ["jsonl"]))
+    var input: String?
+
+    @Flag(help: "Print one JSON object per text: {\"text\": ..., \"ids\": [...], \"pieces\": [...]}.")
+    var json = false
+
+    @OptionGroup var shared: SharedOptions
+
+    func validate() throws {
+        if texts.isEmpty == (input == nil) { throw ValidationError("Expected either texts or --input.") }
+    }
+
+    func run() throws {
+        let tokenizer = try shared.openModel().tokenizer
+        var writer = ResultWriter()
+        var isFirst = true
+        func print(_ text: String) throws {
+            let ids = tokenizer.encode(text), pieces = tokenizer.pieces(of: ids)
+            if json {
+                var object = JSONObject()
+                object.set("text", text)
+                object.set("ids", ids)
+                object.set("pieces", pieces)
+                writer.line(object.text)
+            } else {
+                if !isFirst { writer.line("") }
+                for (id, piece) in zip(ids, pieces) { writer.line("\(id)\t\(piece)") }
+                isFirst = false
+            }
+            try writer.flush()
+        }
+
+        for text in texts { try print(text) }
+        guard let input else { return }
+        let (name, bytes) = try readInput(input)
+        var failures = FailureCount()
+        for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
+            guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { continue }
+            try failures.counting { try print(try decodeText(line, place: "\(name): line \(index + 1)")) }
+        }
+        try failures.exit()
+    }
+}
