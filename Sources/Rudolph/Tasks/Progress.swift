@@ -28,11 +28,6 @@ public struct Progress: Sendable {
 /// Called as a task advances, on the thread that runs the task; returns false to stop it, which throws `RudolphError.stopped`.
 public typealias ProgressHandler = (Progress) -> Bool
 
-extension RudolphError {
-    /// What a task throws after its progress handler returned false.
-    public static let stopped = RudolphError("stopped")
-}
-
 func report(_ handler: ProgressHandler?, _ stage: Progress.Stage, _ done: Int, _ total: Int) throws(RudolphError) {
     if let handler, !handler(Progress(stage: stage, done: done, total: total)) { throw RudolphError.stopped }
 }
