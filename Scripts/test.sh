@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Every test that needs no Python: kernels on x86-64 and under emulated ARM cores, the Embedded library on both, then the Swift tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+failed=0
+step() {
+    echo "== $1"
+    shift
+    "$@" || { failed=1; echo "!! failed: $*" >&2; }
+}
+step 'kernels' Tests/KernelTests/run.sh
+step 'Embedded library' Tests/EmbeddedTests/run.sh
+swift build -c release --product rudolph
+swift build -c release --product rudolph-quant
+step 'Swift' swift test -c release
+[ $failed = 0 ] || { echo 'some tests failed' >&2; exit 1; }
+echo 'all tests passed'

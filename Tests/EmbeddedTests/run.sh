@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Builds the static library in the Embedded dialect for x86-64 and ARM, links Examples/c/caption.c with it and runs both: the same caption must
+# come out on every kind of core, and bad input must be an error message and not a crash.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+model=Models/demo/rudolph-demo-int8.gguf
+out=build/embedded-test
+clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+mkdir -p "$out"
+passed=0 failed=0
+
+check() { # check NAME EXPECTED COMMAND...
+    local name=$1 expected=$2 found
+    shift 2
+    found=$("$@" 2>&1) || true
+    if [ "$found" = "$expected" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "$name: expected \"$expected\", found \"$found\"" >&2
+    fi
+}
+
+# A picture without any decoder: a flat red square and a broken one.
+{ printf 'P6 64 64 255\n'; for _ in $(seq 4096); do printf '\377\020\040'; done; } > "$out/red.ppm"
+printf 'P6 64 64 255\nshort' > "$out/short.ppm"
+head -c 100000 "$model" > "$out/cut.gguf"
+
+expected=
+for arch in x86_64 aarch64; do
+    Scripts/build-library.sh $arch "$out/$arch"
+    program=$out/caption-$arch
+    if [ $arch = x86_64 ]; then
+        "$clang" -O2 -I "$out/$arch/include" Examples/c/caption.c "$out/$arch/librudolph.a" -lm -lomp5 -Wl,--gc-sections -o "$program"
+        runners=(env)
+    else
+        "$clang" --target=aarch64-linux-gnu -O2 -I "$out/$arch/include" Examples/c/caption.c "$out/$arch/librudolph.a" -lm -lgomp \
+            -Wl,--gc-sections -o "$program"
+        runners=()
+        for core in cortex-a53 cortex-a72 cortex-a76 max; do
+            runners+=("qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu $core")
+        done
+    fi
+    for runner in "${runners[@]}"; do
+        # The first caption is the one that all others must equal; it must be a text.
+        [ -n "$expected" ] || expected=$($runner "$program" "$model" "$out/red.ppm")
+        check "$runner" "${expected:-a caption}" $runner "$program" "$model" "$out/red.ppm"
+    done
+    check "$arch, no model" "missing.gguf: cannot be opened: No such file or directory" ${runners[0]} "$program" missing.gguf "$out/red.ppm"
+    check "$arch, no picture" "$out/short.ppm: cannot be read as a binary PPM of 8 bits" ${runners[0]} "$program" "$model" "$out/short.ppm"
+    if ${runners[0]} "$program" "$out/cut.gguf" "$out/red.ppm" 2> "$out/message" > /dev/null || ! grep -q 'cut off or damaged' "$out/message"; then
+        failed=$((failed + 1))
+        echo "$arch: a cut model gave: $(cat "$out/message")" >&2
+    else
+        passed=$((passed + 1))
+    fi
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
