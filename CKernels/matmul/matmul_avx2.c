@@ -13,23 +13,31 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     __m256i sum[4][2];
     for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
     for (int k = 0; k < tile->columns; k += 4) {
+        __m256i weights[2], magnitudes[2];
         RK_UNROLL
         for (int half = 0; half < 2; half++) {
-            // |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
-            const __m256i weights = load_bytes(w + k * RK_PANEL + 32 * half), magnitudes = _mm256_abs_epi8(weights);
+            weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
+            magnitudes[half] = _mm256_abs_epi8(weights[half]);
+        }
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) {
+            const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
             RK_UNROLL
-            for (int t = 0; t < rows; t++) {
-                const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
-                const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(columns, weights));
+            for (int half = 0; half < 2; half++) {
+                // |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
+                const __m256i pairs = _mm256_maddubs_epi16(magnitudes[half], _mm256_sign_epi8(columns, weights[half]));
                 sum[t][half] = _mm256_add_epi32(sum[t][half], _mm256_madd_epi16(pairs, ones));
             }
         }
     }
-    for (int t = 0; t < rows; t++) store_int8(tile, panel, first + t, w_scales, sum[t]);
+    for (int t = 0; t < rows; t++) {
+        for (int half = 0; half < 2; half++) store_int8(tile, panel, first + t, half, w_scales, sum[t][half]);
+    }
 }
 
+// Unsigned nibbles times signed bytes, two columns to a 16-bit sum that holds a whole group.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *block = rk_tile_panel(tile, RK_INT4, panel);
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *sums = rk_tile_sums(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
@@ -37,35 +45,41 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     __m256 acc[4][2];
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++) {
-        const uint8_t *w = block + group / 2 * 576;
-        const uint8_t *pairs = w + 64 + group % 2 * 256;
-        __m256i sum16[4][2]; // 16 products of at most 15 * 127 each: they fit
+        const uint8_t *block = blocks + group / 2 * 576;
+        const uint8_t *w = block + 64 + group % 2 * 256;
+        __m256i sum[4][2]; // 16 products of at most 15 * 127 each: they fit
+        for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
+            const __m256i pair0 = load_bytes(w + 64 * c), pair1 = load_bytes(w + 64 * c + 32);
+            const __m256i near[2] = {_mm256_and_si256(pair0, nibble), _mm256_and_si256(pair1, nibble)};
+            const __m256i far[2] = {_mm256_and_si256(_mm256_srli_epi16(pair0, 4), nibble),
+                                    _mm256_and_si256(_mm256_srli_epi16(pair1, 4), nibble)};
             RK_UNROLL
-            for (int half = 0; half < 2; half++) {
-                const __m256i pair = load_bytes(pairs + 64 * c + 32 * half);
-                const __m256i low = _mm256_and_si256(pair, nibble), high = _mm256_and_si256(_mm256_srli_epi16(pair, 4), nibble);
+            for (int t = 0; t < rows; t++) {
+                const int8_t *columns = x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 8;
+                const __m256i x_near = broadcast4(columns), x_far = broadcast4(columns + 4);
                 RK_UNROLL
-                for (int t = 0; t < rows; t++) {
-                    const int8_t *columns = x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 8;
-                    const __m256i products = _mm256_add_epi16(_mm256_maddubs_epi16(low, broadcast4(columns)),
-                                                              _mm256_maddubs_epi16(high, broadcast4(columns + 4)));
-                    sum16[t][half] = c ? _mm256_add_epi16(sum16[t][half], products) : products;
+                for (int half = 0; half < 2; half++) {
+                    sum[t][half] = _mm256_add_epi16(sum[t][half], _mm256_maddubs_epi16(near[half], x_near));
+                    sum[t][half] = _mm256_add_epi16(sum[t][half], _mm256_maddubs_epi16(far[half], x_far));
                 }
             }
         }
         RK_UNROLL
-        for (int t = 0; t < rows; t++) {
-            const __m256i start = _mm256_slli_epi32(_mm256_set1_epi32(sums[groups * (size_t)t + group]), 3);
+        for (int half = 0; half < 2; half++) {
+            const __m256 scales = load_halves(block + group % 2 * 32 + 16 * half);
             RK_UNROLL
-            for (int half = 0; half < 2; half++) {
-                const __m256i sum = _mm256_add_epi32(start, _mm256_madd_epi16(sum16[t][half], ones));
-                acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), load_halves(w + group % 2 * 32 + 16 * half), acc[t][half]);
+            for (int t = 0; t < rows; t++) {
+                const __m256i start = _mm256_slli_epi32(_mm256_set1_epi32(sums[groups * (size_t)t + group]), 3);
+                const __m256i total = _mm256_add_epi32(start, _mm256_madd_epi16(sum[t][half], ones));
+                acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scales, acc[t][half]);
             }
         }
     }
-    for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, acc[t]);
+    for (int t = 0; t < rows; t++) {
+        for (int half = 0; half < 2; half++) store_int4(tile, panel, first + t, half, acc[t][half]);
+    }
 }
 
 #define F32(n) float_rows(tile, RK_F32, panel, first, n)

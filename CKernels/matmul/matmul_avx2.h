@@ -12,17 +12,14 @@ RK_TARGET RK_INLINE __m256 load_bias(const rk_matmul_tile *tile, int panel, int 
     return tile->bias ? _mm256_loadu_ps(tile->bias + panel * RK_PANEL + 8 * half) : _mm256_setzero_ps();
 }
 
-RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, const float *w_scales, const __m256i sum[2]) {
-    for (int half = 0; half < 2; half++) {
-        const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(tile->scales[row]), _mm256_loadu_ps(w_scales + 8 * half));
-        _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half,
-                         _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[half]), scale, load_bias(tile, panel, half)));
-    }
+// `half` of a panel is 8 rows.
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int half, const float *w_scales, __m256i sum) {
+    const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(tile->scales[row]), _mm256_loadu_ps(w_scales + 8 * half));
+    _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half,
+                     _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, load_bias(tile, panel, half)));
 }
 
-RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, const __m256 acc[2]) {
-    for (int half = 0; half < 2; half++) {
-        _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half,
-                         _mm256_fmadd_ps(acc[half], _mm256_set1_ps(tile->scales[row]), load_bias(tile, panel, half)));
-    }
+RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int half, __m256 acc) {
+    _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half,
+                     _mm256_fmadd_ps(acc, _mm256_set1_ps(tile->scales[row]), load_bias(tile, panel, half)));
 }

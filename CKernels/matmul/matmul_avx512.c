@@ -20,7 +20,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
-    __m512i sum[12];
+    __m512i sum[8];
     for (int t = 0; t < rows; t++) sum[t] = _mm512_slli_epi32(_mm512_set1_epi32(rk_tile_sum(tile, first + t)), 7);
     for (int k = 0; k < tile->columns; k += 4) {
         const __m512i weights = _mm512_xor_si512(_mm512_loadu_si512(w + k * RK_PANEL), offset);
@@ -40,7 +40,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const int32_t *sums = rk_tile_sums(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const __m512i nibble = _mm512_set1_epi8(15);
-    __m512 acc[12];
+    __m512 acc[8];
     for (int t = 0; t < rows; t++) acc[t] = _mm512_setzero_ps();
     for (size_t group = 0; group < groups; group++) {
         const uint8_t *w = block + group / 2 * 576;
@@ -74,10 +74,10 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 
-RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 12, F32) }
-RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 12, F16) }
-RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 12, INT8) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 12, INT4) }
+RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F32) }
+RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F16) }
+RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT8) }
+RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT4) }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}};
 #endif

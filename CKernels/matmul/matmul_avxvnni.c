@@ -30,53 +30,51 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
             sum[t][1] = DPBUSD(sum[t][1], high, columns);
         }
     }
-    for (int t = 0; t < rows; t++) store_int8(tile, panel, first + t, w_scales, sum[t]);
+    for (int t = 0; t < rows; t++) {
+        for (int half = 0; half < 2; half++) store_int8(tile, panel, first + t, half, w_scales, sum[t][half]);
+    }
 }
 
+// Two passes over a panel, 8 of its rows each: sums of 6 rows of x then fit in the registers.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *block = rk_tile_panel(tile, RK_INT4, panel);
-    const int8_t *x = rk_tile_x8(tile, first);
-    const int32_t *sums = rk_tile_sums(tile, first);
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const __m256i nibble = _mm256_set1_epi8(15);
-    __m256 acc[4][2];
-    for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-    for (size_t group = 0; group < groups; group++) {
-        const uint8_t *w = block + group / 2 * 576;
-        const uint8_t *pairs = w + 64 + group % 2 * 256;
-        __m256i sum[4][2];
-        for (int t = 0; t < rows; t++) {
-            sum[t][0] = sum[t][1] = _mm256_slli_epi32(_mm256_set1_epi32(sums[groups * (size_t)t + group]), 3);
-        }
-        RK_UNROLL
-        for (int c = 0; c < 4; c++) {
+    for (int half = 0; half < 2; half++) {
+        const int8_t *x = rk_tile_x8(tile, first);
+        const int32_t *sums = rk_tile_sums(tile, first);
+        __m256 acc[6];
+        for (int t = 0; t < rows; t++) acc[t] = _mm256_setzero_ps();
+        for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
+            const uint8_t *block = blocks + group / 2 * 576 + 16 * half;
+            const uint8_t *w = blocks + group / 2 * 576 + 64 + group % 2 * 256 + 32 * half;
+            __m256i sum[6];
             RK_UNROLL
-            for (int half = 0; half < 2; half++) {
-                const __m256i pair = load_bytes(pairs + 64 * c + 32 * half);
+            for (int t = 0; t < rows; t++) sum[t] = _mm256_slli_epi32(_mm256_set1_epi32(sums[groups * (size_t)t]), 3);
+            RK_UNROLL
+            for (int c = 0; c < 4; c++) {
+                const __m256i pair = load_bytes(w + 64 * c);
                 const __m256i low = _mm256_and_si256(pair, nibble), high = _mm256_and_si256(_mm256_srli_epi16(pair, 4), nibble);
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
-                    const int8_t *columns = x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 8;
-                    sum[t][half] = DPBUSD(sum[t][half], low, broadcast4(columns));
-                    sum[t][half] = DPBUSD(sum[t][half], high, broadcast4(columns + 4));
+                    const int8_t *columns = x + tile->x_stride * (size_t)t + c * 8;
+                    sum[t] = DPBUSD(sum[t], low, broadcast4(columns));
+                    sum[t] = DPBUSD(sum[t], high, broadcast4(columns + 4));
                 }
             }
-        }
-        RK_UNROLL
-        for (int half = 0; half < 2; half++) {
-            const __m256 scales = load_halves(w + group % 2 * 32 + 16 * half);
+            const __m256 scales = load_halves(block + group % 2 * 32);
             RK_UNROLL
-            for (int t = 0; t < rows; t++) acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][half]), scales, acc[t][half]);
+            for (int t = 0; t < rows; t++) acc[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t]), scales, acc[t]);
         }
+        for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, half, acc[t]);
     }
-    for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, acc[t]);
 }
 
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT8) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT4) }
+RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT4) }
 
 #if !defined(RK_AVXVNNI_AS_AVX512)
 const rk_matmul_kernels rk_matmul_avxvnni = {.name = "avxvnni", .tile = {NULL, NULL, int8, int4}};

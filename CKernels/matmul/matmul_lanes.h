@@ -9,7 +9,7 @@ RK_LANES_INLINE v16 load_weights(const void *w, rk_type type, int k) {
 RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, rk_type type, int panel, int first, const int rows) {
     const void *w = rk_tile_panel(tile, type, panel);
     const float *x = tile->x + tile->x_stride * (size_t)first;
-    v16 acc[12];
+    v16 acc[8];
     for (int t = 0; t < rows; t++) acc[t] = v16_all(0);
     for (int k = 0; k < tile->columns; k++) {
         const v16 weights = load_weights(w, type, k);

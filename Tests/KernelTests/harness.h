@@ -12,19 +12,20 @@
 
 void test_math(void);
 void test_parallel(void);
-__attribute__((weak)) void test_quantize(void);
-__attribute__((weak)) void test_matmul(void);
-__attribute__((weak)) void test_norm(void);
-__attribute__((weak)) void test_attention(void);
-__attribute__((weak)) void test_conv(void);
-__attribute__((weak)) void test_resize(void);
+void test_quantize(void);
+void test_matmul(void);
+void test_norm(void);
+void test_attention(void);
+void test_conv(void);
+void test_resize(void);
 
-__attribute__((weak)) void bench_quantize(void);
-__attribute__((weak)) void bench_matmul(void);
-__attribute__((weak)) void bench_norm(void);
-__attribute__((weak)) void bench_attention(void);
-__attribute__((weak)) void bench_conv(void);
-__attribute__((weak)) void bench_resize(void);
+void bench_machine(void); // what the machine can do at most
+void bench_quantize(void);
+void bench_matmul(void);
+void bench_norm(void);
+void bench_attention(void);
+void bench_conv(void);
+void bench_resize(void);
 
 // The instruction sets of this machine, each with those below it: [0] is scalar, ascending.
 typedef struct test_isa {

@@ -11,6 +11,7 @@ static const struct {
     void (*test)(void);
     void (*bench)(void);
 } modules[] = {
+    {"machine", NULL, bench_machine},
     {"math", test_math, NULL},
     {"parallel", test_parallel, NULL},
     {"quantize", test_quantize, bench_quantize},

@@ -282,3 +282,77 @@ void test_matmul(void) {
         check_packing(37, 33, transposed);
     }
 }
+
+// A product over and over, in one parallel region as in the runtime, on different copies of the weights: together they are larger than the
+// caches, as a model is.
+typedef struct timed {
+    product product;
+    const char *weights;
+    size_t bytes; // of one copy
+    int copies, next, products;
+    int threads;
+} timed;
+
+static void run_timed(void *context, rk_worker *worker) {
+    const timed *t = context;
+    product p = t->product;
+    for (int i = 0; i < t->products; i++) {
+        p.matrix.data = t->weights + t->bytes * (size_t)((t->next + i) % t->copies);
+        run_product(&p, worker);
+    }
+}
+
+static void call_timed(void *context) {
+    timed *t = context;
+    rk_parallel(t->threads, run_timed, t);
+    t->next += t->products;
+}
+
+static void bench_shape(rk_type type, int rows, int columns, int threads) {
+    enum { WEIGHT_BYTES = 160 << 20, COUNTS = 4 };
+    const int counts[COUNTS] = {1, 8, 48, 320};
+    const size_t bytes = rk_panel_bytes(type, columns) * (size_t)((rows + RK_PANEL - 1) / RK_PANEL);
+    const int copies = (int)(WEIGHT_BYTES / bytes) + 1;
+    char *weights = test_alloc(bytes * (size_t)copies, 64);
+    void *one = make_weights(type, rows, columns, TEST_RANDOM);
+    for (int i = 0; i < copies; i++) memcpy(weights + bytes * (size_t)i, one, bytes);
+    test_free(one);
+    rows_of_x x = make_x(type, counts[COUNTS - 1], columns, TEST_RANDOM);
+    float *out = test_alloc((size_t)counts[COUNTS - 1] * (size_t)rows * sizeof(float), 64);
+
+    double scalar = 0; // seconds of one row of x; more rows take as much each
+    rk_matmul_kernel before = NULL;
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[isa].features);
+        if (kernels.tile[type] == before) continue;
+        before = kernels.tile[type];
+        for (int i = 0; i < (isa ? COUNTS : 1); i++) {
+            timed t = {
+                .product = {test_isas[isa].features, {NULL, type, rows, columns}, x.input, 0, rows, NULL, RK_NONE, out, (size_t)rows},
+                .weights = weights, .bytes = bytes, .copies = copies, .products = isa && counts[i] <= 8 ? 16 : 1, .threads = threads};
+            t.product.input.count = counts[i];
+            const double seconds = test_time(call_timed, &t) / t.products;
+            scalar = isa ? scalar : seconds;
+            char shape[48];
+            snprintf(shape, sizeof shape, "%dx%d x%d, %d threads", rows, columns, counts[i], threads);
+            if (counts[i] == 1) {
+                test_report("matmul", type_names[type], kernels.name, shape, (double)bytes * 1e-9, "GB", seconds, isa ? scalar : 0);
+            } else {
+                test_report("matmul", type_names[type], kernels.name, shape, 1e-9 * rows * columns * counts[i], "GMAC", seconds,
+                            scalar * counts[i]);
+            }
+        }
+    }
+    test_free(out);
+    free_x(x);
+    test_free(weights);
+}
+
+void bench_matmul(void) {
+    const int shapes[][2] = {{3072, 1024}, {1024, 1024}, {4096, 1024}, {1024, 4096}, {16384, 1024}}; // of the 350M
+    for (rk_type type = RK_F32; type <= RK_INT4; type++) {
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            bench_shape(type, shapes[i][0], shapes[i][1], rk_default_threads());
+        }
+    }
+}
