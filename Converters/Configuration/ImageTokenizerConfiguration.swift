@@ -11,6 +11,8 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
     /// Levels with attention, counted from 0, the full resolution.
     package var attentionLevels: [Int]
 
+    private static let mostLevels = 8, mostBlocks = 64
+
     /// Where the wavelet checkpoint keeps its decoder.
     private static let waveletPrefixes = ["decoder.decoder.": "decoder.", "decoder.post_quant_conv.": "post_quant_conv."]
 
@@ -37,16 +39,14 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
             }
             return view.shape
         }
-        func count(_ name: (Int) -> String) -> Int {
-            var count = 0
-            while count < 16, tensors[name(count)] != nil { count += 1 }
-            return count
+        func count(_ name: (Int) -> String, atMost limit: Int) -> Int {
+            (0..<limit).first { tensors[name($0)] == nil } ?? limit
         }
         channels = try shape("encoder.conv_in.weight")[0]
         guard channels.isMultiple(of: 32) else {
             throw checkpoint.failure("encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms")
         }
-        let levels = count { "encoder.down.\($0).block.0.conv1.weight" }
+        let levels = count({ "encoder.down.\($0).block.0.conv1.weight" }, atMost: Self.mostLevels)
         guard levels > 0 else { throw checkpoint.failure("encoder.down.0.block.0.conv1.weight is missing; is this the VQGAN?") }
         channelMultipliers = []
         for level in 0..<levels {
@@ -56,7 +56,7 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
             }
             channelMultipliers.append(out / channels)
         }
-        residualBlocks = count { "encoder.down.0.block.\($0).conv1.weight" }
+        residualBlocks = count({ "encoder.down.0.block.\($0).conv1.weight" }, atMost: Self.mostBlocks)
         attentionLevels = (0..<levels).filter { tensors["encoder.down.\($0).attn.0.q.weight"] != nil }
         zChannels = try shape("encoder.conv_out.weight")[0]
         embeddingSize = try shape("quant_conv.weight")[0]
@@ -65,6 +65,33 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
         guard outChannels == 3 || outChannels == 12 else {
             throw checkpoint.failure("decoder.conv_out.weight has \(outChannels) channels, expected 3, or 12 for the wavelet decoder")
         }
+    }
+
+    /// The sizes that a packed file's metadata state; nil when one is missing or makes no sense.
+    init?(_ header: GGUF.Header) {
+        func numbers(_ key: String) -> [Int]? {
+            let values: [UInt32]
+            switch header[key] {
+            case .uint32(let value): values = [value]
+            case .uint32s(let list): values = list
+            default: return nil
+            }
+            return values.count <= Self.mostLevels && values.allSatisfy { $0 <= 1 << 20 } ? values.map(Int.init) : nil
+        }
+        typealias Key = FileSchema.Key
+        guard let channels = numbers(Key.channels)?.first, let multipliers = numbers(Key.channelMultipliers),
+            let blocks = numbers(Key.residualBlocks)?.first, blocks <= Self.mostBlocks, let z = numbers(Key.zChannels)?.first,
+            let embedding = numbers(Key.embeddingSize)?.first, let codes = numbers(Key.codes)?.first,
+            let out = numbers(Key.outChannels)?.first, let levels = numbers(Key.attentionLevels)
+        else { return nil }
+        self.channels = channels
+        channelMultipliers = multipliers
+        residualBlocks = blocks
+        zChannels = z
+        embeddingSize = embedding
+        self.codes = codes
+        outChannels = out
+        attentionLevels = levels
     }
 
     /// Every tensor of such a VQGAN in the order of the packed file, encoder first, with its shape.

@@ -160,18 +160,18 @@ extension ModelConfiguration {
                 throw .invalid(file: self.name, reason: "\(name) is \(value), expected \(range.lowerBound) to \(range.upperBound)")
             }
         }
-        try check(layers, "num_layers", 1...4096)
+        try check(layers, "num_layers", 1...1024)
         try check(hiddenSize, "hidden_size", 1...65536)
-        try check(heads, "num_attention_heads", 1...hiddenSize)
+        try check(heads, "num_attention_heads", 1...1024)
         try check(leftTextLength, "l_text_seq_length", 1...65536)
         try check(rightTextLength, "r_text_seq_length", 1...65536)
         try check(imageTokensPerSide, "image_tokens_per_dim", 1...256)
         try check(kernelSize, "kernel_size", 1...1023)
         try check(lastKernelSize, "last_kernel_size", 1...1023)
-        try check(textVocabularySize, "vocab_size less l_text_seq_length", 1...1 << 24)
-        try check(textSpecialTokens, "text_special_tokens", 0...1 << 24)
+        try check(textVocabularySize, "vocab_size less l_text_seq_length", 4...1 << 24)
+        try check(textSpecialTokens, "text_special_tokens", 0...1 << 20)
         try check(imageVocabularySize, "image_vocab_size", 1...1 << 24)
-        try check(imageSpecialTokens, "image_special_tokens", 0...1 << 24)
+        try check(imageSpecialTokens, "image_special_tokens", 0...1 << 20)
         guard hiddenSize.isMultiple(of: heads) else {
             throw .invalid(file: name, reason: "hidden_size \(hiddenSize) is not a multiple of num_attention_heads \(heads)")
         }

@@ -30,16 +30,28 @@ final class AtomicFile {
         if !committed { unlink(temporaryPath) }
     }
 
+    /// Fails when `path` is one of the files that it is made from.
+    static func check(_ path: String, isNoneOf inputs: [String]) throws(ConversionError) {
+        var output = stat(), input = stat()
+        guard stat(path, &output) == 0 else { return }
+        for name in inputs where stat(name, &input) == 0 && input.st_dev == output.st_dev && input.st_ino == output.st_ino {
+            throw .invalid(file: path, reason: "would replace the input \(name)")
+        }
+    }
+
     func append(_ bytes: UnsafeRawBufferPointer) throws(ConversionError) {
         try write(bytes, at: size)
         size += bytes.count
     }
 
-    func append(zeros count: Int) throws(ConversionError) {
-        guard count > 0 else { return }
-        let zeros = [UInt8](repeating: 0, count: count)
-        let result: Result<Void, ConversionError> = zeros.withUnsafeBytes { bytes in
-            Result { () throws(ConversionError) in try append(bytes) }
+    func append(_ bytes: [UInt8]) throws(ConversionError) {
+        try write(bytes, at: size)
+        size += bytes.count
+    }
+
+    func write(_ bytes: [UInt8], at offset: Int) throws(ConversionError) {
+        let result: Result<Void, ConversionError> = bytes.withUnsafeBytes { bytes in
+            Result { () throws(ConversionError) in try write(bytes, at: offset) }
         }
         try result.get()
     }

@@ -1,38 +1,51 @@
-/// Writes a GGUF file whose header is known but for its digests: room for the header first, then the tensors in order, the header at last.
-final class PackedFileWriter {
-    private let file: AtomicFile
-    private let headerSize: Int
+/// How far the writing of a file has come.
+public struct ConversionProgress: Sendable {
+    /// The tensor that is being worked on.
+    public let tensor: String
+    /// Values (bytes, when a file is verified) done and to be done.
+    public let done: Int
+    public let total: Int
+}
 
-    /// `header` lists the tensors that will follow.
-    init(path: String, header: GGUF.Header) throws(ConversionError) {
-        var complete = header
-        complete[FileSchema.Key.tensorHashes] = .strings(header.tensors.map { _ in FileSchema.noHash })
-        complete[FileSchema.Key.headerHash] = .string(FileSchema.noHash)
-        headerSize = complete.serialized().count
-        file = try AtomicFile(path: path)
-        try file.append(zeros: headerSize)
-    }
-
-    /// Appends bytes of the current tensor.
-    func append(_ bytes: UnsafeRawBufferPointer) throws(ConversionError) { try file.append(bytes) }
-
-    /// Ends a tensor: zeros up to the alignment.
-    func pad() throws(ConversionError) { try file.append(zeros: GGUF.aligned(file.size) - file.size) }
-
-    /// Writes the header, which is the first one with the tensors' digests, adds its own digest, and lets the file appear. Returns the
-    /// file's size.
-    func finish(_ header: GGUF.Header) throws(ConversionError) -> Int {
-        var header = header
-        header[FileSchema.Key.headerHash] = .string(FileSchema.noHash)
-        header[FileSchema.Key.headerHash] = .string(header.serialized().withUnsafeBytes(SHA256.hexDigest))
-        let bytes = header.serialized()
-        guard bytes.count == headerSize else {
-            throw .invalid(file: "header", reason: "has \(bytes.count) bytes, \(headerSize) were reserved")
+enum PackedFileWriter {
+    /// Writes a GGUF file with `metadata`, the digests and `tensors` in order, each with the name of the file it comes from. The file
+    /// appears when it is complete; until then nothing is under its name, and nothing is left when this throws. `stored` is called
+    /// after each tensor with what its encoding lost. Returns the file's size.
+    static func write(
+        _ path: String, metadata: [(key: String, value: GGUF.Value)], tensors: [(file: String, tensor: StoredTensor)], threads: Int,
+        progress: (ConversionProgress) -> Bool, stored: (StoredTensor, Distortion) -> Void
+    ) throws(ConversionError) -> Int {
+        typealias Key = FileSchema.Key
+        var header = GGUF.Header()
+        header.metadata = metadata
+        for (_, tensor) in tensors {
+            header.append(name: tensor.name, dimensions: tensor.dimensions, type: tensor.type, bytes: tensor.bytes)
         }
-        let result: Result<Void, ConversionError> = bytes.withUnsafeBytes { bytes in
-            Result { () throws(ConversionError) in try file.write(bytes, at: 0) }
+        // Digests have a fixed length, so the header's size is known before they are.
+        header[Key.tensorHashes] = .strings(tensors.map { _ in FileSchema.noHash })
+        header[Key.headerHash] = .string(FileSchema.noHash)
+        let file = try AtomicFile(path: path)
+        try file.append(header.serialized())
+
+        let total = tensors.reduce(0) { $0 + $1.tensor.rows * $1.tensor.columns }
+        let encoder = TensorEncoder(threads: threads)
+        var done = 0, hashes: [String] = []
+        for (source, tensor) in tensors {
+            var hash = SHA256()
+            let distortion = try encoder.encode(tensor, file: source) { (bytes, values) throws(ConversionError) in
+                hash.update(bytes)
+                try file.append(bytes)
+                done += values
+                guard progress(ConversionProgress(tensor: tensor.name, done: done, total: total)) else { throw .cancelled }
+            }
+            try file.append([UInt8](repeating: 0, count: GGUF.aligned(file.size) - file.size))
+            hashes.append(hash.finish())
+            stored(tensor, distortion)
         }
-        try result.get()
+
+        header[Key.tensorHashes] = .strings(hashes)
+        header[Key.headerHash] = .string(header.serialized().withUnsafeBytes(SHA256.hexDigest))
+        try file.write(header.serialized(), at: 0)
         try file.commit()
         return file.size
     }

@@ -26,14 +26,6 @@ public struct Conversion: Sendable {
         self.isStrict = isStrict
     }
 
-    public struct Progress: Sendable {
-        /// The tensor that is being written.
-        public let tensor: String
-        /// Values written and to be written.
-        public let done: Int
-        public let total: Int
-    }
-
     /// What was stored.
     public struct Report: Sendable {
         public struct Row: Sendable {
@@ -59,10 +51,8 @@ public struct Conversion: Sendable {
 
     /// Writes the packed file `output`, which appears only when it is complete. `progress` is called after each chunk on the calling
     /// thread; when it returns false the conversion stops with `ConversionError.cancelled` and leaves nothing behind.
-    public func run(output: String, progress: (Progress) -> Bool = { _ in true }) throws(ConversionError) -> Report {
-        for input in [transformer, imageTokenizer, textTokenizer] where Self.isSameFile(input, output) {
-            throw .invalid(file: output, reason: "is the input \(input) as well")
-        }
+    public func run(output: String, progress: (ConversionProgress) -> Bool = { _ in true }) throws(ConversionError) -> Report {
+        try AtomicFile.check(output, isNoneOf: [transformer, imageTokenizer, textTokenizer])
         try configuration.validate()
         let checkpoint = try Checkpoint(path: transformer)
         let images = try Checkpoint(path: imageTokenizer)
@@ -78,33 +68,12 @@ public struct Conversion: Sendable {
         if isStrict, let warning = warnings.first { throw .invalid(file: output, reason: "not written, --strict: \(warning)") }
 
         let plan = imagePart.map { (images.path, $0) } + textPart.map { (checkpoint.path, $0) }
-        var header = header(text, imageConfiguration, plan.map(\.1))
         var report = Report()
         report.warnings = warnings
-        let total = plan.reduce(0) { $0 + $1.1.rows * $1.1.columns }
-        var done = 0, hashes: [String] = []
-        let encoder = TensorEncoder(threads: threads)
-        let writer = try PackedFileWriter(path: output, header: header)
-        for (file, tensor) in plan {
-            var hash = SHA256()
-            let distortion = try encoder.encode(tensor, file: file) { (bytes, values) throws(ConversionError) in
-                hash.update(bytes)
-                try writer.append(bytes)
-                done += values
-                guard progress(Progress(tensor: tensor.name, done: done, total: total)) else { throw .cancelled }
-            }
-            try writer.pad()
-            hashes.append(hash.finish())
-            report.add(tensor, distortion)
-        }
-        header[FileSchema.Key.tensorHashes] = .strings(hashes)
-        report.fileSize = try writer.finish(header)
+        report.fileSize = try PackedFileWriter.write(
+            output, metadata: metadata(text, imageConfiguration, plan.map(\.1)), tensors: plan, threads: threads, progress: progress
+        ) { report.add($0, $1) }
         return report
-    }
-
-    private static func isSameFile(_ one: String, _ other: String) -> Bool {
-        var first = stat(), second = stat()
-        return stat(one, &first) == 0 && stat(other, &second) == 0 && first.st_dev == second.st_dev && first.st_ino == second.st_ino
     }
 
     private func checkVocabularies(
@@ -137,7 +106,7 @@ public struct Conversion: Sendable {
             used.insert(name)
             let stored = FileSchema.imageTokenizerPrefix + name
             switch shape.count {
-            case 1: plan.append(StoredTensor(vector: stored, .vectors, view))
+            case 1: plan.append(StoredTensor(vector: stored, view))
             case 2: plan.append(StoredTensor(stored, .imageTokenizer, view, type == .f32 ? .f32 : .f16))
             default: plan.append(StoredTensor(stored, .imageTokenizer, view.permuted([0, 2, 3, 1]), .packed(plain)))
             }
@@ -158,11 +127,11 @@ public struct Conversion: Sendable {
             return try checkpoint.tensor(name, shape: shape)
         }
         func vectors(_ name: String, _ size: Int) throws(ConversionError) {
-            for part in ["\(name).weight", "\(name).bias"] { plan.append(StoredTensor(vector: part, .vectors, try tensor(part, [size]))) }
+            for part in ["\(name).weight", "\(name).bias"] { plan.append(StoredTensor(vector: part, try tensor(part, [size]))) }
         }
         func linear(_ name: String, _ kind: TensorClass, rows: Int, columns: Int) throws(ConversionError) {
             plan.append(StoredTensor("\(name).weight", kind, try tensor("\(name).weight", [rows, columns]), .packed(type)))
-            plan.append(StoredTensor(vector: "\(name).bias", .vectors, try tensor("\(name).bias", [rows])))
+            plan.append(StoredTensor(vector: "\(name).bias", try tensor("\(name).bias", [rows])))
         }
 
         let embedding: Encoding =
@@ -202,7 +171,7 @@ public struct Conversion: Sendable {
         let bias = try tensor("to_logits.1.bias", [textRows + imageRows])
         for (name, rows) in [(FileSchema.textHead, 0..<textRows), (FileSchema.imageHead, textRows..<textRows + imageRows)] {
             plan.append(StoredTensor("\(name).weight", .head, head.rows(rows), .packed(type == .int4 ? .int8 : type)))
-            plan.append(StoredTensor(vector: "\(name).bias", .vectors, bias.rows(rows)))
+            plan.append(StoredTensor(vector: "\(name).bias", bias.rows(rows)))
         }
 
         let rest = checkpoint.tensors.keys.filter { !used.contains($0) }
@@ -219,15 +188,16 @@ public struct Conversion: Sendable {
         warnings.append("\(checkpoint.path): \(names.count) tensors are not part of the model and are left out (\(first)\(names.count > 1 ? ", ..." : ""))")
     }
 
-    private func header(_ text: TextTokenizerModel, _ image: ImageTokenizerConfiguration, _ plan: [StoredTensor]) -> GGUF.Header {
+    private func metadata(
+        _ text: TextTokenizerModel, _ image: ImageTokenizerConfiguration, _ plan: [StoredTensor]
+    ) -> [(key: String, value: GGUF.Value)] {
         typealias Key = FileSchema.Key
         func number(_ value: Int) -> GGUF.Value { .uint32(UInt32(value)) }
         func numbers(_ values: [Int]) -> GGUF.Value { .uint32s(values.map { UInt32($0) }) }
         let packed = plan.compactMap { tensor in
             if case .packed(let type) = tensor.encoding { (tensor, type) } else { nil }
         }
-        var header = GGUF.Header()
-        header.metadata = [
+        return [
             (Key.architecture, .string(FileSchema.architecture)),
             (Key.name, .string(configuration.name)),
             (Key.alignment, number(GGUF.alignment)),
@@ -267,11 +237,6 @@ public struct Conversion: Sendable {
             (Key.packedRows, numbers(packed.map { $0.0.rows })),
             (Key.packedColumns, numbers(packed.map { $0.0.columns })),
         ]
-        for tensor in plan {
-            let shape = tensor.shape
-            header.append(name: tensor.name, dimensions: shape.dimensions, type: shape.type, bytes: tensor.bytes)
-        }
-        return header
     }
 }
 

@@ -8,38 +8,56 @@ public enum TensorClass: String, CaseIterable, Sendable {
     case vectors = "norms, biases, positions"
 }
 
-/// A tensor of the packed file: where its values come from and how they are stored.
+/// A matrix whose rows can be read as floats, a few at a time.
+protocol RowSource: Sendable {
+    var rows: Int { get }
+    var columns: Int { get }
+    /// Writes the rows `range`, one after the other, to `destination`, which has room for range.count * columns.
+    func copy(rows range: Range<Int>, to destination: UnsafeMutablePointer<Float>)
+    /// Says that the rows `range` will not be read again.
+    func release(rows range: Range<Int>)
+}
+
+extension TensorView: RowSource {}
+
+/// A tensor of a file that is to be written: where its values come from and how they are stored.
 struct StoredTensor {
     let name: String
     let kind: TensorClass
-    /// The values as a matrix: the first dimension counts rows, the others together are columns.
-    let source: TensorView
+    let source: any RowSource
     let encoding: Encoding
+    /// In the container, the fastest one first.
+    let dimensions: [Int]
 
     var rows: Int { source.rows }
     var columns: Int { source.columns }
     var bytes: Int { encoding.bytes(rows: rows, columns: columns) }
 
-    /// Dimensions and type in the container. Panels are bytes to it.
-    var shape: (dimensions: [Int], type: GGUF.TensorType) {
+    /// The container's type. Panels are bytes to it.
+    var type: GGUF.TensorType {
         switch encoding {
-        case .f32: (dimensions, .f32)
-        case .f16: (dimensions, .f16)
-        case .q8_0: (dimensions, .q8_0)
-        case .packed: ([bytes], .i8)
+        case .f32: .f32
+        case .f16: .f16
+        case .q8_0: .q8_0
+        case .packed: .i8
         }
     }
 
-    private var dimensions: [Int] { isVector ? [columns] : [columns, rows] }
-    private let isVector: Bool
-
-    /// A matrix [rows, ...].
-    init(_ name: String, _ kind: TensorClass, _ source: TensorView, _ encoding: Encoding) {
-        (self.name, self.kind, self.source, self.encoding, self.isVector) = (name, kind, source, encoding, false)
+    /// A matrix; `shape` is its shape, slowest dimension first, where it is not [rows, columns].
+    init(_ name: String, _ kind: TensorClass, _ source: some RowSource, _ encoding: Encoding, shape: [Int]? = nil) {
+        self.name = name
+        self.kind = kind
+        self.source = source
+        self.encoding = encoding
+        if case .packed = encoding {
+            self.dimensions = [encoding.bytes(rows: source.rows, columns: source.columns)]
+        } else {
+            self.dimensions = (shape ?? [source.rows, source.columns]).reversed()
+        }
     }
 
     /// A vector, which is always stored as floats.
-    init(vector name: String, _ kind: TensorClass, _ source: TensorView) {
-        (self.name, self.kind, self.source, self.encoding, self.isVector) = (name, kind, source.asRow(), .f32, true)
+    init(vector name: String, _ source: TensorView) {
+        self.init(name, .vectors, source.asRow(), .f32, shape: source.shape)
     }
 }

@@ -80,12 +80,20 @@ enum Q8Block {
 }
 
 enum Rounding {
-    /// To the nearest integer in -127...127, ties to even.
+    /// 1.5 * 2^23. A sum with it has no bits for a fraction, so that the addition rounds: to nearest, ties to even.
+    private static let magic: Float = 0x1.8p23
+
+    /// To the nearest whole number, for |value| < 2^22.
+    @inline(__always)
+    static func nearest(_ value: Float) -> Float { (value + magic) - magic }
+
+    /// To the nearest integer, for |value| < 2^22; any other value, not-a-number among them, gives some integer.
+    @inline(__always)
+    static func integer(_ value: Float) -> Int32 { Int32(bitPattern: (value + magic).bitPattern &- magic.bitPattern) }
+
+    /// To the nearest integer in -127...127.
     @inline(__always)
     static func int8(_ value: Float) -> Int8 {
-        // Adding 1.5 * 2^23 leaves no bits for a fraction, so the sum is rounded as IEEE addition rounds: to nearest even.
-        let magic: Float = 0x1.8p23
-        let bounded = value < -127 ? -127 : value > 127 ? 127 : value == value ? value : 0
-        return Int8(truncatingIfNeeded: Int32(bitPattern: (bounded + magic).bitPattern) &- Int32(bitPattern: magic.bitPattern))
+        Int8(truncatingIfNeeded: integer(value < -127 ? -127 : value > 127 ? 127 : value))
     }
 }

@@ -2,7 +2,7 @@
 package enum PackedPanel {
     package static let rows = 16
     /// Columns that share a scale in an int4 panel.
-    static let group = 32
+    static let group = Int4Group.count
     /// int8 and int4 panels hold columns in multiples of this.
     static let columnBlock = 64
 
@@ -55,26 +55,23 @@ package enum PackedPanel {
     }
 
     private static func packInt4(_ values: UnsafePointer<Float>, rows count: Int, columns: Int, to out: UnsafeMutableRawPointer) {
-        for first in stride(from: 0, to: columns, by: group) {
-            let block = out + first / columnBlock * int4Block
-            let half = first % columnBlock / group
-            let nibbles = (block + 64).assumingMemoryBound(to: UInt8.self)
-            for row in 0..<rows {
-                var weights = SIMD32<Float>()
-                if row < count {
-                    for index in 0..<min(group, columns - first) { weights[index] = values[row * columns + first + index] }
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * group) { scratch in
+            guard let weights = scratch.baseAddress else { return }
+            let steps = weights + group
+            for first in stride(from: 0, to: padded(columns), by: group) {
+                let block = out + first / columnBlock * int4Block, inner = first % columnBlock
+                let scales = (block + inner / group * rows * 2).assumingMemoryBound(to: UInt16.self)
+                let nibbles = (block + 64 + inner / 8 * 64).assumingMemoryBound(to: UInt8.self)
+                let inside = max(0, min(group, columns - first))
+                for row in 0..<rows {
+                    weights.update(repeating: 0, count: group)
+                    if row < count { weights.update(from: values + row * columns + first, count: inside) }
+                    scales[row] = Int4Group.quantize(weights, steps: steps)
+                    for index in 0..<group {
+                        let nibble = UInt8(truncatingIfNeeded: Rounding.integer(steps[index]) &+ 8) & 15
+                        nibbles[index / 8 * 64 + row * 4 + index % 4] |= index % 8 < 4 ? nibble : nibble &<< 4
+                    }
                 }
-                let quantized = Int4Group(weights)
-                (block + (half * rows + row) * 2).storeBytes(of: quantized.scale.littleEndian, as: UInt16.self)
-                for index in 0..<group {
-                    let column = half * group + index
-                    let nibble = UInt8(truncatingIfNeeded: quantized.values[index] &+ 8) & 15
-                    nibbles[column / 8 * 64 + row * 4 + column % 4] |= column % 8 < 4 ? nibble : nibble &<< 4
-                }
-            }
-            // A block whose second half lies past the last column: its nibbles stand for 0, not for -8.
-            if half == 0, first + group >= columns {
-                for index in 4 * 64..<8 * 64 { nibbles[index] = 0x88 }
             }
         }
     }

@@ -1,11 +1,47 @@
 import ArgumentParser
 import Converters
+import Foundation
 
 @main
 struct RudolphQuant: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rudolph-quant",
         abstract: "Convert a RUDOLPH checkpoint to one packed file.",
-        subcommands: [Convert.self],
-        defaultSubcommand: Convert.self)
+        discussion: """
+            The packed file holds the transformer, the image tokenizer and the text tokenizer, and is used as it lies by the runtime on
+            x86-64 and ARM alike. Checkpoints are read without executing anything that is in them. For a published model:
+
+              rudolph-quant --preset 350M --transformer pytorch_model.bin --vqgan vqgan.gumbelf8-sber.model.ckpt \\
+                --tokenizer bpe.model --type int4 -o rudolph-350m-int4.gguf
+            """,
+        subcommands: [ConvertCommand.self, VerifyCommand.self, ExportCommand.self],
+        defaultSubcommand: ConvertCommand.self)
+
+    /// Runs `work`, which gets a progress callback to hand on. An interrupt stops it at the next callback, so that it can clean up,
+    /// and the exit code says so.
+    static func withProgress<Result>(_ work: ((ConversionProgress) -> Bool) throws -> Result) throws -> Result {
+        for number in [SIGINT, SIGTERM, SIGHUP] { signal(number) { interrupt = $0 } }
+        var bar = ProgressBar()
+        do {
+            let result = try work { progress in
+                bar.show(progress)
+                return interrupt == 0
+            }
+            bar.clear()
+            return result
+        } catch {
+            bar.clear()
+            guard (error as? ConversionError) == .cancelled else { throw error }
+            throw ExitCode(128 + interrupt)
+        }
+    }
+}
+
+/// The signal that asked to stop; written by the signal handler only.
+private nonisolated(unsafe) var interrupt: Int32 = 0
+
+/// The type of a packed matrix on the command line.
+extension WeightType: ExpressibleByArgument {
+    public init?(argument: String) { self.init(name: argument) }
+    public static var allValueStrings: [String] { allCases.map(\.name) }
 }
