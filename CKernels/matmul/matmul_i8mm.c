@@ -68,64 +68,54 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
+// Each pass over a panel makes one quarter of it: 4 rows by up to 8 rows of x are what the registers hold.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *block = rk_tile_panel(tile, RK_INT4, panel);
-    const int8_t *x = rk_tile_x8(tile, first);
-    const int32_t *sums = rk_tile_sums(tile, first);
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const int pairs = (rows + 1) / 2;
-    for (int half = 0; half < 2; half++) {
-        float32x4_t acc[8][2];
-        for (int t = 0; t < 2 * pairs; t++) acc[t][0] = acc[t][1] = vdupq_n_f32(0);
-        for (size_t group = 0; group < groups; group++) {
-            const uint8_t *w = block + group / 2 * 576;
-            const uint8_t *nibbles = w + 64 + group % 2 * 256;
-            square sum[4][4];
+    for (int quarter = 0; quarter < 4; quarter++) {
+        const int8_t *x = rk_tile_x8(tile, first);
+        const int32_t *sums = rk_tile_sums(tile, first);
+        float32x4_t acc[8];
+        for (int t = 0; t < 2 * pairs; t++) acc[t] = vdupq_n_f32(0);
+        for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
+            const uint8_t *block = blocks + group / 2 * 576 + 8 * quarter;
+            const uint8_t *nibbles = blocks + group / 2 * 576 + 64 + group % 2 * 256 + 16 * quarter;
+            square sum[4][2];
             RK_UNROLL
             for (int p = 0; p < pairs; p++) {
-                const int32_t even = sums[groups * (size_t)(2 * p) + group] * 8;
-                const int32_t odd = sums[groups * (size_t)odd_row(p, rows) + group] * 8;
-                sum[p][0] = sum[p][1] = sum[p][2] = sum[p][3] = vzip1q_s32(vdupq_n_s32(even), vdupq_n_s32(odd));
+                const uint32_t even = (uint32_t)sums[groups * (size_t)(2 * p)] * 8;
+                const uint32_t odd = (uint32_t)sums[groups * (size_t)odd_row(p, rows)] * 8;
+                sum[p][0] = sum[p][1] = vreinterpretq_s32_u64(vdupq_n_u64(even | (uint64_t)odd << 32));
             }
             RK_UNROLL
-            for (int sixteen = 0; sixteen < 2; sixteen++) {
+            for (int half = 0; half < 2; half++) {
                 int8x16_t columns[4][2];
                 RK_UNROLL
                 for (int p = 0; p < pairs; p++) {
                     load_pair(columns[p], x + tile->x_stride * (size_t)(2 * p), x + tile->x_stride * (size_t)odd_row(p, rows),
-                              group * RK_GROUP + 16 * (size_t)sixteen);
+                              16 * (size_t)half);
                 }
                 RK_UNROLL
                 for (int eight = 0; eight < 2; eight++) {
+                    const uint8x16_t pair = vld1q_u8(nibbles + 128 * half + 64 * eight);
+                    const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
+                    const int8x16_t w0 = first_rows(near, far), w1 = last_rows(near, far);
                     RK_UNROLL
-                    for (int quarter = 0; quarter < 2; quarter++) {
-                        const uint8x16_t pair = vld1q_u8(nibbles + 128 * sixteen + 64 * eight + 32 * half + 16 * quarter);
-                        const int8x16_t near = vreinterpretq_s8_u8(vandq_u8(pair, vdupq_n_u8(15)));
-                        const int8x16_t far = vreinterpretq_s8_u8(vshrq_n_u8(pair, 4));
-                        const int8x16_t w0 = first_rows(near, far), w1 = last_rows(near, far);
-                        RK_UNROLL
-                        for (int p = 0; p < pairs; p++) {
-                            sum[p][2 * quarter] = vmmlaq_s32(sum[p][2 * quarter], w0, columns[p][eight]);
-                            sum[p][2 * quarter + 1] = vmmlaq_s32(sum[p][2 * quarter + 1], w1, columns[p][eight]);
-                        }
+                    for (int p = 0; p < pairs; p++) {
+                        sum[p][0] = vmmlaq_s32(sum[p][0], w0, columns[p][eight]);
+                        sum[p][1] = vmmlaq_s32(sum[p][1], w1, columns[p][eight]);
                     }
                 }
             }
+            const float32x4_t scales = load_halves(block + group % 2 * 32);
             RK_UNROLL
-            for (int quarter = 0; quarter < 2; quarter++) {
-                const float32x4_t scales = load_halves(w + group % 2 * 32 + 16 * half + 8 * quarter);
-                RK_UNROLL
-                for (int p = 0; p < pairs; p++) {
-                    const square a = sum[p][2 * quarter], b = sum[p][2 * quarter + 1];
-                    acc[2 * p][quarter] = vfmaq_f32(acc[2 * p][quarter], vcvtq_f32_s32(vuzp1q_s32(a, b)), scales);
-                    acc[2 * p + 1][quarter] = vfmaq_f32(acc[2 * p + 1][quarter], vcvtq_f32_s32(vuzp2q_s32(a, b)), scales);
-                }
+            for (int p = 0; p < pairs; p++) {
+                acc[2 * p] = vfmaq_f32(acc[2 * p], vcvtq_f32_s32(vuzp1q_s32(sum[p][0], sum[p][1])), scales);
+                acc[2 * p + 1] = vfmaq_f32(acc[2 * p + 1], vcvtq_f32_s32(vuzp2q_s32(sum[p][0], sum[p][1])), scales);
             }
         }
-        for (int t = 0; t < rows; t++) {
-            store_int4(tile, panel, first + t, 2 * half, acc[t][0]);
-            store_int4(tile, panel, first + t, 2 * half + 1, acc[t][1]);
-        }
+        for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, quarter, acc[t]);
     }
 }
 

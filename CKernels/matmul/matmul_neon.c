@@ -67,8 +67,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
             RK_UNROLL
             for (int c = 0; c < 4; c++) {
                 const uint8x16_t pair = vld1q_u8(pairs + 64 * c + 16 * quarter);
-                const int8x16_t near = vreinterpretq_s8_u8(vandq_u8(pair, vdupq_n_u8(15)));
-                const int8x16_t far = vreinterpretq_s8_u8(vshrq_n_u8(pair, 4));
+                const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
                     const int8x16_t x_near = columns[t][2 * c], x_far = columns[t][2 * c + 1];

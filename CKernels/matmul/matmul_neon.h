@@ -4,7 +4,16 @@
 RK_TARGET RK_INLINE float32x4_t load_halves(const void *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 
 // Four columns of a row of x, for four rows of the panel.
-RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) { return vreinterpretq_s8_s32(vdupq_n_s32(rk_columns4(x))); }
+RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) {
+    int8x16_t columns = vreinterpretq_s8_s32(vdupq_n_s32(rk_columns4(x)));
+    // A compiler that sees that both halves are equal prefers moving the weights' high half down to multiplying high halves.
+    __asm__("" : "+w"(columns));
+    return columns;
+}
+
+// Weights plus 8, of the near and the far 4 columns.
+RK_TARGET RK_INLINE int8x16_t low_nibbles(uint8x16_t pair) { return vreinterpretq_s8_u8(vandq_u8(pair, vdupq_n_u8(15))); }
+RK_TARGET RK_INLINE int8x16_t high_nibbles(uint8x16_t pair) { return vreinterpretq_s8_u8(vshrq_n_u8(pair, 4)); }
 
 RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, int32x4_t sum) {
     const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
