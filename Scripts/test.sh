@@ -8,7 +8,7 @@ step() {
     shift
     "$@" || { failed=1; echo "!! failed: $*" >&2; }
 }
-step 'kernels' Tests/KernelTests/run.sh
+step 'kernels' make --no-print-directory -C Tests/KernelTests test BUILD="$PWD/build/kernel-tests"
 step 'Embedded library' Tests/EmbeddedTests/run.sh
 swift build -c release --product rudolph
 swift build -c release --product rudolph-quant

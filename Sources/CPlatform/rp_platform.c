@@ -93,6 +93,18 @@ uint64_t rp_peak_memory(void) {
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
+void rp_flag_raise(int32_t *flag) {
+    __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+}
+
+void rp_flag_lower(int32_t *flag) {
+    __atomic_store_n(flag, 0, __ATOMIC_RELAXED);
+}
+
+int rp_flag_is_raised(const int32_t *flag) {
+    return __atomic_load_n(flag, __ATOMIC_RELAXED) != 0;
+}
+
 double rp_seconds(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);

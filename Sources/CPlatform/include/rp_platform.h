@@ -33,6 +33,11 @@ uint64_t rp_available_memory(void);
 // The largest resident set of this process so far, in bytes.
 uint64_t rp_peak_memory(void);
 
+// A flag that one thread or a signal handler raises and others look at: atomic, and safe in a signal handler.
+void rp_flag_raise(int32_t *flag);
+void rp_flag_lower(int32_t *flag);
+int rp_flag_is_raised(const int32_t *flag);
+
 // Seconds of a monotonic clock.
 double rp_seconds(void);
 // A number to seed a generator with when the user gave none.

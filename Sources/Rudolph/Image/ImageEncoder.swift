@@ -13,6 +13,11 @@ final class ImageEncoder {
     /// The picture so far, two work buffers of the same size, and what the convolutions and norms need.
     private let current, first, second, scratch: UnsafeMutablePointer<Float>
     private let indices: UnsafeMutablePointer<Int32>
+    private let stop: StopFlag
+    private let decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
+    /// Of the picture that is being encoded.
+    private var height = 0
+    private var width = 0
 
     private struct Sizes {
         let activation, scratch, tokens: Int
@@ -35,10 +40,8 @@ final class ImageEncoder {
             }
             let last = configuration.channels(atLevel: configuration.levels - 1)
             activation = max(activation, tokens * max(last, (configuration.zChannels + 15) / 16 * 16, (configuration.embeddingSize + 15) / 16 * 16))
-            // Attention: queries, keys as panels, values, values as panels, scores.
-            let padded = (tokens + 15) / 16 * 16
             scratch = max(scratch, rk_group_norm_scratch(Int32(tokens), Int32(last)))
-            scratch = max(scratch, 3 * padded * last + 2 * padded * last + tokens * padded)
+            scratch = max(scratch, ImagePass.attentionScratch(positions: tokens, channels: last))
             scratch = max(scratch, ImageEncoder.positionsAtOnce * ((configuration.codes + 15) / 16 * 16))
             for conv in weights.convolutions {
                 scratch = max(scratch, withUnsafePointer(to: conv) { rk_conv_scratch($0, Int32(threads)) })
@@ -55,13 +58,14 @@ final class ImageEncoder {
 
     static func bytes(_ model: Model, threads: Int) -> UInt64 { UInt64(Sizes(model, threads: threads).bytes) }
 
-    init(_ model: Model, threads: Int) throws(RudolphError) {
+    init(_ model: Model, threads: Int, stop: StopFlag) throws(RudolphError) {
         let sizes = Sizes(model, threads: threads)
         guard let memory = rp_allocate(UInt64(sizes.bytes)) else {
             throw RudolphError("out of memory: \(sizes.bytes) bytes for the image encoder")
         }
         self.model = model
         self.threads = threads
+        self.stop = stop
         self.memory = memory
         side = model.configuration.imageSide
         let floats = memory.assumingMemoryBound(to: Float.self)
@@ -74,13 +78,21 @@ final class ImageEncoder {
 
     deinit {
         rp_free(memory)
+        decisions.deallocate()
     }
 
-    /// The tokens of a prepared picture: side * side * 3 bytes, see `ImagePreparation`.
-    func tokens(of pixels: [UInt8]) throws(RudolphError) -> [Int] {
-        guard pixels.count == side * side * 3 else {
-            throw RudolphError("a picture of \(pixels.count) bytes, expected \(side) x \(side) x 3")
+    /// The tokens of a prepared picture or a part of one: height * width * 3 bytes, see `ImagePreparation`. Both sides are multiples of
+    /// the pixels of a token, and at most those of the model's pictures.
+    func tokens(of pixels: [UInt8], height: Int, width: Int) throws(RudolphError) -> [Int] {
+        let unit = model.configuration.imageTokenizer.pixelsPerToken
+        guard (unit...side).contains(height), (unit...side).contains(width), height % unit == 0, width % unit == 0,
+            pixels.count == height * width * 3
+        else {
+            throw RudolphError(
+                "a picture of \(width) x \(height) pixels in \(pixels.count) bytes, expected at most \(side) x \(side) in steps of \(unit)")
         }
+        self.height = height
+        self.width = width
         for index in pixels.indices {
             // ToTensor divides by 255, the encoder takes 2x - 1.
             current[index] = 2 * (Float(pixels[index]) / 255) - 1
@@ -89,20 +101,22 @@ final class ImageEncoder {
             guard let context, let worker else { return }
             Unmanaged<ImageEncoder>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
-        return (0..<model.configuration.imageLength).map { Int(indices[$0]) }
+        if stop.isRaised { throw RudolphError.stopped }
+        return (0..<(height / unit * (width / unit))).map { Int(indices[$0]) }
     }
 
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
         let weights = model.imageEncoder
         var pass = ImagePass(
-            worker: worker, features: features, x: current, free: first, spare: second, scratch: scratch, side: side)
+            worker: worker, features: features, x: current, free: first, spare: second, scratch: scratch, height: height,
+            width: width, stop: stop, decisions: decisions)
         pass.convolve(weights.convIn)
         for level in weights.levels {
             for (index, block) in level.blocks.enumerated() {
                 pass.residual(block)
                 if index < level.attention.count { pass.attention(level.attention[index]) }
             }
-            if let downsample = level.downsample { pass.convolve(downsample, outSide: pass.side / 2) }
+            if let downsample = level.downsample { pass.downsample(downsample) }
         }
         pass.residual(weights.middle.first)
         pass.attention(weights.middle.attention)
@@ -111,7 +125,7 @@ final class ImageEncoder {
         pass.convolve(weights.convOut)
         pass.convolve(weights.quantConv)
 
-        let tokens = pass.side * pass.side
+        let tokens = pass.height * pass.width
         let stride = Int(weights.quantConv.weights.rows + 15) / 16 * 16
         let codes = Int(weights.codes.weights.rows)
         let codeStride = (codes + 15) / 16 * 16

@@ -9,7 +9,37 @@ struct ImagePass {
     var x, free, spare: UnsafeMutablePointer<Float>
     let scratch: UnsafeMutablePointer<Float>
     /// Rows and columns of the picture.
-    var side: Int
+    var height, width: Int
+    /// Raised to stop: layers after that do nothing.
+    let stop: StopFlag
+    /// Two decisions of worker 0, taken in turns, so that all workers stop at the same layer.
+    let decisions: UnsafeMutablePointer<Bool>
+    private var turn = 0
+    private var isStopped = false
+
+    init(
+        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, x: UnsafeMutablePointer<Float>,
+        free: UnsafeMutablePointer<Float>, spare: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>, height: Int,
+        width: Int, stop: StopFlag, decisions: UnsafeMutablePointer<Bool>
+    ) {
+        self.worker = worker
+        self.features = features
+        self.x = x
+        self.free = free
+        self.spare = spare
+        self.scratch = scratch
+        self.height = height
+        self.width = width
+        self.stop = stop
+        self.decisions = decisions
+    }
+
+    private mutating func decide() {
+        if worker.pointee.index == 0 { decisions[turn] = stop.isRaised }
+        rk_barrier(worker)
+        isStopped = decisions[turn]
+        turn = 1 - turn
+    }
 
     static let groups: Int32 = 32
     static let epsilon: Float = 1e-6
@@ -17,28 +47,43 @@ struct ImagePass {
     private func padded(_ rows: Int32) -> Int { (Int(rows) + 15) / 16 * 16 }
 
     private func convolve(
-        _ conv: rk_conv, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, outSide: Int,
-        residual: UnsafeMutablePointer<Float>? = nil
+        _ conv: rk_conv, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, outHeight: Int? = nil,
+        outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
     ) {
+        if isStopped { return }
         withUnsafePointer(to: conv) { conv in
             rk_conv_run(
-                worker, features, conv, input, Int32(side), Int32(side), output, Int32(outSide), Int32(outSide),
+                worker, features, conv, input, Int32(height), Int32(width), output, Int32(outHeight ?? height), Int32(outWidth ?? width),
                 padded(conv.pointee.weights.rows), residual, scratch)
         }
     }
 
-    mutating func convolve(_ conv: rk_conv, outSide: Int? = nil) {
-        let outSide = outSide ?? side
-        convolve(conv, from: x, to: free, outSide: outSide)
+    mutating func convolve(_ conv: rk_conv) {
+        convolve(conv, from: x, to: free)
         swap(&x, &free)
-        side = outSide
+    }
+
+    /// A convolution of stride 2.
+    mutating func downsample(_ conv: rk_conv) {
+        convolve(conv, from: x, to: free, outHeight: height / 2, outWidth: width / 2)
+        swap(&x, &free)
+        height /= 2
+        width /= 2
+    }
+
+    /// Each pixel becomes four, then a convolution.
+    mutating func upsample(_ conv: rk_conv) {
+        convolve(conv, from: x, to: free, outHeight: 2 * height, outWidth: 2 * width)
+        swap(&x, &free)
+        height *= 2
+        width *= 2
     }
 
     private func normalize(
         _ norm: GroupNorm, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, swish: Bool
     ) {
         rk_group_norm(
-            worker, features, output, input, norm.weight, norm.bias, Int32(side * side), Int32(norm.channels), Self.groups,
+            worker, features, output, input, norm.weight, norm.bias, Int32(height * width), Int32(norm.channels), Self.groups,
             Self.epsilon, swish ? 1 : 0, scratch)
     }
 
@@ -48,21 +93,30 @@ struct ImagePass {
     }
 
     mutating func residual(_ block: ResidualBlock) {
+        decide()
+        if isStopped { return }
         normalize(block.norm1, from: x, to: free, swish: true)
-        convolve(block.conv1, from: free, to: spare, outSide: side)
+        convolve(block.conv1, from: free, to: spare)
         normalize(block.norm2, from: spare, to: spare, swish: true)
         if let shortcut = block.shortcut {
-            convolve(shortcut, from: x, to: free, outSide: side)
-            convolve(block.conv2, from: spare, to: free, outSide: side, residual: free)
+            convolve(shortcut, from: x, to: free)
+            convolve(block.conv2, from: spare, to: free, residual: free)
             swap(&x, &free)
         } else {
-            convolve(block.conv2, from: spare, to: x, outSide: side, residual: x)
+            convolve(block.conv2, from: spare, to: x, residual: x)
         }
     }
 
+    /// Floats of scratch that `attention` takes: keys and values, both as rows and as panels, and the scores.
+    static func attentionScratch(positions: Int, channels: Int) -> Int {
+        let padded = (positions + 15) / 16 * 16
+        return padded * (4 * channels + padded)
+    }
+
     mutating func attention(_ block: AttentionBlock) {
+        if isStopped { return }
         let channels = block.norm.channels
-        let positions = side * side
+        let positions = height * width
         let padded = (positions + 15) / 16 * 16
         // Channels are a multiple of the 32 groups, so rows of queries, keys and values need no padding.
         let queries = spare
@@ -82,7 +136,7 @@ struct ImagePass {
             worker, features, rk_rows(data: scores, stride: padded, count: Int32(positions), n: Int32(positions)),
             1 / Float(channels).squareRoot())
         multiply(valuePanels, rows: channels, columns: positions, by: scores, stride: padded, count: positions, to: free, channels)
-        convolve(block.output, from: free, to: x, outSide: side, residual: x)
+        convolve(block.output, from: free, to: x, residual: x)
     }
 
     /// A 1x1 convolution as a plain product: its scratch must not be used, keys and values lie there.

@@ -75,6 +75,57 @@ struct ImageEncoderWeights {
     }
 }
 
+/// The weights of the decoder.
+struct ImageDecoderWeights {
+    struct Level {
+        let blocks: [ResidualBlock]
+        let attention: [AttentionBlock]
+        let upsample: rk_conv?
+    }
+
+    let codes: EmbeddingTable
+    let postQuantConv, convIn, convOut: rk_conv
+    let middle: MiddleBlocks
+    /// From the lowest resolution to the highest.
+    let levels: [Level]
+    let normOut: GroupNorm
+    let range: Range<Int>?
+    let convolutions: [rk_conv]
+
+    init(_ binder: TensorBinder, _ configuration: ImageTokenizerConfiguration) throws(RudolphError) {
+        var builder = ImageWeightsBuilder(binder: binder)
+        let name = "vqgan.decoder."
+        codes = try binder.table("vqgan.quantize.embed", rows: configuration.codes, columns: configuration.embeddingSize)
+        postQuantConv = try builder.conv(
+            "vqgan.post_quant_conv", out: configuration.zChannels, in: configuration.embeddingSize, kernel: 1)
+        var channels = configuration.channels(atLevel: configuration.levels - 1)
+        convIn = try builder.conv(name + "conv_in", out: channels, in: configuration.zChannels, kernel: 3)
+        middle = try builder.middle(name + "mid.", channels)
+        var levels: [Level] = []
+        for level in (0..<configuration.levels).reversed() {
+            var blocks: [ResidualBlock] = []
+            var attention: [AttentionBlock] = []
+            let out = configuration.channels(atLevel: level)
+            for index in 0...configuration.residualBlocks {
+                blocks.append(try builder.residual(name + "up.\(level).block.\(index).", in: channels, out: out))
+                channels = out
+                if configuration.attentionLevels.contains(level) {
+                    attention.append(try builder.attention(name + "up.\(level).attn.\(index).", channels))
+                }
+            }
+            let upsample: rk_conv? =
+                level == 0
+                ? nil : try builder.conv(name + "up.\(level).upsample.conv", out: channels, in: channels, kernel: 3, upsample: true)
+            levels.append(Level(blocks: blocks, attention: attention, upsample: upsample))
+        }
+        self.levels = levels
+        normOut = try builder.norm(name + "norm_out", channels)
+        convOut = try builder.conv(name + "conv_out", out: configuration.outputChannels, in: channels, kernel: 3)
+        convolutions = builder.convolutions
+        range = builder.range
+    }
+}
+
 /// Binds the tensors of the VQGAN and remembers what part of the file they take.
 struct ImageWeightsBuilder {
     let binder: TensorBinder

@@ -27,6 +27,11 @@ public struct Configuration: Sendable {
     /// Side of the pictures that the model reads and draws, in pixels.
     public var imageSide: Int { imageTokensPerSide * imageTokenizer.pixelsPerToken }
 
+    /// The mask of a layer.
+    public func mask(layer index: Int) -> Mask {
+        AttentionLayout.mask(layer: index, of: layers, kernel: kernelSize, lastKernel: lastKernelSize)
+    }
+
     public func taskToken(_ name: String) -> Int? {
         for token in taskTokens where token.name == name { return token.id }
         return nil

@@ -16,6 +16,8 @@ public final class Model: @unchecked Sendable {
     let file: GGUF
     let transformer: TransformerWeights
     let imageEncoder: ImageEncoderWeights
+    /// nil in a file that was made without it.
+    let imageDecoder: ImageDecoderWeights?
     /// The number of weights of each packed tensor.
     let packedWeights: [String: Int]
     private let allocations: [UnsafeMutableRawPointer]
@@ -41,6 +43,8 @@ public final class Model: @unchecked Sendable {
         tokenizer = try Self.tokenizer(file, configuration)
         transformer = try TransformerWeights(binder, configuration)
         imageEncoder = try ImageEncoderWeights(binder, configuration.imageTokenizer)
+        imageDecoder =
+            file.tensorIndices["vqgan.decoder.conv_in.weight"] == nil ? nil : try ImageDecoderWeights(binder, configuration.imageTokenizer)
         packedWeights = binder.packedWeights
         allocations = binder.allocations
     }
@@ -65,9 +69,8 @@ public final class Model: @unchecked Sendable {
         }
     }
 
-    /// Gives back the pages of the image encoder, which is not needed while the transformer runs.
-    func releaseImageEncoder() {
-        guard let range = imageEncoder.range else { return }
-        file.file.release(range)
+    /// Gives back the pages of a part that is not needed while another runs.
+    func release(_ range: Range<Int>?) {
+        if let range { file.file.release(range) }
     }
 }

@@ -9,10 +9,14 @@ public final class Session {
     public let model: Model
     public let threads: Int
 
+    /// Raise it, from any thread or a signal handler, to end the running task within one layer's work.
+    public let stop = StopFlag()
+
     let transformer: Transformer
     /// The whole sequence, or the part that candidates share.
     let prefix: KeyValueCache
     private var encoder: ImageEncoder?
+    private var decoder: ImageDecoder?
     /// The left-text ids whose keys and values are in `prefix`.
     private var leftText: [Int] = []
     private var tails: [KeyValueCache] = []
@@ -26,28 +30,51 @@ public final class Session {
         guard (1...1024).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to 1024") }
         self.model = model
         self.threads = threads
-        transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce)
-        prefix = try KeyValueCache(model.configuration, start: 0, capacity: model.configuration.sequenceLength)
+        transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce, stop: stop)
+        prefix = try KeyValueCache(model.configuration, start: 0, .positions(capacity: model.configuration.sequenceLength))
     }
 
     /// The tokens of a picture, in reading order.
     public func imageTokens(of image: RGBImage) throws(RudolphError) -> [Int] {
-        let pixels = try ImagePreparation.prepare(image, side: model.configuration.imageSide)
+        let side = model.configuration.imageSide
+        return try tokens(ofPrepared: try ImagePreparation.prepare(image, side: side), height: side, width: side)
+    }
+
+    /// The tokens of a prepared picture or a part of one.
+    func tokens(ofPrepared pixels: [UInt8], height: Int, width: Int) throws(RudolphError) -> [Int] {
         let encoder: ImageEncoder
         if let existing = self.encoder {
             encoder = existing
         } else {
-            encoder = try ImageEncoder(model, threads: threads)
+            encoder = try ImageEncoder(model, threads: threads, stop: stop)
             self.encoder = encoder
         }
-        return try encoder.tokens(of: pixels)
+        return try encoder.tokens(of: pixels, height: height, width: width)
+    }
+
+    /// The picture of m * m image tokens; its side is `Configuration.imageSide`, or twice that with a wavelet decoder.
+    public func image(of tokens: [Int]) throws(RudolphError) -> RGBImage {
+        let decoder: ImageDecoder
+        if let existing = self.decoder {
+            decoder = existing
+        } else {
+            decoder = try ImageDecoder(model, threads: threads, stop: stop)
+            self.decoder = decoder
+        }
+        return try decoder.image(of: tokens)
     }
 
     /// Frees the image encoder's buffers and gives its weights' pages back, for when no picture follows soon. The next picture takes
     /// them again.
     public func releaseImageEncoder() {
         encoder = nil
-        model.releaseImageEncoder()
+        model.release(model.imageEncoder.range)
+    }
+
+    /// Likewise for the image decoder.
+    public func releaseImageDecoder() {
+        decoder = nil
+        model.release(model.imageDecoder?.range)
     }
 
     /// A text segment as the model was trained on it: begin, task token, BPE ids, end; cut to the segment.
@@ -106,7 +133,7 @@ public final class Session {
     func tails(_ count: Int, from position: Int, capacity: Int) throws(RudolphError) -> [KeyValueCache] {
         if tails.count < count || tails.first.map({ $0.start != position || $0.capacity < capacity }) ?? true {
             tails = []
-            for _ in 0..<count { tails.append(try KeyValueCache(model.configuration, start: position, capacity: capacity)) }
+            for _ in 0..<count { tails.append(try KeyValueCache(model.configuration, start: position, .positions(capacity: capacity))) }
         }
         return [KeyValueCache](tails.prefix(count))
     }

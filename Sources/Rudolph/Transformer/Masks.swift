@@ -34,53 +34,59 @@ public struct AttentionLayout: Sendable {
         return index % 4 == 3 ? .window(kernel: kernel) : .row
     }
 
-    /// The slot of a position in a cache that holds the whole sequence.
-    func slot(_ position: Int, _ mask: Mask) -> Int {
-        guard mask == .column, position >= leftTextLength, position < rightTextStart else { return position }
+    /// Rows of image tokens that a cache keeps for a layer: all, or in a ring only those that a later token can still see.
+    func keptRows(_ mask: Mask, isRing: Bool) -> Int {
+        guard isRing else { return side }
+        switch mask {
+        case .row: return min(side, 2)
+        case .column: return side
+        case .window(let kernel): return min(side, kernel / 2 + 1)
+        }
+    }
+
+    /// The slot of a position in a cache that starts at position 0.
+    func slot(_ position: Int, _ mask: Mask, isRing: Bool = false) -> Int {
+        guard position >= leftTextLength, position < rightTextStart else { return position }
         let index = position - leftTextLength
-        return leftTextLength + index % side * side + index / side
+        if mask == .column { return leftTextLength + index % side * side + index / side }
+        return leftTextLength + index / side % keptRows(mask, isRing: isRing) * side + index % side
     }
 
     /// The most runs that `visit` gives for one query.
     func maximumRuns(_ mask: Mask) -> Int {
         switch mask {
-        case .row: 1
+        case .row: 3
         case .column: 2
         case .window(let kernel): 2 + kernel / 2
         }
     }
 
-    /// Gives the runs of slots that the query at `position` sees, in ascending order, as first slot and length.
+    /// Gives the runs of slots that the query at `position` sees, as first slot and length.
     @inline(__always)
-    func visit(_ position: Int, _ mask: Mask, _ run: (_ first: Int, _ count: Int) -> Void) {
+    func visit(_ position: Int, _ mask: Mask, isRing: Bool = false, _ run: (_ first: Int, _ count: Int) -> Void) {
         guard position >= leftTextLength, position < rightTextStart else {
             run(0, position + 1)
             return
         }
+        run(0, leftTextLength)
         let index = position - leftTextLength
         let row = index / side
         let column = index % side
+        let kept = keptRows(mask, isRing: isRing)
+        func visitRow(_ seen: Int, _ columns: ClosedRange<Int>) {
+            run(leftTextLength + seen % kept * side + columns.lowerBound, columns.count)
+        }
         switch mask {
         case .row:
-            let first = max(0, index - side)
-            if first == 0 {
-                run(0, position + 1)
-            } else {
-                run(0, leftTextLength)
-                run(leftTextLength + first, index - first + 1)
-            }
+            if row > 0 { visitRow(row - 1, column...(side - 1)) }
+            visitRow(row, 0...column)
         case .column:
-            run(0, leftTextLength)
             run(leftTextLength + column * side, row + 1)
         case .window(let kernel):
-            run(0, leftTextLength)
             let reach = kernel / 2
-            let firstColumn = max(0, column - reach)
-            let lastColumn = min(side - 1, column + reach)
-            for seenRow in max(0, row - reach)..<row {
-                run(leftTextLength + seenRow * side + firstColumn, lastColumn - firstColumn + 1)
-            }
-            run(leftTextLength + row * side + firstColumn, column - firstColumn + 1)
+            let first = max(0, column - reach)
+            for seen in max(0, row - reach)..<row { visitRow(seen, first...min(side - 1, column + reach)) }
+            visitRow(row, first...column)
         }
     }
 

@@ -6,11 +6,13 @@ import CPlatform
 /// All buffers are allocated when it is made, for at most `maximumRows` positions at once; a pass allocates nothing that grows with
 /// the model. Not safe to share between threads.
 final class Transformer {
-    /// A position to compute: its token, its place in the sequence, and which of the caches it belongs to (0 is the shared one).
+    /// A position to compute: its token, its place in the sequence, the cache that it belongs to, and the cache that holds the positions
+    /// before that one's start (the same where there are none).
     struct Row {
         var token: Int
         var position: Int
         var cache: Int
+        var prefix = 0
     }
 
     /// Which rows of the output head a pass computes.
@@ -52,6 +54,10 @@ final class Transformer {
     private var views: [rk_key_value_cache] = []
     private var head = Head.text(rows: 0)
     private var logitsStride = 0
+    /// Whether worker 0 found the flag raised before each layer: read only after a barrier, so that all workers stop together.
+    private let stops: UnsafeMutablePointer<Bool>
+    private var isStopped = false
+    let stop: StopFlag
 
     /// Bytes of the buffers for `rows` positions at once.
     static func bytes(_ configuration: Configuration, rows: Int, threads: Int) -> UInt64 {
@@ -86,7 +92,7 @@ final class Transformer {
         static func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
     }
 
-    init(_ model: Model, threads: Int, maximumRows: Int) throws(RudolphError) {
+    init(_ model: Model, threads: Int, maximumRows: Int, stop: StopFlag) throws(RudolphError) {
         let configuration = model.configuration
         let sizes = Sizes(configuration, rows: maximumRows, threads: threads)
         guard let memory = rp_allocate(UInt64(sizes.total)) else {
@@ -96,6 +102,8 @@ final class Transformer {
         self.configuration = configuration
         self.threads = threads
         self.maximumRows = maximumRows
+        self.stop = stop
+        stops = .allocate(capacity: configuration.layers)
         self.memory = memory
         layout = AttentionLayout(configuration)
         features = rk_cpu_features()
@@ -148,6 +156,7 @@ final class Transformer {
         rp_free(logitsMemory)
         tokens.deallocate()
         wanted.deallocate()
+        stops.deallocate()
         cacheIndices.deallocate()
         for pointer in slots { pointer.deallocate() }
         for pointer in runs { pointer.deallocate() }
@@ -167,9 +176,9 @@ final class Transformer {
     /// Computes `rows` (at most `maximumRows`), stores their keys and values, and returns logits of the rows listed in `wanted`
     /// (ascending indices into `rows`).
     ///
-    /// `caches[0]` holds the positions before every other cache's `start`; a row of cache `c` sees cache 0 up to there and then
-    /// cache `c`. Rows of one cache must come in order of position, and those before them must have been computed. A prefix may end anywhere in the
+    /// A row sees the cache of its prefix up to where its own cache starts, and from there its own. Rows of one cache must come in order of position, and those before them must have been computed. A prefix may end anywhere in the
     /// text or where the image starts or ends, not inside the image.
+    /// - Throws: `RudolphError.stopped` when `stop` was raised; what the caches hold of these rows is then undefined.
     @discardableResult
     func pass(_ rows: [Row], caches: [KeyValueCache], wanted: [Int] = [], head: Head = .text(rows: 0)) throws(RudolphError) -> Logits {
         try prepare(rows, caches, wanted, head)
@@ -178,6 +187,7 @@ final class Transformer {
             Unmanaged<Transformer>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
         self.caches = []
+        if isStopped { throw RudolphError.stopped }
         let columns: Int
         switch head {
         case .text(let rows), .image(let rows): columns = rows
@@ -189,6 +199,7 @@ final class Transformer {
         guard rows.count <= maximumRows, wanted.count <= rows.count, !rows.isEmpty else {
             throw RudolphError("a pass of \(rows.count) positions, expected 1 to \(maximumRows)")
         }
+        isStopped = false
         rowCount = rows.count
         wantedCount = wanted.count
         self.head = head
@@ -208,7 +219,7 @@ final class Transformer {
             tokens[index] = row
             cacheIndices[index] = Int32(row.cache)
             for (maskIndex, mask) in masks.enumerated() {
-                slots[maskIndex][index] = Int32(layout.slot(row.position, mask) - cache.start)
+                slots[maskIndex][index] = Int32(layout.slot(row.position, mask, isRing: cache.isRing) - cache.start)
             }
         }
         for (index, row) in wanted.enumerated() { self.wanted[index] = Int32(row) }
@@ -218,16 +229,16 @@ final class Transformer {
             var count = 0
             offsets[0] = 0
             for (index, row) in rows.enumerated() {
-                let boundary = row.cache == 0 ? Int.max : caches[row.cache].start
-                layout.visit(row.position, mask) { first, length in
-                    let inShared = max(0, min(length, boundary - first))
-                    if inShared > 0 {
-                        runs[count] = rk_key_run(cache: 0, first: Int32(first), count: Int32(inShared))
+                let boundary = caches[row.cache].start
+                layout.visit(row.position, mask, isRing: caches[row.cache].isRing) { first, length in
+                    let before = max(0, min(length, boundary - first))
+                    if before > 0 {
+                        runs[count] = rk_key_run(cache: Int32(row.prefix), first: Int32(first), count: Int32(before))
                         count += 1
                     }
-                    if inShared < length {
+                    if before < length {
                         runs[count] = rk_key_run(
-                            cache: Int32(row.cache), first: Int32(first + inShared - boundary), count: Int32(length - inShared))
+                            cache: Int32(row.cache), first: Int32(first + before - boundary), count: Int32(length - before))
                         count += 1
                     }
                 }
@@ -274,6 +285,7 @@ final class Transformer {
             views.withUnsafeBufferPointer { views in
                 for (layerIndex, layer) in layers.enumerated() {
                     let mask = maskOfLayer[layerIndex]
+                    if worker.pointee.index == 0 { stops[layerIndex] = stop.isRaised }
                     guard let layerViews = views.baseAddress.map({ $0 + layerIndex * caches.count }) else { return }
                     if layerIndex == 0 {
                         norm(worker, layer.inputNorm, count, for: layer.queryKeyValue)
@@ -283,6 +295,11 @@ final class Transformer {
                         worker, features, rk_rows(data: wide + h, stride: wideStride, count: Int32(count), n: Int32(h)),
                         rk_rows(data: wide + 2 * h, stride: wideStride, count: Int32(count), n: Int32(h)),
                         Int32(configuration.heads), Int32(configuration.headSize), layerViews, cacheIndices, slots[mask])
+                    if stops[layerIndex] {
+                        if worker.pointee.index == 0 { isStopped = true }
+                        count = 0
+                        return
+                    }
                     var offsets = runOffsets[mask]
                     if layerIndex == layers.count - 1 {
                         // What follows is needed only where logits are wanted.

@@ -28,9 +28,7 @@ struct TransformerWeights {
             let name = "transformer.layers.\(index)."
             layers.append(
                 LayerWeights(
-                    mask: AttentionLayout.mask(
-                        layer: index, of: configuration.layers, kernel: configuration.kernelSize,
-                        lastKernel: configuration.lastKernelSize),
+                    mask: configuration.mask(layer: index),
                     inputNorm: try binder.layerNorm(name + "input_layernorm", size: h),
                     postAttentionNorm: try binder.layerNorm(name + "post_attention_layernorm", size: h),
                     firstAdditionNorm: try binder.layerNorm(name + "before_first_addition_layernorm", size: h),
