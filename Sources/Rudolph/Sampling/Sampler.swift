@@ -34,6 +34,28 @@ public struct SamplingOptions: Sendable {
     }
 }
 
+/// Classifier-free guidance: a second prompt's distribution is mixed in.
+public struct Guidance: Sendable {
+    public enum Mixing: Sendable {
+        /// Each distribution is filtered and normalized, then the probabilities are mixed.
+        case probabilities
+        /// The filtered logits are mixed before one softmax (the reference's "late softmax").
+        case logits
+    }
+
+    /// The other prompt's share, 0 to 1.
+    public var weight: Float
+    public var mixing: Mixing
+    /// The other prompt; the reference leaves it empty.
+    public var prompt: String
+
+    public init(weight: Float = 0.2, mixing: Mixing = .probabilities, prompt: String = "") {
+        self.weight = weight
+        self.mixing = mixing
+        self.prompt = prompt
+    }
+}
+
 /// Filters logits and draws tokens; keeps its buffers from token to token.
 struct Sampler {
     let options: SamplingOptions
@@ -55,12 +77,71 @@ struct Sampler {
     mutating func next(_ logits: UnsafeMutableBufferPointer<Float>, _ generator: inout RandomGenerator) -> Int {
         if options.isGreedy { return Self.argmax(logits) }
         filter(logits)
+        return draw(&generator) ?? Self.argmax(logits)
+    }
+
+    /// Draws from a mixture of two distributions, each filtered by itself: classifier-free guidance.
+    mutating func next(
+        _ logits: UnsafeMutableBufferPointer<Float>, guidedBy other: UnsafeMutableBufferPointer<Float>, _ guidance: Guidance,
+        _ generator: inout RandomGenerator
+    ) -> Int {
+        filter(logits)
+        let conditional = kept
+        let conditionalWeights = weights
+        let conditionalTotal = total
+        filter(other)
+        let otherTotal = total
+        let weight = guidance.weight
+        // Both lists in order of id, to be merged.
+        var mixed: [(id: Int, logit: Float)] = []
+        mixed.reserveCapacity(conditional.count + kept.count)
+        switch guidance.mixing {
+        case .probabilities:
+            for (index, entry) in conditional.enumerated() {
+                mixed.append((entry.id, (1 - weight) * conditionalWeights[index] / conditionalTotal))
+            }
+            for (index, entry) in kept.enumerated() { mixed.append((entry.id, weight * weights[index] / otherTotal)) }
+            mixed.sort { $0.id < $1.id }
+            var last = 0
+            for index in mixed.indices.dropFirst() {
+                if mixed[index].id == mixed[last].id {
+                    mixed[last].logit += mixed[index].logit
+                } else {
+                    last += 1
+                    mixed[last] = mixed[index]
+                }
+            }
+            if !mixed.isEmpty { mixed.removeSubrange((last + 1)...) }
+            kept = mixed
+            weights = mixed.map { $0.logit }
+        case .logits:
+            // What either filter dropped is dropped, as minus infinity stays minus infinity in a sum.
+            let others = kept.sorted { $0.id < $1.id }
+            var place = 0
+            for entry in conditional.sorted(by: { $0.id < $1.id }) {
+                while place < others.count, others[place].id < entry.id { place += 1 }
+                if place < others.count, others[place].id == entry.id {
+                    mixed.append((entry.id, (1 - weight) * entry.logit + weight * others[place].logit))
+                }
+            }
+            // Without any token in common the condition decides alone.
+            kept = mixed.isEmpty ? conditional : mixed
+            let largest = kept.map { $0.logit }.max() ?? 0
+            weights = kept.map { rk_exp($0.logit - largest) }
+        }
+        if options.isGreedy {
+            return weights.indices.max { weights[$0] < weights[$1] }.map { kept[$0].id } ?? Self.argmax(logits)
+        }
+        return draw(&generator) ?? Self.argmax(logits)
+    }
+
+    private func draw(_ generator: inout RandomGenerator) -> Int? {
         var rest = generator.uniform() * total
         for (index, entry) in kept.enumerated() {
             rest -= weights[index]
             if rest < 0 { return entry.id }
         }
-        return kept.last?.id ?? Self.argmax(logits)
+        return kept.last?.id
     }
 
     private var total: Float {
@@ -116,7 +197,9 @@ struct Sampler {
                     var parent = 0
                     while true {
                         var smallest = parent
-                        for child in [2 * parent + 1, 2 * parent + 2] where child < k && heap[child] < heap[smallest] { smallest = child }
+                        let left = 2 * parent + 1
+                        if left < k, heap[left] < heap[smallest] { smallest = left }
+                        if left + 1 < k, heap[left + 1] < heap[smallest] { smallest = left + 1 }
                         if smallest == parent { break }
                         heap.swapAt(parent, smallest)
                         parent = smallest

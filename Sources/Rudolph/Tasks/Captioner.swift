@@ -73,12 +73,7 @@ public struct Captioner {
         let configuration = model.configuration
         let tokenizer = model.tokenizer
         try options.sampling.validate()
-        guard tokens.count == configuration.imageLength else {
-            throw RudolphError("\(tokens.count) image tokens, expected \(configuration.imageLength)")
-        }
-        for token in tokens where !(0..<configuration.imageVocabularySize).contains(token) {
-            throw RudolphError("image token \(token), expected 0 to \(configuration.imageVocabularySize - 1)")
-        }
+        try session.validate(imageTokens: tokens)
         guard (1...4096).contains(options.candidates) else {
             throw RudolphError("\(options.candidates) candidates, expected 1 to 4096")
         }
@@ -103,21 +98,9 @@ public struct Captioner {
         let start = configuration.rightTextStart + prompt.count
         let generation = TextGeneration(
             session: session, sampling: options.sampling, seed: options.seed ?? rp_random_seed(),
-            positions: start..<(configuration.rightTextStart + length), rows: textRows)
-        let texts = try generation.run(candidates: options.candidates, first: logits, progress)
-
-        var found: [(text: String, ids: [Int], count: Int)] = []
-        var indices: [String: Int] = [:]
-        for ids in texts {
-            let text = decode(prompt + ids)
-            if let index = indices[text] {
-                found[index].count += 1
-            } else {
-                indices[text] = found.count
-                let isEnded = prompt.count + ids.count < length
-                found.append((text, prompt + ids + (isEnded ? [tokenizer.endID] : []), 1))
-            }
-        }
+            positions: start..<(configuration.rightTextStart + length), rows: textRows, allowed: nil)
+        var found = session.counted(
+            try generation.run(candidates: options.candidates, first: logits, progress), after: prompt, length: length)
         // As the reference: a candidate without any text counts only where there is nothing else.
         if found.count > 1 { found.removeAll { $0.text.isEmpty } }
         switch options.ranking {
@@ -132,13 +115,6 @@ public struct Captioner {
         case .image:
             return try rankedByImage(found, tokens, progress)
         }
-    }
-
-    private func decode(_ ids: [Int]) -> String {
-        let tokenizer = session.model.tokenizer
-        let special = session.model.configuration.textVocabularySize
-        let ignored = [tokenizer.padID, tokenizer.unknownID, tokenizer.beginID, tokenizer.endID]
-        return Tokenizer.stripped(tokenizer.decode(ids, ignoring: { $0 >= special || ignored.contains($0) }))
     }
 
     /// The reference's `self_reranking_by_image`: each text becomes the left text of a drawing of this picture.

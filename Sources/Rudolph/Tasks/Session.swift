@@ -108,11 +108,13 @@ public final class Session {
         leftText = []
     }
 
-    /// Computes tokens of the shared sequence from `position` on; logits of the last one come back when `head` is given.
+    /// Computes tokens of one sequence from `position` on; logits of the last one come back when `head` is given.
+    /// - Parameter cache: where keys and values go; nil for the shared prefix.
     @discardableResult
     func read(
-        _ ids: [Int], from position: Int, head: Transformer.Head? = nil, _ progress: ProgressHandler?
+        _ ids: [Int], from position: Int, into cache: KeyValueCache? = nil, head: Transformer.Head? = nil, _ progress: ProgressHandler?
     ) throws(RudolphError) -> Transformer.Logits? {
+        let caches = [cache ?? prefix]
         var start = 0
         while start < ids.count {
             try report(progress, .reading, start, ids.count)
@@ -121,12 +123,44 @@ public final class Session {
             rows.reserveCapacity(end - start)
             for index in start..<end { rows.append(Transformer.Row(token: ids[index], position: position + index, cache: 0)) }
             if end == ids.count, let head {
-                return try transformer.pass(rows, caches: [prefix], wanted: [rows.count - 1], head: head)
+                return try transformer.pass(rows, caches: caches, wanted: [rows.count - 1], head: head)
             }
-            try transformer.pass(rows, caches: [prefix])
+            try transformer.pass(rows, caches: caches)
             start = end
         }
         return nil
+    }
+
+    /// Throws unless these are the m * m codes of a picture.
+    func validate(imageTokens tokens: [Int]) throws(RudolphError) {
+        let configuration = model.configuration
+        guard tokens.count == configuration.imageLength else {
+            throw RudolphError("\(tokens.count) image tokens, expected \(configuration.imageLength)")
+        }
+        for token in tokens where !(0..<configuration.imageVocabularySize).contains(token) {
+            throw RudolphError("image token \(token), expected 0 to \(configuration.imageVocabularySize - 1)")
+        }
+    }
+
+    /// Generated texts, equal ones once, in order of appearance; `ids` begin with the prompt and end with the end token if it came
+    /// before the segment was full.
+    func counted(_ generated: [[Int]], after prompt: [Int], length: Int) -> [(text: String, ids: [Int], count: Int)] {
+        let tokenizer = model.tokenizer
+        let special = model.configuration.textVocabularySize
+        let ignored = [tokenizer.padID, tokenizer.unknownID, tokenizer.beginID, tokenizer.endID]
+        var found: [(text: String, ids: [Int], count: Int)] = []
+        var indices: [String: Int] = [:]
+        for ids in generated {
+            let all = prompt + ids
+            let text = Tokenizer.stripped(tokenizer.decode(all, ignoring: { $0 >= special || ignored.contains($0) }))
+            if let index = indices[text] {
+                found[index].count += 1
+            } else {
+                indices[text] = found.count
+                found.append((text, all.count < length ? all + [tokenizer.endID] : all, 1))
+            }
+        }
+        return found
     }
 
     /// Caches for `count` sequences that go on from the shared prefix at `position`.

@@ -7,6 +7,8 @@ struct TextGeneration {
     let positions: Range<Int>
     /// Logits considered: ids below this.
     let rows: Int
+    /// The only ids that may be generated, or nil.
+    let allowed: [Int]?
 
     /// - Parameter first: logits after the last token of the prefix.
     /// - Returns: the ids of each candidate, up to and without the one that ended it; whether an end came.
@@ -26,10 +28,17 @@ struct TextGeneration {
         var texts = [[Int]](repeating: [], count: candidates)
         // The candidates that have not ended, and the token that each goes on with.
         var active: [(candidate: Int, token: Int)] = []
+        var permitted = [Float](repeating: 0, count: allowed?.count ?? 0)
         for candidate in 0..<candidates {
             generators.append(RandomGenerator(seed: seed, stream: candidate))
         }
         func take(_ logits: UnsafeMutableBufferPointer<Float>, for candidate: Int, into next: inout [(candidate: Int, token: Int)]) {
+            if let allowed {
+                // What may not come becomes impossible.
+                for (place, id) in allowed.enumerated() { permitted[place] = logits[id] }
+                logits.update(repeating: -.infinity)
+                for (place, id) in allowed.enumerated() { logits[id] = permitted[place] }
+            }
             let id = sampler.next(logits, &generators[candidate])
             // A task token ends the text as well.
             guard id != end, id < configuration.textVocabularySize else { return }

@@ -1,0 +1,91 @@
+import CKernels
+
+/// How a picture is to be classified.
+public struct ClassifyOptions: Sendable {
+    /// Texts around a class, in which `{}` stands for it; the reference's defaults.
+    public var leftTemplate = ""
+    public var rightTemplate = "{}"
+
+    public init() {}
+}
+
+/// A class and how well it fits a picture.
+public struct Classification: Sendable {
+    public let name: String
+    /// Perplexity of the class's text given the picture; smaller fits better.
+    public let perplexity: Float
+    /// The reference's score: the softmax of the perplexities divided by their norm; smaller fits better.
+    public let score: Float
+}
+
+/// Zero-shot classification: which of some texts a picture would be captioned with.
+public struct Classifier {
+    public let session: Session
+
+    public init(_ session: Session) {
+        self.session = session
+    }
+
+    /// The classes, best first.
+    public func classify(
+        _ image: RGBImage, as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Classification] {
+        try report(progress, .encodingImage, 0, 1)
+        return try classify(tokens: try session.imageTokens(of: image), as: names, options, progress: progress)
+    }
+
+    public func classify(
+        tokens: [Int], as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Classification] {
+        let configuration = session.model.configuration
+        try session.validate(imageTokens: tokens)
+        guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }
+        let rows = configuration.textRows - configuration.leftTextLength
+        var perplexities: [Float] = []
+        var read: [Int] = []
+        for (index, name) in names.enumerated() {
+            try report(progress, .ranking, index, names.count)
+            let left = try session.segment(
+                Tokenizer.lowercasedAndStripped(Self.fill(options.leftTemplate, name)), task: "<LT_I2T>",
+                length: configuration.leftTextLength, isPadded: true)
+            let right = try session.segment(
+                Tokenizer.lowercasedAndStripped(Self.fill(options.rightTemplate, name)), task: "<RT_I2T>",
+                length: configuration.rightTextLength, isPadded: false)
+            // Classes with the same left text share it and the picture.
+            if left != read {
+                try session.readLeftText(left, nil)
+                try session.read(tokens, from: left.count, nil)
+                read = left
+            }
+            var perplexity = Perplexity()
+            try session.score(right, from: configuration.rightTextStart, targets: Session.next(right), head: .text(rows: rows), into: &perplexity)
+            perplexities.append(perplexity.value)
+        }
+        var norm: Float = 0
+        for value in perplexities { norm += value * value }
+        norm = norm.squareRoot()
+        let largest = (perplexities.max() ?? 0) / norm
+        var scores = perplexities.map { rk_exp($0 / norm - largest) }
+        var sum: Float = 0
+        for score in scores { sum += score }
+        for index in scores.indices { scores[index] /= sum }
+        let order = names.indices.sorted { scores[$0] < scores[$1] || (scores[$0] == scores[$1] && $0 < $1) }
+        return order.map { Classification(name: names[$0], perplexity: perplexities[$0], score: scores[$0]) }
+    }
+
+    private static func fill(_ template: String, _ name: String) -> String {
+        let characters = Array(template.unicodeScalars)
+        var result = ""
+        var index = 0
+        while index < characters.count {
+            if characters[index] == "{", index + 1 < characters.count, characters[index + 1] == "}" {
+                result += name
+                index += 2
+            } else {
+                result.unicodeScalars.append(characters[index])
+                index += 1
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,85 @@
+import CPlatform
+
+/// How a text is to be continued.
+public struct CompleteOptions: Sendable {
+    /// Texts to generate; equal ones are counted, and they are ranked by perplexity.
+    public var candidates = 48
+    public var sampling = SamplingOptions.text
+    /// The only ids that may be generated; nil allows all.
+    public var allowedTokens: [Int]? = nil
+    public var seed: UInt64? = nil
+    /// Tokens of the left text at most; nil for the whole segment.
+    public var maximumTokens: Int? = nil
+    public var taskToken = "<LT_T2T>"
+
+    public init() {}
+}
+
+/// A continued text.
+public struct Completion: Sendable {
+    /// The whole text, beginning with what was given.
+    public let text: String
+    /// The left-text ids: begin, task token, text, and the end if it was reached.
+    public let ids: [Int]
+    public let count: Int
+    /// Smaller is better.
+    public let perplexity: Float
+}
+
+/// Continues texts: RUDOLPH as a plain language model, in the left segment.
+public struct Completer {
+    public let session: Session
+
+    public init(_ session: Session) {
+        self.session = session
+    }
+
+    /// Continuations of a text (empty for one from nothing), the least perplexing first.
+    public func complete(
+        _ text: String, _ options: CompleteOptions = CompleteOptions(), progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Completion] {
+        let model = session.model
+        let configuration = model.configuration
+        try options.sampling.validate()
+        guard (1...4096).contains(options.candidates) else {
+            throw RudolphError("\(options.candidates) candidates, expected 1 to 4096")
+        }
+        let rows = configuration.textRows - configuration.leftTextLength
+        if let allowed = options.allowedTokens {
+            guard !allowed.isEmpty else { throw RudolphError("an empty list of allowed tokens") }
+            for id in allowed where !(0..<rows).contains(id) { throw RudolphError("allowed token \(id), expected 0 to \(rows - 1)") }
+        }
+        var prompt = try session.segment(
+            Tokenizer.lowercasedAndStripped(text), task: options.taskToken, length: configuration.leftTextLength, isPadded: false)
+        if prompt.last == model.tokenizer.endID { prompt.removeLast() }
+        let length = min(configuration.leftTextLength, options.maximumTokens ?? .max)
+        guard length > prompt.count else {
+            throw RudolphError("the text takes \(prompt.count) of \(length) tokens and leaves no room to go on")
+        }
+        session.forgetLeftText()
+        guard let logits = try session.read(prompt, from: 0, head: .text(rows: rows), progress) else {
+            throw RudolphError("no token to read")
+        }
+        let generation = TextGeneration(
+            session: session, sampling: options.sampling, seed: options.seed ?? rp_random_seed(), positions: prompt.count..<length,
+            rows: rows, allowed: options.allowedTokens)
+        var found = session.counted(try generation.run(candidates: options.candidates, first: logits, progress), after: prompt, length: length)
+        if found.count > 1 { found.removeAll { $0.text.isEmpty } }
+
+        var completions: [Completion] = []
+        for (index, entry) in found.enumerated() {
+            try report(progress, .ranking, index, found.count)
+            let segment = try session.segment(
+                Tokenizer.lowercasedAndStripped(entry.text), task: options.taskToken, length: configuration.leftTextLength, isPadded: false)
+            var perplexity = Perplexity()
+            session.forgetLeftText()
+            try session.score(segment, from: 0, targets: Session.next(segment), head: .text(rows: rows), into: &perplexity)
+            completions.append(Completion(text: entry.text, ids: entry.ids, count: entry.count, perplexity: perplexity.value))
+        }
+        let order = completions.indices.sorted {
+            completions[$0].perplexity < completions[$1].perplexity
+                || (completions[$0].perplexity == completions[$1].perplexity && $0 < $1)
+        }
+        return order.map { completions[$0] }
+    }
+}

@@ -1,0 +1,34 @@
+/// Orders pictures by a text: the reference's `self_reranking_by_text`.
+public struct Ranker {
+    public let session: Session
+
+    public init(_ session: Session) {
+        self.session = session
+    }
+
+    /// Pictures, as image tokens, by how well the text describes them, best first. Each is read with the text as right text.
+    public func ranked(
+        _ pictures: [[Int]], by text: String, textWeight: Float = 0.95, progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Drawing] {
+        let configuration = session.model.configuration
+        guard !pictures.isEmpty else { throw RudolphError("no pictures to rank") }
+        for picture in pictures { try session.validate(imageTokens: picture) }
+        let left = try session.segment("", task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
+        let right = try session.segment(
+            Tokenizer.lowercasedAndStripped(text), task: "<RT_I2T>", length: configuration.rightTextLength, isPadded: false)
+        var texts: [Float] = []
+        var images: [Float] = []
+        for (index, picture) in pictures.enumerated() {
+            try report(progress, .ranking, index, pictures.count)
+            try session.readLeftText(left, nil)
+            let perplexity = try session.perplexities(image: picture, right: right)
+            texts.append(perplexity.text)
+            images.append(perplexity.image)
+        }
+        let scores = Ranking.scores(text: texts, image: images, textWeight: textWeight)
+        let order = pictures.indices.sorted { scores[$0] < scores[$1] || (scores[$0] == scores[$1] && $0 < $1) }
+        return order.map {
+            Drawing(tokens: pictures[$0], score: scores[$0], textPerplexity: texts[$0], imagePerplexity: images[$0])
+        }
+    }
+}
