@@ -12,6 +12,14 @@ rk_attention_kernels rk_attention_kernels_for(uint32_t features) {
     return kernels;
 }
 
+// Floats of scores of the query that sees most keys.
+static size_t most_scores(const rk_key_run *runs, const int32_t *run_offsets, int queries) {
+    int most = 0;
+    for (int q = 0; q < queries; q++)
+        most = rk_max(most, rk_run_total(runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q]));
+    return ((size_t)most + 15) / 16 * 16;
+}
+
 // A chunk is a block of queries of one head, and the blocks of a head follow each other: its keys and values stay in cache.
 void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_stride, const float *queries,
                   size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
@@ -19,15 +27,25 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
     const int block = rk_max(1, rk_min(16, count * heads / (4 * worker->count)));
     const int blocks = (count + block - 1) / block;
-    const float scale = 1.0f / sqrtf((float)head_size);
+    rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size)};
     scores += (size_t)worker->index * scores_stride;
 
     for (int chunk; (chunk = rk_next_chunk(worker, heads * blocks)) >= 0;) {
-        const int head = chunk / blocks, first = chunk % blocks * block;
-        const size_t offset = (size_t)head * (size_t)head_size;
-        for (int t = first; t < rk_min(first + block, count); t++)
-            kernels.attend(out + (size_t)t * out_stride + offset, queries + (size_t)t * query_stride + offset, caches,
-                           runs + run_offsets[t], run_offsets[t + 1] - run_offsets[t], head, head_size, scale, scores);
+        at.head = chunk / blocks;
+        const size_t offset = (size_t)at.head * (size_t)head_size;
+        const int first = chunk % blocks * block, end = rk_min(first + block, count);
+        for (int t = first; t < end;) {
+            float *o = out + (size_t)t * out_stride + offset;
+            const float *q = queries + (size_t)t * query_stride + offset;
+            const size_t stride = t + 4 <= end ? most_scores(runs, run_offsets + t, 4) : scores_stride;
+            if (4 * stride <= scores_stride) {
+                kernels.attend4(&at, o, out_stride, q, query_stride, runs, run_offsets + t, scores, stride);
+                t += 4;
+            } else {
+                kernels.attend(&at, o, q, runs + run_offsets[t], run_offsets[t + 1] - run_offsets[t], scores);
+                t++;
+            }
+        }
     }
     rk_barrier(worker);
 }

@@ -1,7 +1,7 @@
 #include "../internal.h"
 
 // Bytes of gathered patches that a worker keeps in its cache, and the panels of weights that it multiplies them with at a time.
-enum { PATCH_BYTES = 512 << 10, MAX_TILE = 192, TILE_STEP = 24, PANEL_GROUP = 8 };
+enum { PATCH_BYTES = 256 << 10, MAX_TILE = 192, TILE_STEP = 24, PANEL_GROUP = 16 };
 
 // A whole image is its own matrix of patches: nothing to gather.
 static int is_pointwise(const rk_conv *conv) {

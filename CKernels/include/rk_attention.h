@@ -22,13 +22,25 @@ typedef struct rk_key_value_cache {
     size_t head_stride;
 } rk_key_value_cache;
 
+// What the queries of one head share.
+typedef struct rk_attention_head {
+    const rk_key_value_cache *caches;
+    int head;
+    int head_size; // any number
+    float scale;   // of the scores
+} rk_attention_head;
+
 typedef struct rk_attention_kernels {
     const char *name;
-    // One head of one query: scores s_i = scale * dot(query, key_i) over the runs in order (dot in lanes), p = softmax(s),
-    // out = sum of p_i * value_i (fmaf for i ascending) divided by the sum of p. `head` selects the head. `scores` is scratch for all
-    // visible keys, rounded up to 16. head_size is any number.
-    void (*attend)(float *out, const float *query, const rk_key_value_cache *caches, const rk_key_run *runs, int run_count,
-                   int head, int head_size, float scale, float *scores);
+    // One query: scores s_i = scale * dot(query, key_i) over the runs in order (dot in lanes), p = softmax(s), out = sum of
+    // p_i * value_i (fmaf for i ascending) divided by the sum of p. At least one key. `scores` is scratch for all visible keys,
+    // rounded up to 16.
+    void (*attend)(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
+                   float *scores);
+    // Four queries, each exactly as by attend; the leading keys and values that all four see are read once. Runs of query q:
+    // runs[run_offsets[q] ..< run_offsets[q + 1]]; its scores from scores[q * scores_stride].
+    void (*attend4)(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
+                    const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
     // Halves from floats, round to nearest even.
     void (*to_f16)(rk_f16 *y, const float *x, int n);
     void (*from_f16)(float *y, const rk_f16 *x, int n);
@@ -37,7 +49,8 @@ typedef struct rk_attention_kernels {
 rk_attention_kernels rk_attention_kernels_for(uint32_t features);
 
 // Step: attention of `count` queries. query t, head h: queries[t * query_stride + h * head_size]; out likewise with out_stride.
-// runs[run_offsets[t] ..< run_offsets[t + 1]] are those of query t. scores: scratch, scores_stride floats for each worker.
+// runs[run_offsets[t] ..< run_offsets[t + 1]] are those of query t. scores: scratch, scores_stride floats for each
+// worker; at least the keys of any query rounded up to 16, and with four times that all queries go by attend4.
 void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_stride, const float *queries,
                   size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
                   const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);

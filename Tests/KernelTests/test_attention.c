@@ -63,14 +63,55 @@ static void test_attend(const test_isa *isa, int head_size, int run_count, int l
 
     test_begin("attention", "attend", isa->name, "head size %d, %d keys in %d runs, %s, limit %g", head_size, keys, run_count,
                test_pattern_names[pattern], limit);
-    scalar.attend(expected, query, c.cache, runs, run_count, heads - 1, head_size, 0.125f, scores[0]);
-    kernels.attend(actual, query, c.cache, runs, run_count, heads - 1, head_size, 0.125f, scores[1]);
+    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.125f};
+    scalar.attend(&at, expected, query, runs, run_count, scores[0]);
+    kernels.attend(&at, actual, query, runs, run_count, scores[1]);
     test_equal_floats(expected, actual, (size_t)head_size);
     test_equal_floats(scores[0], scores[1], (size_t)keys);
     test_guards(actual);
     test_guards(scores[1]);
 
     test_free(query), test_free(expected), test_free(actual), test_free(scores[0]), test_free(scores[1]);
+    free_caches(&c);
+}
+
+// Four queries that see `shared` leading keys in one or more runs, and then more of their own.
+static void test_attend4(const test_isa *isa, int head_size, int shared, int own_runs, int longest) {
+    const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
+    const int heads = 2, slots = 80;
+    caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 2);
+    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f};
+    rk_key_run runs[4 * MAX_RUNS];
+    int32_t offsets[5] = {0};
+    int most = 0;
+    for (int q = 0; q < 4; q++) {
+        int n = offsets[q], keys = shared;
+        if (shared > 9) {
+            runs[n++] = (rk_key_run){1, 3, 9};
+        }
+        if (shared > 0) { // the last common run may be longer for some
+            int more = shared < 40 ? test_random_below(3) : 0;
+            runs[n++] = (rk_key_run){0, 0, (shared > 9 ? shared - 9 : shared) + more};
+            keys += more;
+        }
+        int own = own_runs + (shared == 0 && own_runs == 0);
+        keys += make_runs(runs + n, own, slots, longest);
+        offsets[q + 1] = n + own;
+        most = keys > most ? keys : most;
+    }
+    const size_t scores_stride = (size_t)(most + 15) / 16 * 16, stride = (size_t)head_size + 3, used = 3 * stride + (size_t)head_size;
+    float *queries = test_alloc(used * sizeof(float), sizeof(float)), *scores = test_alloc(4 * scores_stride * sizeof(float), sizeof(float));
+    float *expected = test_alloc(used * sizeof(float), sizeof(float)), *actual = test_alloc(used * sizeof(float), sizeof(float));
+    test_fill_floats(queries, used, TEST_RANDOM, 2);
+    memset(expected, 0, used * sizeof(float));
+    memset(actual, 0, used * sizeof(float));
+    test_begin("attention", "attend4", isa->name, "head size %d, %d shared keys, %d runs of up to %d", head_size, shared, own_runs, longest);
+    scalar.attend4(&at, expected, stride, queries, stride, runs, offsets, scores, scores_stride);
+    kernels.attend4(&at, actual, stride, queries, stride, runs, offsets, scores, scores_stride);
+    test_equal_floats(expected, actual, used);
+    test_guards(actual);
+    test_guards(scores);
+    test_free(queries), test_free(scores), test_free(expected), test_free(actual);
     free_caches(&c);
 }
 
@@ -109,7 +150,7 @@ static void test_accuracy(int head_size, float limit) {
     const float scale = 1 / sqrtf((float)head_size);
     test_fill_floats(query, (size_t)head_size, TEST_RANDOM, limit);
     test_begin("attention", "attend", "scalar", "accuracy, head size %d, limit %g", head_size, limit);
-    kernels.attend(out, query, c.cache, runs, 2, 0, head_size, scale, scores);
+    kernels.attend(&(rk_attention_head){c.cache, 0, head_size, scale}, out, query, runs, 2, scores);
 
     int n = 0;
     for (int r = 0; r < 2; r++) {
@@ -161,7 +202,8 @@ static void run_step(void *context, rk_worker *worker) {
 static void test_step(const test_isa *isa, int count, int heads, int head_size, int threads) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0);
     const int slots = 60;
-    const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)count * stride, scores_stride = 192;
+    const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)count * stride;
+    const size_t scores_stride = 192 << (threads - 1); // room for one, two or four queries
     caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 2);
     rk_key_run *runs = calloc((size_t)count * 4, sizeof *runs);
     int32_t *offsets = calloc((size_t)count + 1, sizeof *offsets);
@@ -179,8 +221,8 @@ static void test_step(const test_isa *isa, int count, int heads, int head_size, 
     for (int t = 0; t < count; t++) {
         for (int h = 0; h < heads; h++) {
             const size_t at = (size_t)t * stride + (size_t)(h * head_size);
-            scalar.attend(expected + at, queries + at, c.cache, runs + offsets[t], offsets[t + 1] - offsets[t], h, head_size,
-                          1 / sqrtf((float)head_size), one);
+            const rk_attention_head head = {c.cache, h, head_size, 1 / sqrtf((float)head_size)};
+            scalar.attend(&head, expected + at, queries + at, runs + offsets[t], offsets[t + 1] - offsets[t], one);
         }
     }
     test_begin("attention", "step", isa->name, "%d queries, %d heads of %d, %d threads", count, heads, head_size, threads);
@@ -213,6 +255,11 @@ void test_attention(void) {
                     test_attend(&test_isas[isa], head_sizes[h], 30, 1, (test_pattern)pattern, limits[limit]);
                     test_attend(&test_isas[isa], head_sizes[h], 1 + test_random_below(12), 9, (test_pattern)pattern, limits[limit]);
                 }
+            }
+        }
+        for (size_t h = 0; h < COUNT(head_sizes); h++) {
+            for (int shared = 0; shared < 75; shared += 1 + test_random_below(3)) {
+                test_attend4(&test_isas[isa], head_sizes[h], shared, test_random_below(5), 1 + test_random_below(20));
             }
         }
         const float ranges[] = {1e-7f, 1e-5f, 1, 1e3f, 7e4f, 1e30f};
@@ -275,11 +322,11 @@ static void bench_case(const char *shape, int count, int heads, int head_size, i
     caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 1);
     const size_t stride = (size_t)(heads * head_size), used = stride * (size_t)count * sizeof(float);
     float *queries = test_alloc(used, 64), *out = test_alloc(used, 64);
-    float *scores = test_alloc((size_t)rk_default_threads() * 400 * sizeof(float), 64);
+    float *scores = test_alloc((size_t)rk_default_threads() * 1600 * sizeof(float), 64);
     test_fill_floats(queries, stride * (size_t)count, TEST_RANDOM, 1);
     double scalar = 0;
     for (int isa = 0; isa < test_isa_count; isa++) {
-        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, 400};
+        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, 1600};
         double seconds = test_time(call_step, &s);
         test_report("attention", "step", test_isas[isa].name, shape, 4e-9 * keys * heads * head_size, "GFLOP", seconds, isa ? scalar : 0);
         scalar = isa ? scalar : seconds;
