@@ -23,6 +23,8 @@ typedef struct rk_layer_norm {
     const float *bias;
 } rk_layer_norm;
 
+// In all steps, rows that are quantized into two planes are left as what the first plane did not hold.
+
 // Step: y = norm(x) row by row; with `quantized` (or NULL) the rows of y as int8 too. y.data may be x.data.
 void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,
                   const rk_int8_rows *quantized);

@@ -1,6 +1,24 @@
 #include "../include/rk_rows.h"
+#include "../internal.h"
 
 // Rows are handed out one by one: even a short row costs more than taking it.
+
+// With two planes, x becomes what the first one left over.
+static void quantize_row(const rk_quantize_kernels *kernels, const rk_int8_rows *rows, int t, float *x, int n) {
+    const int planes = rows->planes == 2 ? 2 : 1;
+    const size_t stride = (size_t)rows->stride;
+    for (int plane = t * planes; plane < (t + 1) * planes; plane++) {
+        int8_t *values = rows->values + (size_t)plane * stride;
+        const float scale = kernels->row(values, rows->negated_sums + (size_t)plane * (stride / RK_GROUP), x, n, rows->stride);
+        rows->scales[plane] = scale;
+        if (plane + 1 < (t + 1) * planes) {
+            for (int k = 0; k < n; k++) {
+                const float product = (float)values[k] * scale;
+                x[k] -= product;
+            }
+        }
+    }
+}
 
 void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,
                   const rk_int8_rows *quantized) {
@@ -9,11 +27,7 @@ void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk
     for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
         float *row = y.data + (size_t)t * y.stride;
         kernels.layer_norm(row, x.data + (size_t)t * x.stride, norm.weight, norm.bias, x.n, epsilon);
-        if (quantized) {
-            const size_t stride = (size_t)quantized->stride;
-            quantized->scales[t] = quantize.row(quantized->values + t * stride, quantized->negated_sums + t * (stride / RK_GROUP),
-                                                row, x.n, quantized->stride);
-        }
+        if (quantized) quantize_row(&quantize, quantized, t, row, x.n);
     }
     rk_barrier(worker);
 }
@@ -27,21 +41,15 @@ void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x
         float *row = y.data + (size_t)t * y.stride;
         kernels.layer_norm_add(sum, a.data + (size_t)t * a.stride, inner.weight, inner.bias, x.n, epsilon);
         kernels.layer_norm(row, sum, outer.weight, outer.bias, x.n, epsilon);
-        if (quantized) {
-            const size_t stride = (size_t)quantized->stride;
-            quantized->scales[t] = quantize.row(quantized->values + t * stride, quantized->negated_sums + t * (stride / RK_GROUP),
-                                                row, x.n, quantized->stride);
-        }
+        if (quantized) quantize_row(&quantize, quantized, t, row, x.n);
     }
     rk_barrier(worker);
 }
 
 void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_int8_rows *quantized) {
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
-    const size_t stride = (size_t)quantized->stride;
     for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
-        quantized->scales[t] = quantize.row(quantized->values + t * stride, quantized->negated_sums + t * (stride / RK_GROUP),
-                                            x.data + (size_t)t * x.stride, x.n, quantized->stride);
+        quantize_row(&quantize, quantized, t, x.data + (size_t)t * x.stride, x.n);
     }
     rk_barrier(worker);
 }

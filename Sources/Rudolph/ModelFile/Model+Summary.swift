@@ -57,7 +57,7 @@ extension Model {
         return ModelSummary(
             fileBytes: file.file.bytes.count,
             parts: parts.map { ModelSummary.Part(name: $0.name, tensors: $0.tensors, bytes: $0.bytes, weights: $0.weights) },
-            transformerBytes: Transformer.bytes(configuration, rows: Session.positionsAtOnce, threads: threads),
+            transformerBytes: Transformer.bytes(configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
             cacheBytes: KeyValueCache.bytes(configuration, .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads), availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),

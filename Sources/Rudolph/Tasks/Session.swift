@@ -24,13 +24,15 @@ public final class Session {
     /// Positions that are computed at once while a prompt is read.
     static let positionsAtOnce = 256
 
-    /// - Parameter threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
-    public init(_ model: Model, threads: Int? = nil) throws(RudolphError) {
+    /// - Parameters:
+    ///   - threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
+    ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
+    public init(_ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil) throws(RudolphError) {
         let threads = threads ?? Int(rk_default_threads())
         guard (1...1024).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to 1024") }
         self.model = model
         self.threads = threads
-        transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce, stop: stop)
+        transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision ?? .standard(for: model.weightType), stop: stop)
         prefix = try KeyValueCache(model.configuration, start: 0, .positions(capacity: model.configuration.sequenceLength))
     }
 

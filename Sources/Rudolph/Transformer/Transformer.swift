@@ -60,8 +60,8 @@ final class Transformer {
     let stop: StopFlag
 
     /// Bytes of the buffers for `rows` positions at once.
-    static func bytes(_ configuration: Configuration, rows: Int, threads: Int) -> UInt64 {
-        UInt64(Sizes(configuration, rows: rows, threads: threads).total)
+    static func bytes(_ configuration: Configuration, rows: Int, threads: Int, precision: ActivationPrecision) -> UInt64 {
+        UInt64(Sizes(configuration, rows: rows, threads: threads, planes: precision.planes).total)
     }
 
     /// Offsets of the buffers in one block of memory.
@@ -70,7 +70,7 @@ final class Transformer {
         private(set) var offsets: [Int] = []
         private(set) var total = 0
 
-        init(_ configuration: Configuration, rows: Int, threads: Int) {
+        init(_ configuration: Configuration, rows: Int, threads: Int, planes: Int) {
             let h = configuration.hiddenSize
             hiddenStride = Self.padded(h)
             wideStride = Self.padded(4 * h)
@@ -81,8 +81,8 @@ final class Transformer {
             for bytes in [
                 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * wideStride,
                 4 * threads * scoresStride,
-                rows * narrow8Stride, 4 * rows * (narrow8Stride / group), 4 * rows * (narrow8Stride / group),
-                rows * wide8Stride, 4 * rows * (wide8Stride / group), 4 * rows * (wide8Stride / group),
+                planes * rows * narrow8Stride, 4 * planes * rows, 4 * planes * rows * (narrow8Stride / group),
+                planes * rows * wide8Stride, 4 * planes * rows, 4 * planes * rows * (wide8Stride / group),
             ] {
                 offsets.append(total)
                 total += (bytes + 63) / 64 * 64
@@ -92,9 +92,11 @@ final class Transformer {
         static func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
     }
 
-    init(_ model: Model, threads: Int, maximumRows: Int, stop: StopFlag) throws(RudolphError) {
+    init(
+        _ model: Model, threads: Int, maximumRows: Int, precision: ActivationPrecision, stop: StopFlag
+    ) throws(RudolphError) {
         let configuration = model.configuration
-        let sizes = Sizes(configuration, rows: maximumRows, threads: threads)
+        let sizes = Sizes(configuration, rows: maximumRows, threads: threads, planes: precision.planes)
         guard let memory = rp_allocate(UInt64(sizes.total)) else {
             throw RudolphError("out of memory: \(sizes.total) bytes for the buffers of \(maximumRows) positions")
         }
@@ -117,7 +119,7 @@ final class Transformer {
         func rows8(_ index: Int, stride: Int) -> rk_int8_rows {
             rk_int8_rows(
                 values: (memory + sizes.offsets[index]).assumingMemoryBound(to: Int8.self), scales: floats(index + 1),
-                negated_sums: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride))
+                negated_sums: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), planes: Int32(precision.planes))
         }
         hidden = floats(0)
         normed = floats(1)
