@@ -274,6 +274,7 @@ void test_attention(void) {
             test_step(&test_isas[isa], 1, 3, 64, threads);
             test_step(&test_isas[isa], 5, 4, 20, threads);
             test_step(&test_isas[isa], 70, 2, 16, threads);
+            test_step(&test_isas[isa], 230, 4, 48, threads);
         }
     }
     test_accuracy(64, 1);
