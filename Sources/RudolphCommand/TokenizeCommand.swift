@@ -7,7 +7,8 @@ struct TokenizeCommand: ParsableCommand {
         abstract: "Print the token ids and pieces of texts.",
         discussion: """
             Texts are taken as they are; the tasks lower-case and strip theirs first. Each piece is printed on a line of its own \
-            behind its id, with an empty line between texts; a piece that begins a word begins with ▁.
+            behind its id, with an empty line between texts. A piece that begins a word begins with ▁; what the model does not know \
+            (id 1) is printed as it is in the text.
 
             EXAMPLES
               rudolph tokenize "рыжий кот"
@@ -36,7 +37,7 @@ struct TokenizeCommand: ParsableCommand {
         var writer = ResultWriter()
         var isFirst = true
         func print(_ text: String) throws {
-            let ids = tokenizer.encode(text), pieces = tokenizer.pieces(of: ids)
+            let ids = tokenizer.encode(text), pieces = tokenizer.subwords(of: text)
             if json {
                 var object = JSONObject()
                 object.set("text", text)

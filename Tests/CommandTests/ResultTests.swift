@@ -1,0 +1,179 @@
+import Foundation
+import ImageFiles
+import Testing
+
+/// What the commands print for good input, against the reference's values in Tests/Golden.
+@Suite(.serialized) struct ResultTests {
+    struct Reference: Decodable {
+        let from_sample: String
+        let indices: [Int]
+        let caption: String
+        let caption_ids: [Int]
+        let template_caption: String
+        let template_caption_ids: [Int]
+    }
+
+    static func references() throws -> [Reference] {
+        try JSONDecoder().decode([Reference].self, from: Data(contentsOf: Project.golden.appending(path: "images.json")))
+    }
+
+    @Test func captionsAreTheReferences() throws {
+        let references = try Self.references()
+        let paths = references.map { Project.sample($0.from_sample) }
+        let model = try Project.model()
+        let plain = try Command.run(["caption", "--model", model, "--greedy", "--json"] + paths)
+        #expect(plain.status == 0 && plain.messages.isEmpty, "\(plain.messages)")
+        let template = try Command.run(["caption", "--model", model, "--greedy", "--json", "--template", "на картинке"] + paths)
+        let (plainObjects, templateObjects) = (try plain.objects(), try template.objects())
+        try #require(plainObjects.count == references.count && templateObjects.count == references.count)
+        for (index, reference) in references.enumerated() {
+            let (object, templateObject) = (plainObjects[index], templateObjects[index])
+            #expect(object["image"] as? String == paths[index])
+            #expect(object["caption"] as? String == reference.caption, "\(reference.from_sample)")
+            #expect(object["ids"] as? [Int] == reference.caption_ids, "\(reference.from_sample)")
+            #expect(templateObject["caption"] as? String == reference.template_caption, "\(reference.from_sample)")
+            #expect(templateObject["ids"] as? [Int] == reference.template_caption_ids, "\(reference.from_sample)")
+        }
+    }
+
+    @Test func imageTokensAreTheReferences() throws {
+        let references = try Self.references()
+        let run = try Command.run(
+            ["encode", "--json", "--model", try Project.model()] + references.map { Project.sample($0.from_sample) })
+        #expect(run.status == 0, "\(run.messages)")
+        let objects = try run.objects()
+        try #require(objects.count == references.count)
+        for (object, reference) in zip(objects, references) {
+            #expect(object["image"] as? String == Project.sample(reference.from_sample))
+            #expect(object["tokens"] as? [Int] == reference.indices, "\(reference.from_sample)")
+        }
+    }
+
+    @Test func oneCaptionIsPrintedAloneAndSeveralWithTheirNames() throws {
+        let model = try Project.model()
+        let apple = Project.sample("train_1f34e_noto.png"), banana = Project.sample("train_1f34c_openmoji.png")
+        let one = try Command.run(["caption", apple, "--greedy", "--model", model])
+        #expect(one.text == "красное яблоко\n")
+        let two = try Command.run(["caption", apple, banana, "--greedy", "--model", model])
+        #expect(two.text == "\(apple): красное яблоко\n\(banana): банан\n")
+    }
+
+    @Test func aPictureCanBePipedIn() throws {
+        let model = try Project.model()
+        let path = Project.sample("train_1f34e_noto.png")
+        let piped = try Command.shell("cat \"$1\" | \"$0\" caption - --greedy --json --model \"$2\"", [path, model])
+        #expect(piped.status == 0, "\(piped.messages)")
+        let object = try #require(try piped.objects().first)
+        #expect(object["image"] as? String == "-")
+        #expect(object["caption"] as? String == "красное яблоко")
+        let file = try Command.run(
+            ["caption", "-", "--greedy", "--model", model], input: try Data(contentsOf: URL(filePath: path)))
+        #expect(file.text == "красное яблоко\n")
+    }
+
+    @Test func aSeedGivesTheSameCaptions() throws {
+        let arguments = [
+            "caption", Project.sample("heldout_1f99d_noto.png"), "--seed", "7", "--candidates", "6", "--temperature", "1.5", "--top-p", "0.95",
+            "--top-k", "100", "--all", "--json", "--model", try Project.model(),
+        ]
+        let first = try Command.run(arguments), second = try Command.run(arguments + ["--threads", "1"])
+        #expect(first.status == 0, "\(first.messages)")
+        #expect(first.text == second.text)
+        let object = try #require(try first.objects().first)
+        let candidates = try #require(object["candidates"] as? [[String: Any]])
+        #expect(candidates.compactMap { $0["count"] as? Int }.reduce(0, +) == 6)
+        #expect(candidates.first?["text"] as? String == object["caption"] as? String)
+        #expect(candidates.allSatisfy { ($0["text"] as? String ?? "").hasPrefix("на картинке") })
+    }
+
+    @Test func textsBecomeIDsAndPieces() throws {
+        struct Golden: Decodable {
+            struct Entry: Decodable {
+                let text: String
+                let ids: [Int]
+                let subwords: [String]
+            }
+            let strings: [Entry]
+        }
+        let golden = try JSONDecoder().decode(Golden.self, from: Data(contentsOf: Project.golden.appending(path: "bpe.json"))).strings
+        var input = Data()
+        for entry in golden {
+            try input.append(JSONSerialization.data(withJSONObject: ["text": entry.text]))
+            input.append(UInt8(ascii: "\n"))
+        }
+        let run = try Command.run(["tokenize", "--input", "-", "--json", "--model", try Project.model()], input: input)
+        #expect(run.status == 0, "\(run.messages)")
+        struct Tokens: Decodable {
+            let text: String
+            let ids: [Int]
+            let pieces: [String]
+        }
+        let tokens = try run.lines.map { try JSONDecoder().decode(Tokens.self, from: Data($0.utf8)) }
+        try #require(tokens.count == golden.count)
+        for (found, entry) in zip(tokens, golden) {
+            #expect(found.text == entry.text)
+            #expect(found.ids == entry.ids, "\(entry.text)")
+            #expect(found.pieces == entry.subwords, "\(entry.text)")
+        }
+    }
+
+    @Test func jsonStringsAreEscapedAndNothingElse() throws {
+        let text = "\"a\\b\"/\t\u{1}\u{7f}ё🙂"
+        let run = try Command.run(["tokenize", "--json", "--model", try Project.model(), text])
+        #expect(run.text.hasPrefix(#"{"text": "\"a\\b\"/\t\u0001\u007fё🙂", "ids": ["#), "\(run.text)")
+        #expect(try run.objects().first?["text"] as? String == text)
+    }
+
+    @Test func preparedPixelsAreTheReferences() throws {
+        struct Reference: Decodable { let input, output: String }
+        let references = try JSONDecoder().decode(
+            [Reference].self, from: Data(contentsOf: Project.golden.appending(path: "preprocess.json")))
+        let folder = try TemporaryFolder()
+        for reference in references {
+            let prepared = folder.file("prepared.ppm")
+            let run = try Command.run([
+                "encode", Project.golden.appending(path: reference.input).path, "--prepared-pixels", prepared.path, "--model",
+                try Project.model(),
+            ])
+            #expect(run.status == 0, "\(run.messages)")
+            let expected = try Picture(path: Project.golden.appending(path: reference.output).path)
+            let header = Data("P6\n\(expected.width) \(expected.height)\n255\n".utf8)
+            #expect(try Data(contentsOf: prepared) == header + Data(expected.pixels), "\(reference.input)")
+        }
+        #expect(try folder.names() == ["prepared.ppm"])
+    }
+
+    @Test func logitsHaveARowForEachID() throws {
+        let folder = try TemporaryFolder()
+        let ids = (0..<128).map { $0 < 32 || $0 >= 96 ? ($0 * 37) % 2048 : ($0 * 53) % 1024 }
+        let output = folder.file("logits.f32")
+        let run = try Command.run(
+            ["logits", "--ids", "-", "-o", output.path, "--model", try Project.model()], input: Data("\(ids)".utf8))
+        #expect(run.status == 0, "\(run.messages)")
+        // 2048 pieces, 16 specials and 32 pads; 1024 codes and 16 specials.
+        let bytes = try Data(contentsOf: output)
+        try #require(bytes.count == 128 * (2096 + 1040) * 4)
+        let logits = bytes.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+        #expect(logits.allSatisfy { $0.isFinite })
+        #expect(Set(logits.prefix(3136)).count > 1000)
+        #expect(try folder.names() == ["logits.f32"])
+    }
+
+    @Test func infoDescribesTheModel() throws {
+        let model = try Project.model()
+        let object = try #require(try Command.run(["info", model, "--json"]).objects().first)
+        #expect(object["file"] as? String == model)
+        #expect(object["weight_type"] as? String == "f16")
+        #expect(object["layers"] as? Int == 8)
+        #expect(object["image_side"] as? Int == 64)
+        #expect((object["task_tokens"] as? [String: Int])?["<RT_I2T>"] == 2053)
+        let size = try FileManager.default.attributesOfItem(atPath: model)[.size] as? Int
+        #expect(object["file_bytes"] as? Int == size)
+        let masked = try Command.run(["info", "--model", model, "--json"], environment: ["RUDOLPH_CPU": "scalar"])
+        #expect(try masked.objects().first?["kernels"] as? String == "scalar")
+        let text = try Command.run(["info", model])
+        for word in ["f16", "8 layers", "<RT_I2T> 2053", "bits/weight", "memory", "kernels"] {
+            #expect(text.text.contains(word), "\(word) is not in\n\(text.text)")
+        }
+    }
+}
