@@ -239,7 +239,7 @@ static void test_step(const test_isa *isa, int count, int heads, int head_size, 
 
 void test_attention(void) {
     const int head_sizes[] = {1, 3, 8, 15, 16, 17, 20, 32, 48, 64, 72, 80, 96, 112, 128, 130};
-    const float limits[] = {1e-7f, 0.1f, 1, 8, 200, 6e4f};
+    const float limits[] = {1e-7f, 0.1f, 1, 8, 200, 6e4f, INFINITY, NAN};
     rk_attention_kernels below = rk_attention_kernels_for(0);
     for (int isa = 1; isa < test_isa_count; isa++) {
         const rk_attention_kernels kernels = rk_attention_kernels_for(test_isas[isa].features);
@@ -262,7 +262,7 @@ void test_attention(void) {
                 test_attend4(&test_isas[isa], head_sizes[h], shared, test_random_below(5), 1 + test_random_below(20));
             }
         }
-        const float ranges[] = {1e-7f, 1e-5f, 1, 1e3f, 7e4f, 1e30f};
+        const float ranges[] = {1e-7f, 1e-5f, 1, 1e3f, 7e4f, 1e30f, INFINITY};
         for (int n = 1; n < 70; n++) {
             for (size_t range = 0; range < COUNT(ranges); range++) {
                 test_conversions(&test_isas[isa], n, ranges[range]);

@@ -6,8 +6,8 @@
 enum { MAX_ROW = 4096 };
 
 static const int row_lengths[] = {1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 255, 390, 1024, 2560};
-// From subnormal squares to squares that overflow.
-static const float limits[] = {1e-38f, 1e-20f, 1e-3f, 1, 30, 1e4f, 1e15f, 1e30f};
+// From subnormal squares to squares that overflow, and beyond.
+static const float limits[] = {1e-38f, 1e-20f, 1e-3f, 1, 30, 1e4f, 1e15f, 1e30f, INFINITY, NAN};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
