@@ -11,14 +11,12 @@
 #include <string.h>
 #include "include/ckernels.h"
 
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#define RK_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#pragma GCC optimize("fp-contract=off")
-#define RK_UNROLL _Pragma("GCC unroll 32")
+#if !defined(__clang__)
+#error "The kernels are written for clang: its vector builtins, and this pragma, which others ignore."
 #endif
+#pragma STDC FP_CONTRACT OFF
 
+#define RK_UNROLL _Pragma("clang loop unroll(full)")
 #define RK_INLINE static inline __attribute__((always_inline))
 
 #if defined(__x86_64__)

@@ -16,6 +16,8 @@
 //   RK_INT8         i = exact integer sum over all columns; out = fmaf((float)i, x_scale * w_scale, bias)
 //   RK_INT4         acc = 0; for each group g of 32 columns ascending: acc = fmaf((float)i_g, (float)scale_g, acc), i_g the exact
 //                   integer sum of the group; out = fmaf(acc, x_scale, bias)
+// A row of x in two planes (rk_int8_rows): out = (the product of the first plane + the product of the second) + bias, each without
+// a bias of its own.
 #ifndef RK_MATMUL_H
 #define RK_MATMUL_H
 
@@ -76,7 +78,7 @@ typedef struct rk_input {
 } rk_input;
 
 // Step: out[t][r] for the rows first_row ..< first_row + row_count of the matrix (first_row a multiple of 16), with bias (indexed by
-// the matrix row, or NULL) and activation. out has out_stride floats a row, out[t][0] is first_row; it must have room for
+// the matrix row, no element past first_row + row_count is read, or NULL) and activation. out has out_stride floats a row, out[t][0] is first_row; it must have room for
 // row_count rounded up to 16.
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride);

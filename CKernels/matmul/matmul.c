@@ -96,11 +96,12 @@ static void run_two_planes(rk_matmul_kernel kernel, const rk_matmul_tile *tile, 
         part.out_stride = (size_t)part.panels * RK_PANEL;
         kernel(&part);
         const float *bias = tile->bias ? tile->bias + panel * RK_PANEL : NULL;
-        const int n = rk_min(part.panels * RK_PANEL, rows - panel * RK_PANEL);
+        const int width = part.panels * RK_PANEL, biased = bias ? rk_min(width, rows - panel * RK_PANEL) : 0;
         for (int t = 0; t < tile->count; t++) {
             const float *coarse = both + part.out_stride * (size_t)(2 * t), *fine = coarse + part.out_stride;
             float *out = tile->out + tile->out_stride * (size_t)t + (size_t)panel * RK_PANEL;
-            for (int r = 0; r < n; r++) out[r] = (coarse[r] + fine[r]) + (bias ? bias[r] : 0);
+            for (int r = 0; r < biased; r++) out[r] = (coarse[r] + fine[r]) + bias[r];
+            for (int r = biased; r < width; r++) out[r] = coarse[r] + fine[r];
         }
     }
 }

@@ -13,7 +13,7 @@
 #include "harness_internal.h"
 
 test_isa test_isas[8];
-int test_isa_count;
+int test_isa_count, test_threads;
 int test_passed, test_failed;
 
 const char *const test_pattern_names[TEST_PATTERNS] = {"zero", "low", "high", "alternating", "random"};

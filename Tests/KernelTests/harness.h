@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "ckernels.h"
 
+void test_cpu(void);
 void test_math(void);
 void test_parallel(void);
 void test_quantize(void);
@@ -35,6 +36,9 @@ typedef struct test_isa {
 
 extern test_isa test_isas[8];
 extern int test_isa_count;
+
+// Threads of benchmarks: --threads, else rk_default_threads().
+extern int test_threads;
 
 // Reproducible: --seed gives the same numbers on every machine.
 uint32_t test_random(void);

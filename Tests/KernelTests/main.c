@@ -1,4 +1,4 @@
-// kernel-tests [--bench] [--filter MODULE] [--seed N]
+// kernel-tests [--bench] [--filter MODULE] [--seed N] [--threads N]
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@ static const struct {
     void (*bench)(void);
 } modules[] = {
     {"machine", NULL, bench_machine},
+    {"cpu", test_cpu, NULL},
     {"math", test_math, NULL},
     {"parallel", test_parallel, NULL},
     {"quantize", test_quantize, bench_quantize},
@@ -23,7 +24,7 @@ static const struct {
 };
 
 static int usage(void) {
-    fprintf(stderr, "usage: kernel-tests [--bench] [--filter MODULE] [--seed N]\n");
+    fprintf(stderr, "usage: kernel-tests [--bench] [--filter MODULE] [--seed N] [--threads N]\n");
     return 64;
 }
 
@@ -38,9 +39,14 @@ int main(int argc, char **argv) {
             filter = argv[++i];
         } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
             seed = strtoull(argv[++i], NULL, 0);
+        } else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) {
+            test_threads = atoi(argv[++i]);
         } else {
             return usage();
         }
+    }
+    if (test_threads < 1) {
+        test_threads = rk_default_threads();
     }
 
     test_start(seed);
@@ -48,7 +54,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < test_isa_count; i++) {
         printf(" %s", test_isas[i].name);
     }
-    printf("; threads: %d; seed: %" PRIu64 "\n", rk_default_threads(), seed);
+    printf("; threads: %d; seed: %" PRIu64 "\n", test_threads, seed);
 
     int matched = 0;
     for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {

@@ -169,7 +169,7 @@ void bench_machine(void) {
     if (!s.data) return;
     memset((void *)s.data, 1, STREAM_BYTES);
     for (int all = 0; all < 2; all++) {
-        const int threads = all ? rk_default_threads() : 1;
+        const int threads = all ? test_threads : 1;
         char shape[32];
         snprintf(shape, sizeof shape, "%d threads", threads);
         job j = {threads, read_stream, &s};

@@ -69,8 +69,10 @@ typedef struct rows_of_x {
     void *buffers[3];
 } rows_of_x;
 
-static rows_of_x make_x(rk_type type, int count, int columns, test_pattern pattern) {
-    rows_of_x x = {.input.count = count};
+// `planes` is 1 or, for the integer types, 2: then there are twice as many rows of bytes.
+static rows_of_x make_x(rk_type type, int rows, int planes, int columns, test_pattern pattern) {
+    rows_of_x x = {.input.count = rows};
+    const int count = rows * planes;
     if (is_integer(type)) {
         const int stride = rk_padded_columns(columns), groups = stride / RK_GROUP;
         int8_t *values = test_alloc((size_t)count * (size_t)stride, 64);
@@ -87,7 +89,7 @@ static rows_of_x make_x(rk_type type, int count, int columns, test_pattern patte
                 sums[t * groups + g] = sum;
             }
         }
-        x.input.int8 = (rk_int8_rows){values, scales, sums, stride};
+        x.input.int8 = (rk_int8_rows){values, scales, sums, stride, planes};
         x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = sums;
     } else {
         float *values = test_alloc((size_t)count * (size_t)columns * sizeof(float), 4);
@@ -121,7 +123,7 @@ static rk_matmul_tile make_tile(rk_type type, const void *weights, int panels, i
 
 static void check_tile(rk_type type, int panels, int columns, int count, test_pattern weights_pattern, test_pattern x_pattern) {
     void *weights = make_weights(type, panels * RK_PANEL, columns, weights_pattern);
-    rows_of_x x = make_x(type, count, columns, x_pattern);
+    rows_of_x x = make_x(type, count, 1, columns, x_pattern);
     float *bias = test_alloc((size_t)panels * RK_PANEL * sizeof(float), 4);
     test_fill_floats(bias, (size_t)panels * RK_PANEL, TEST_RANDOM, 1);
     rk_matmul_tile tile = make_tile(type, weights, panels, columns, &x.input);
@@ -186,30 +188,37 @@ static void run_product(void *context, rk_worker *worker) {
 }
 
 // The step: any part of the rows, cut into chunks for several workers, with bias and activation.
-static void check_step(rk_type type, int rows, int columns, int count, int first_row, int row_count, int threads) {
+static void check_step(rk_type type, int rows, int columns, int count, int planes, int first_row, int row_count, int threads) {
     void *weights = make_weights(type, rows, columns, TEST_RANDOM);
-    rows_of_x x = make_x(type, count, columns, TEST_RANDOM);
+    rows_of_x x = make_x(type, count, planes, columns, TEST_RANDOM);
     float *bias = test_alloc((size_t)rows * sizeof(float), 4);
     test_fill_floats(bias, (size_t)rows, TEST_RANDOM, 1);
     const int width = (row_count + RK_PANEL - 1) / RK_PANEL * RK_PANEL;
     const size_t floats = (size_t)count * (size_t)width;
     float *expected = test_alloc(floats * sizeof(float), 4);
 
-    rk_matmul_tile tile = make_tile(type, (const char *)weights + rk_panel_bytes(type, columns) * (size_t)(first_row / RK_PANEL),
-                                    width / RK_PANEL, columns, &x.input);
-    tile.out = expected;
-    tile.out_stride = (size_t)width;
+    // The scalar kernel on everything at once.
     float *padded = test_alloc((size_t)width * sizeof(float), 4);
     memset(padded, 0, (size_t)width * sizeof(float));
     memcpy(padded, bias + first_row, (size_t)row_count * sizeof(float));
-    tile.bias = padded;
+    float *products = test_alloc(floats * (size_t)planes * sizeof(float), 4);
+    rk_matmul_tile tile = make_tile(type, (const char *)weights + rk_panel_bytes(type, columns) * (size_t)(first_row / RK_PANEL),
+                                    width / RK_PANEL, columns, &x.input);
+    tile.count = count * planes;
+    tile.out = products;
+    tile.out_stride = (size_t)width;
+    tile.bias = planes == 1 ? padded : NULL;
     rk_matmul_kernels_for(0).tile[type](&tile);
+    for (size_t i = 0; i < floats; i++) {
+        const float *product = products + i / (size_t)width * (size_t)(planes * width) + i % (size_t)width;
+        expected[i] = planes == 1 ? *product : (product[0] + product[width]) + padded[i % (size_t)width];
+    }
     const rk_activation activation = test_random_below(2) ? RK_GELU : RK_NONE;
     if (activation == RK_GELU) rk_norm_kernels_for(0).gelu(expected, (int)floats);
 
     for (int isa = 0; isa < test_isa_count; isa++) {
-        test_begin("matmul", type_names[type], test_isas[isa].name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads",
-                   rows, columns, first_row, first_row + row_count, count, threads);
+        test_begin("matmul", type_names[type], test_isas[isa].name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d planes, %d threads",
+                   rows, columns, first_row, first_row + row_count, count, planes, threads);
         float *actual = test_alloc(floats * sizeof(float), 4);
         product p = {test_isas[isa].features, {weights, type, rows, columns}, x.input, first_row, row_count, bias, activation, actual,
                      (size_t)width};
@@ -220,6 +229,7 @@ static void check_step(rk_type type, int rows, int columns, int count, int first
         test_guards(actual);
         test_free(actual);
     }
+    test_free(products);
     test_free(padded);
     test_free(expected);
     test_free(bias);
@@ -229,14 +239,17 @@ static void check_step(rk_type type, int rows, int columns, int count, int first
 
 static void check_steps(void) {
     for (rk_type type = RK_F32; type <= RK_INT4; type++) {
-        for (int rows = 1; rows <= 50; rows += 7) {
-            for (int threads = 1; threads <= 3; threads += 2) {
-                check_step(type, rows, 1 + test_random_below(200), 1 + test_random_below(60), 0, rows, threads);
+        for (int planes = 1; planes <= (is_integer(type) ? 2 : 1); planes++) {
+            for (int rows = 1; rows <= 50; rows += 7) {
+                for (int threads = 1; threads <= 3; threads += 2) {
+                    check_step(type, rows, 1 + test_random_below(200), 1 + test_random_below(60), planes, 0, rows, threads);
+                }
             }
+            check_step(type, 200, 96, 3, planes, 48, 101, 2);
+            check_step(type, 64, 520, 150, planes, 16, 48, 2);
+            check_step(type, 1000, 64, 1, planes, 0, 1000, 2);
+            check_step(type, 32, 33, 600, planes, 0, 32, 2);
         }
-        check_step(type, 200, 96, 3, 48, 101, 2);
-        check_step(type, 64, 520, 150, 16, 48, 2);
-        check_step(type, 1000, 64, 1, 0, 1000, 2);
     }
 }
 
@@ -317,7 +330,7 @@ static void bench_shape(rk_type type, int rows, int columns, int threads) {
     void *one = make_weights(type, rows, columns, TEST_RANDOM);
     for (int i = 0; i < copies; i++) memcpy(weights + bytes * (size_t)i, one, bytes);
     test_free(one);
-    rows_of_x x = make_x(type, counts[COUNTS - 1], columns, TEST_RANDOM);
+    rows_of_x x = make_x(type, counts[COUNTS - 1], 1, columns, TEST_RANDOM);
     float *out = test_alloc((size_t)counts[COUNTS - 1] * (size_t)rows * sizeof(float), 64);
 
     double scalar = 0; // seconds of one row of x; more rows take as much each
@@ -352,7 +365,7 @@ void bench_matmul(void) {
     const int shapes[][2] = {{3072, 1024}, {1024, 1024}, {4096, 1024}, {1024, 4096}, {16384, 1024}}; // of the 350M
     for (rk_type type = RK_F32; type <= RK_INT4; type++) {
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-            bench_shape(type, shapes[i][0], shapes[i][1], rk_default_threads());
+            bench_shape(type, shapes[i][0], shapes[i][1], test_threads);
         }
     }
 }
