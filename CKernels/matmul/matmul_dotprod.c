@@ -50,7 +50,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
             for (int q = 0; q < width; q++) {
                 int32x4_t sum[8];
                 RK_UNROLL
-                for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(sums[groups * (size_t)t] * 8);
+                for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(sums + groups * (size_t)t));
                 RK_UNROLL
                 for (int half = 0; half < 2; half++) {
                     int8x16_t columns[8];
@@ -70,7 +70,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
                 }
                 const float32x4_t scales = load_halves(block + group % 2 * 32 + 8 * q);
                 RK_UNROLL
-                for (int t = 0; t < rows; t++) acc[q][t] = vfmaq_f32(acc[q][t], vcvtq_f32_s32(sum[t]), scales);
+                for (int t = 0; t < rows; t++) acc[q][t] = vfmaq_f32(acc[q][t], group_float(sum[t]), scales);
             }
         }
         for (int q = 0; q < width; q++) {

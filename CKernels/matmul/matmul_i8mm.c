@@ -84,8 +84,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
             square sum[4][2];
             RK_UNROLL
             for (int p = 0; p < pairs; p++) {
-                const uint32_t even = (uint32_t)sums[groups * (size_t)(2 * p)] * 8;
-                const uint32_t odd = (uint32_t)sums[groups * (size_t)odd_row(p, rows)] * 8;
+                const uint32_t even = (uint32_t)group_start(sums + groups * (size_t)(2 * p));
+                const uint32_t odd = (uint32_t)group_start(sums + groups * (size_t)odd_row(p, rows));
                 sum[p][0] = sum[p][1] = vreinterpretq_s32_u64(vdupq_n_u64(even | (uint64_t)odd << 32));
             }
             RK_UNROLL
@@ -111,8 +111,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
             const float32x4_t scales = load_halves(block + group % 2 * 32);
             RK_UNROLL
             for (int p = 0; p < pairs; p++) {
-                acc[2 * p] = vfmaq_f32(acc[2 * p], vcvtq_f32_s32(vuzp1q_s32(sum[p][0], sum[p][1])), scales);
-                acc[2 * p + 1] = vfmaq_f32(acc[2 * p + 1], vcvtq_f32_s32(vuzp2q_s32(sum[p][0], sum[p][1])), scales);
+                acc[2 * p] = vfmaq_f32(acc[2 * p], group_float(vuzp1q_s32(sum[p][0], sum[p][1])), scales);
+                acc[2 * p + 1] = vfmaq_f32(acc[2 * p + 1], group_float(vuzp2q_s32(sum[p][0], sum[p][1])), scales);
             }
         }
         for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, quarter, acc[t]);

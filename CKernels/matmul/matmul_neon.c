@@ -57,7 +57,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
         int8x16_t columns[2][8];
         int32x4_t start[2];
         for (int t = 0; t < rows; t++) {
-            start[t] = vdupq_n_s32(sums[groups * (size_t)t + group] * 8);
+            start[t] = vdupq_n_s32(group_start(sums + groups * (size_t)t + group));
             RK_UNROLL
             for (int c = 0; c < 8; c++) columns[t][c] = broadcast4(x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 4);
         }
@@ -82,7 +82,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
                 const int32x4_t sum = vpadalq_s16(start[t], vpaddq_s16(low[t], high[t]));
-                acc[t][quarter] = vfmaq_f32(acc[t][quarter], vcvtq_f32_s32(sum), scales);
+                acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum), scales);
             }
         }
     }
