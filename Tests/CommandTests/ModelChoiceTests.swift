@@ -45,6 +45,12 @@ import Testing
         #expect(run.messages.hasPrefix("model: \(path) (bundled demonstration model"), "\(run.messages)")
     }
 
+    @Test func theModelOfThePackageCaptionsAPicture() throws {
+        let run = try Command.run(["caption", Project.sample("train_1f34e_noto.png"), "--greedy"], folder: Project.folder)
+        #expect(run.status == 0 && run.text == "красное яблоко\n", "\(run.text)\(run.messages)")
+        #expect(run.messages.contains("Models/demo/") && run.messages.contains("bundled demonstration model"), "\(run.messages)")
+    }
+
     @Test func theBundledModelIsFoundFromTheCurrentFolder() throws {
         let (folder, program) = try installation()
         _ = try addModel(folder, "elsewhere/Models/demo/demo.gguf")

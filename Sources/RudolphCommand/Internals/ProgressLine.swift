@@ -1,5 +1,8 @@
 /// One line on a terminal's standard error that is written over and over.
 struct ProgressLine {
+    /// A longer line would wrap on a narrow terminal and could not be removed again; its beginning is what gives way.
+    private static let width = 78
+
     let isShown: Bool
     private var current = ""
 
@@ -9,7 +12,7 @@ struct ProgressLine {
 
     mutating func show(_ text: String) {
         guard isShown, text != current else { return }
-        writeToStandardError("\r\u{1b}[K" + text)
+        writeToStandardError("\r\u{1b}[K" + text.suffix(Self.width))
         current = text
     }
 
