@@ -26,13 +26,9 @@ package final class MappedFile: Sendable {
         munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count)
     }
 
-    /// Tells the system that the pages that lie wholly in `region`, a part of `bytes`, need not stay in memory.
-    func release(_ region: UnsafeRawBufferPointer) {
-        guard let start = region.baseAddress, let base = bytes.baseAddress else { return }
-        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-        let first = ((start - base) + page - 1) / page * page
-        let end = ((start - base) + region.count) / page * page
-        guard first < end else { return }
-        madvise(UnsafeMutableRawPointer(mutating: base + first), end - first, MADV_DONTNEED)
+    /// Tells the system that no page of the file needs to stay in memory. All of it, because a page fault maps its neighbours too, those
+    /// of parts that were released before.
+    func release() {
+        madvise(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count, MADV_DONTNEED)
     }
 }

@@ -112,13 +112,8 @@ package struct TensorView: Sendable {
         }
     }
 
-    /// Lets the system take back the pages of the rows `range`.
-    func release(rows range: Range<Int>) {
-        guard let stride = strides.first, stride >= columns, !range.isEmpty else { return }
-        let start = (offset + range.lowerBound * stride) * type.size
-        let end = min((offset + range.upperBound * stride) * type.size, storage.count)
-        file.release(UnsafeRawBufferPointer(rebasing: storage[start..<end]))
-    }
+    /// Lets the system take back the pages of the checkpoint; they are read again when they are needed.
+    func release() { file.release() }
 
     private var isContiguousRow: Bool {
         var expected = 1

@@ -37,6 +37,6 @@ package enum AttentionMask: String, CaseIterable {
                         + "expected \(line[key] != 0 ? 0 : 1); are preset, kernel sizes and text lengths those of this checkpoint?")
             }
         }
-        view.release(rows: 0..<length)
+        view.release()
     }
 }

@@ -11,6 +11,20 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
     /// Levels with attention, counted from 0, the full resolution.
     package var attentionLevels: [Int]
 
+    package init(
+        channels: Int, channelMultipliers: [Int], residualBlocks: Int, zChannels: Int, embeddingSize: Int, codes: Int, outChannels: Int,
+        attentionLevels: [Int]
+    ) {
+        self.channels = channels
+        self.channelMultipliers = channelMultipliers
+        self.residualBlocks = residualBlocks
+        self.zChannels = zChannels
+        self.embeddingSize = embeddingSize
+        self.codes = codes
+        self.outChannels = outChannels
+        self.attentionLevels = attentionLevels
+    }
+
     private static let mostLevels = 8, mostBlocks = 64
 
     /// Where the wavelet checkpoint keeps its decoder.
@@ -39,15 +53,23 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
             }
             return view.shape
         }
-        func count(_ name: (Int) -> String, atMost limit: Int) -> Int {
-            (0..<limit).first { tensors[name($0)] == nil } ?? limit
+        // How many numbered modules lie under `prefix`, by the names that are there.
+        func count(_ prefix: String, atMost limit: Int) throws(ConversionError) -> Int {
+            var count = 0
+            for name in tensors.keys where name.hasPrefix(prefix) {
+                guard let index = Int(name.dropFirst(prefix.count).prefix { $0 != "." }), (0..<limit).contains(index) else {
+                    throw checkpoint.failure("\(name) is not expected; modules under \(prefix) are numbered from 0 to \(limit - 1)")
+                }
+                count = max(count, index + 1)
+            }
+            guard count > 0 else { throw checkpoint.failure("\(prefix)0 is missing; is this the VQGAN?") }
+            return count
         }
         channels = try shape("encoder.conv_in.weight")[0]
         guard channels.isMultiple(of: 32) else {
             throw checkpoint.failure("encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms")
         }
-        let levels = count({ "encoder.down.\($0).block.0.conv1.weight" }, atMost: Self.mostLevels)
-        guard levels > 0 else { throw checkpoint.failure("encoder.down.0.block.0.conv1.weight is missing; is this the VQGAN?") }
+        let levels = try count("encoder.down.", atMost: Self.mostLevels)
         channelMultipliers = []
         for level in 0..<levels {
             let name = "encoder.down.\(level).block.0.conv1.weight", out = try shape(name)[0]
@@ -56,8 +78,8 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
             }
             channelMultipliers.append(out / channels)
         }
-        residualBlocks = count({ "encoder.down.0.block.\($0).conv1.weight" }, atMost: Self.mostBlocks)
-        attentionLevels = (0..<levels).filter { tensors["encoder.down.\($0).attn.0.q.weight"] != nil }
+        residualBlocks = try count("encoder.down.0.block.", atMost: Self.mostBlocks)
+        attentionLevels = (0..<levels).filter { level in tensors.keys.contains { $0.hasPrefix("encoder.down.\(level).attn.") } }
         zChannels = try shape("encoder.conv_out.weight")[0]
         embeddingSize = try shape("quant_conv.weight")[0]
         codes = try shape("quantize.proj.weight")[0]

@@ -148,7 +148,8 @@ extension ModelConfiguration {
         case .keyNotFound(let key, let context): "\(place(context))\(key.stringValue) is missing"
         case .typeMismatch(let type, let context): "\(place(context))\(type) expected"
         case .valueNotFound(let type, let context): "\(place(context))\(type) expected, found null"
-        case .dataCorrupted(let context): "\(place(context))\(context.debugDescription)"
+        case .dataCorrupted(let context):
+            "\(place(context))\(context.debugDescription)\(context.underlyingError.map { " \($0)" } ?? "")"
         @unknown default: "\(error)"
         }
     }

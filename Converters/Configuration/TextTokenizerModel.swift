@@ -36,7 +36,7 @@ package struct TextTokenizerModel: Equatable, Sendable {
 
         let counts = try numbers("the numbers of characters and rules", 2)
         guard counts.allSatisfy({ $0 >= 0 && $0 < lines.count }), counts[0] + counts[1] < lines.count else {
-            throw failure("\(counts[0]) characters and \(counts[1]) rules announced, \(max(lines.count - 1, 0)) lines are there")
+            throw failure("\(counts[0]) characters and \(counts[1]) rules announced, but \(lines.count) lines follow, the special ids' among them")
         }
         var used: Set<Int> = [], seen: Set<Int> = []
         func define(_ id: Int) throws(ConversionError) -> UInt32 {

@@ -137,10 +137,11 @@ public struct Conversion: Sendable {
         let embedding: Encoding =
             switch type {
             case .f32: .f32
-            case .f16: .f16
-            case .int8, .int4: hidden.isMultiple(of: 32) ? .q8_0 : .f16
+            // A token looks up one row, so finer embeddings cost nothing but room in the file; they are worth it where the rest is fine.
+            case .f16, .int8: .f16
+            case .int4: hidden.isMultiple(of: 32) ? .q8_0 : .f16
             }
-        if embedding == .f16, type != .f16 {
+        if embedding == .f16, type == .int4 {
             warnings.append("embeddings are stored as f16: Q8_0 needs rows in multiples of 32, hidden_size is \(hidden)")
         }
         for (name, rows) in [("text_embeddings.weight", textRows), ("image_embeddings.weight", imageRows)] {
@@ -166,11 +167,23 @@ public struct Conversion: Sendable {
             try vectors(name + "before_second_addition_layernorm", hidden)
         }
         try vectors("transformer.final_layernorm", hidden)
-        try vectors("to_logits.0", hidden)
         let head = try tensor("to_logits.1.weight", [textRows + imageRows, hidden])
+        let headNorm = (
+            weight: try tensor("to_logits.0.weight", [hidden]), bias: try tensor("to_logits.0.bias", [hidden])
+        )
+        let headType: WeightType = type == .int4 ? .int8 : type
+        let factors =
+            headType == .int8
+            ? ColumnEqualization.factors(head, normWeight: headNorm.weight, normBias: headNorm.bias)
+            : [Float](repeating: 1, count: hidden)
+        let inverse = factors.map { 1 / $0 }
+        for (name, vector) in [("to_logits.0.weight", headNorm.weight), ("to_logits.0.bias", headNorm.bias)] {
+            plan.append(StoredTensor(name, .vectors, ScaledColumns(source: vector.asRow(), factors: inverse), .f32, shape: [hidden]))
+        }
         let bias = try tensor("to_logits.1.bias", [textRows + imageRows])
         for (name, rows) in [(FileSchema.textHead, 0..<textRows), (FileSchema.imageHead, textRows..<textRows + imageRows)] {
-            plan.append(StoredTensor("\(name).weight", .head, head.rows(rows), .packed(type == .int4 ? .int8 : type)))
+            plan.append(
+                StoredTensor("\(name).weight", .head, ScaledColumns(source: head.rows(rows), factors: factors), .packed(headType)))
             plan.append(StoredTensor(vector: "\(name).bias", bias.rows(rows)))
         }
 

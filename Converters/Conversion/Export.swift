@@ -105,10 +105,5 @@ private struct EncodedRows: RowSource {
         }
     }
 
-    func release(rows range: Range<Int>) {
-        let together = encoding.rowsTogether
-        let start = encoding.bytes(rows: range.lowerBound / together * together, columns: columns)
-        let end = encoding.bytes(rows: range.upperBound / together * together, columns: columns)
-        file.release(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
-    }
+    func release() { file.release() }
 }

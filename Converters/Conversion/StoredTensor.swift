@@ -14,8 +14,8 @@ protocol RowSource: Sendable {
     var columns: Int { get }
     /// Writes the rows `range`, one after the other, to `destination`, which has room for range.count * columns.
     func copy(rows range: Range<Int>, to destination: UnsafeMutablePointer<Float>)
-    /// Says that the rows `range` will not be read again.
-    func release(rows range: Range<Int>)
+    /// Lets the system take back the memory of what was read.
+    func release()
 }
 
 extension TensorView: RowSource {}

@@ -30,8 +30,8 @@ struct TensorEncoder {
                 try lane.checkFinite(file: file)
                 total += lane.distortion
                 try emit(lane.bytes, lane.rows.count * tensor.columns)
-                tensor.source.release(rows: lane.rows)
             }
+            tensor.source.release()
         }
         return total
     }
@@ -74,12 +74,12 @@ private final class Lane: @unchecked Sendable {
 
     func checkFinite(file: String) throws(ConversionError) {
         guard !distortion.signal.isFinite || !distortion.noise.isFinite else { return }
-        for index in 0..<rows.count * tensor.columns where !original[index].isFinite || !copy[index].isFinite {
-            let (row, column) = index.quotientAndRemainder(dividingBy: tensor.columns)
-            throw .invalid(
-                file: file,
-                reason: "\(tensor.name): the value \(original[index]) in row \(rows.lowerBound + row), column \(column) "
-                    + (original[index].isFinite ? "does not fit the type" : "is not finite"))
-        }
+        let values = 0..<rows.count * tensor.columns
+        guard let index = values.first(where: { !original[$0].isFinite }) ?? values.first(where: { !copy[$0].isFinite }) else { return }
+        let (row, column) = index.quotientAndRemainder(dividingBy: tensor.columns)
+        throw .invalid(
+            file: file,
+            reason: "\(tensor.name): the value \(original[index]) in row \(rows.lowerBound + row), column \(column) "
+                + (original[index].isFinite ? "does not fit the type" : "is not finite"))
     }
 }

@@ -38,7 +38,7 @@ public enum Verification {
             for first in stride(from: start, to: end, by: 1 << 22) {
                 let chunk = UnsafeRawBufferPointer(rebasing: file.bytes[first..<min(first + 1 << 22, end)])
                 hash.update(chunk)
-                file.release(chunk)
+                file.release()
                 guard progress(ConversionProgress(tensor: tensor.name, done: first + chunk.count, total: file.bytes.count)) else { throw .cancelled }
             }
             let found = hash.finish()
