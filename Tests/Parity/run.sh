@@ -4,7 +4,7 @@
 #   Tests/Parity/run.sh [quick|full]
 #
 # quick (the default): the tokenizer, image preparation, and small random models of many shapes. full: a random model of the 350M
-# size as well (about 8 GB of memory and 3 GB of disk). The packages go into a virtual environment in build/parity-venv, made at the first run.
+# size as well (about 3 GB of memory). The packages go into a virtual environment in build/parity-venv, made at the first run.
 # RUDOLPH_BIN names the folder of the programs, else .build/release; PYTHON the interpreter, else python3 (3.10 or later).
 set -eu
 
