@@ -16,11 +16,11 @@ test-deps: deps
 	@Scripts/install-packages.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
 
 build: deps
-	swift build -c release --product rudolph
-	swift build -c release --product rudolph-quant
+	swift build -c release --static-swift-stdlib --product rudolph
+	swift build -c release --static-swift-stdlib --product rudolph-quant
 
 demo: deps
-	swift build -c release --product rudolph
+	swift build -c release --static-swift-stdlib --product rudolph
 	@Scripts/demo.sh
 
 test: test-deps

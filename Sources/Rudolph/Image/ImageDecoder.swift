@@ -105,6 +105,7 @@ final class ImageDecoder {
             worker: worker, features: features, x: current, free: first, spare: second, scratch: scratch, height: side, width: side,
             stop: stop, decisions: decisions)
         pass.convolve(weights.postQuantConv)
+        pass.compact(channels: model.configuration.imageTokenizer.zChannels)
         pass.convolve(weights.convIn)
         pass.residual(weights.middle.first)
         pass.attention(weights.middle.attention)

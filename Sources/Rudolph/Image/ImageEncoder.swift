@@ -123,6 +123,7 @@ final class ImageEncoder {
         pass.residual(weights.middle.second)
         pass.normalize(weights.normOut)
         pass.convolve(weights.convOut)
+        pass.compact(channels: model.configuration.imageTokenizer.zChannels)
         pass.convolve(weights.quantConv)
 
         let tokens = pass.height * pass.width

@@ -63,6 +63,18 @@ struct ImagePass {
         swap(&x, &free)
     }
 
+    /// Puts the pixels of a convolution's output side by side again where its channels do not fill whole panels of 16.
+    func compact(channels: Int) {
+        let stride = padded(Int32(channels))
+        guard stride != channels else { return }
+        if worker.pointee.index == 0 {
+            for pixel in 1..<max(1, height * width) {
+                (x + pixel * channels).update(from: x + pixel * stride, count: channels)
+            }
+        }
+        rk_barrier(worker)
+    }
+
     /// A convolution of stride 2.
     mutating func downsample(_ conv: rk_conv) {
         convolve(conv, from: x, to: free, outHeight: height / 2, outWidth: width / 2)
