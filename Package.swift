@@ -28,7 +28,7 @@ let package = Package(
         .target(name: "Converters", dependencies: ["Rudolph", "CKernels", "CPlatform"], path: "Converters"),
         .executableTarget(
             name: "RudolphCommand",
-            dependencies: ["Rudolph", "ImageFiles", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: ["Rudolph", "ImageFiles", "CPlatform", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(
             name: "QuantCommand",
             dependencies: ["Converters", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

@@ -64,3 +64,34 @@ extension Model {
             threads: threads)
     }
 }
+
+/// The memory of tasks that compute many sequences at once.
+public struct BatchSummary: Sendable {
+    public let count: Int
+    /// Keys and values of `count` captions of one picture, beside those that they share.
+    public let captionBytes: UInt64
+    /// Keys and values of `count` drawings, which keep only what can still be seen; and what they would be if all were kept.
+    public let drawingBytes, wholeDrawingBytes: UInt64
+    /// Logits that are computed at once.
+    public let captionLogitBytes, drawingLogitBytes: UInt64
+}
+
+extension Model {
+    /// Whether tokens can be turned into pictures: files made without the image decoder only read them.
+    public var hasImageDecoder: Bool { imageDecoder != nil }
+
+    /// - Parameter count: candidates of a caption, or pictures drawn at the same time; guided drawings count twice. At least 1.
+    public func summary(batch count: Int) -> BatchSummary {
+        let sequences = UInt64(max(1, count))
+        let rows = UInt64(min(max(1, count), Session.positionsAtOnce))
+        // The shortest prompt is begin and task token; the text after it is the candidates' own. One candidate goes on in the shared cache.
+        let prompt = configuration.taskTokens.isEmpty ? 1 : 2
+        let caption = count <= 1 ? 0 : KeyValueCache.bytes(configuration, .positions(capacity: max(0, configuration.rightTextLength - prompt)))
+        return BatchSummary(
+            count: max(1, count), captionBytes: sequences * caption,
+            drawingBytes: sequences * KeyValueCache.bytes(configuration, .drawing),
+            wholeDrawingBytes: sequences * KeyValueCache.bytes(configuration, .positions(capacity: configuration.imageLength)),
+            captionLogitBytes: 4 * rows * UInt64(configuration.textRows - configuration.leftTextLength),
+            drawingLogitBytes: 4 * rows * UInt64(configuration.imageVocabularySize))
+    }
+}

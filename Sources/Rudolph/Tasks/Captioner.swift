@@ -89,7 +89,7 @@ public struct Captioner {
         }
 
         let left = try session.segment(
-            options.leftText, task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
+            Tokenizer.lowercasedAndStripped(options.leftText), task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
         try session.readLeftText(left, progress)
         let textRows = configuration.textRows - configuration.leftTextLength
         guard let logits = try session.read(tokens + prompt, from: left.count, head: .text(rows: textRows), progress) else {

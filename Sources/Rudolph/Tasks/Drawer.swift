@@ -29,6 +29,10 @@ public struct Drawing: Sendable {
     public let textPerplexity, imagePerplexity: Float?
 }
 
+/// Called when another row of tokens is there for each picture of a batch: the index of the first of them among all that are drawn,
+/// and their tokens so far.
+public typealias PartialDrawingHandler = (_ first: Int, _ pictures: [[Int]]) -> Void
+
 /// Draws pictures from texts.
 public struct Drawer {
     public let session: Session
@@ -38,68 +42,107 @@ public struct Drawer {
     }
 
     /// Drawings of a text, best first when they were ranked.
-    public func draw(_ text: String, _ options: DrawOptions = DrawOptions(), progress: ProgressHandler? = nil) throws(RudolphError) -> [Drawing] {
-        try options.sampling.validate()
+    public func draw(
+        _ text: String, _ options: DrawOptions = DrawOptions(), partial: PartialDrawingHandler? = nil, progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Drawing] {
         let candidates = options.candidates ?? options.count
         guard options.count >= 1, candidates >= options.count, candidates <= 4096 else {
             throw RudolphError("\(options.count) pictures of \(candidates) candidates, expected 1 or more, and at most 4096 candidates")
         }
+        let seed = options.seed ?? rp_random_seed()
+        let drawn = try draw(
+            [String](repeating: text, count: candidates), (0..<candidates).map { RandomGenerator(seed: seed, stream: $0) }, options, partial,
+            progress)
+        guard candidates > options.count else {
+            return drawn.map { Drawing(tokens: $0, score: nil, textPerplexity: nil, imagePerplexity: nil) }
+        }
+        let ranked = try Ranker(session).ranked(drawn, by: Tokenizer.lowercasedAndStripped(text), progress: progress)
+        return [Drawing](ranked.prefix(options.count))
+    }
+
+    /// One drawing's tokens for each of several texts, `options.batch` of them at the same time. Each has a seed of its own, so that its
+    /// picture does not depend on the others; `count`, `candidates` and `seed` of the options are not used.
+    public func drawEach(
+        _ texts: [(text: String, seed: UInt64)], _ options: DrawOptions = DrawOptions(), progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [[Int]] {
+        try draw(texts.map { $0.text }, texts.map { RandomGenerator(seed: $0.seed, stream: 0) }, options, nil, progress)
+    }
+
+    private func draw(
+        _ texts: [String], _ generators: [RandomGenerator], _ options: DrawOptions, _ partial: PartialDrawingHandler?,
+        _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [[Int]] {
+        try options.sampling.validate()
         guard (1...64).contains(options.batch) else { throw RudolphError("a batch of \(options.batch), expected 1 to 64") }
         if let guidance = options.guidance {
             guard guidance.weight >= 0, guidance.weight <= 1 else {
                 throw RudolphError("a guidance weight of \(Double(guidance.weight)), expected 0 to 1")
             }
         }
-        let text = Tokenizer.lowercasedAndStripped(text)
-        guard !text.isEmpty else { throw RudolphError("an empty text to draw") }
-        let seed = options.seed ?? rp_random_seed()
+        var normalized: [String] = []
+        for text in texts {
+            let text = Tokenizer.lowercasedAndStripped(text)
+            guard !text.isEmpty else { throw RudolphError("an empty text to draw") }
+            normalized.append(text)
+        }
         var drawn: [[Int]] = []
-        while drawn.count < candidates {
+        while drawn.count < texts.count {
+            let range = drawn.count..<min(drawn.count + options.batch, texts.count)
             drawn += try batch(
-                text, options, seed: seed, streams: drawn.count..<min(drawn.count + options.batch, candidates), total: candidates, progress)
+                [String](normalized[range]), [RandomGenerator](generators[range]), options, first: range.lowerBound, total: texts.count,
+                partial, progress)
         }
-        guard candidates > options.count else {
-            return drawn.map { Drawing(tokens: $0, score: nil, textPerplexity: nil, imagePerplexity: nil) }
-        }
-        let ranked = try Ranker(session).ranked(drawn, by: text, progress: progress)
-        return [Drawing](ranked.prefix(options.count))
+        return drawn
     }
 
+    /// Draws one picture for each text, all of them at once.
     private func batch(
-        _ text: String, _ options: DrawOptions, seed: UInt64, streams: Range<Int>, total: Int, _ progress: ProgressHandler?
+        _ texts: [String], _ streams: [RandomGenerator], _ options: DrawOptions, first: Int, total: Int,
+        _ partial: PartialDrawingHandler?, _ progress: ProgressHandler?
     ) throws(RudolphError) -> [[Int]] {
         let configuration = session.model.configuration
         let length = configuration.leftTextLength
         let head = Transformer.Head.image(rows: configuration.imageVocabularySize)
-        let count = streams.count
+        let count = texts.count
 
-        // Cache 0 holds the text, cache 1 the other prompt when there is guidance; then one cache for each sequence.
-        let left = try session.segment(text, task: options.taskToken, length: length, isPadded: true)
-        var caches = [session.prefix]
-        var firstOther: [Float] = []
-        let isGuided = options.guidance != nil
-        if let guidance = options.guidance {
-            let other = try session.segment(
-                Tokenizer.lowercasedAndStripped(guidance.prompt), task: "<LT_UNK>", length: length, isPadded: true)
-            let cache = try KeyValueCache(configuration, start: 0, .positions(capacity: length))
+        // First the caches of the prompts, each different one read once: the texts, and the other prompt when there is guidance.
+        // Then one cache for each sequence.
+        var caches: [KeyValueCache] = []
+        var firstLogits: [[Float]] = []
+        func read(_ text: String, _ task: String) throws(RudolphError) {
+            let left = try session.segment(text, task: task, length: length, isPadded: true)
+            let cache = caches.isEmpty ? session.prefix : try KeyValueCache(configuration, start: 0, .positions(capacity: length))
             caches.append(cache)
-            if let logits = try session.read(other, from: 0, into: cache, head: head, progress) { firstOther = [Float](logits[0]) }
+            guard let logits = try session.read(left, from: 0, into: cache, head: head, progress) else {
+                throw RudolphError("no token to read")
+            }
+            firstLogits.append([Float](logits[0]))
         }
         session.forgetLeftText()
-        guard let logits = try session.read(left, from: 0, into: session.prefix, head: head, progress) else {
-            throw RudolphError("no token to read")
+        var different: [String] = []
+        var promptOfPicture: [Int] = []
+        for text in texts {
+            if let index = different.firstIndex(of: text) {
+                promptOfPicture.append(index)
+            } else {
+                promptOfPicture.append(different.count)
+                different.append(text)
+                try read(text, options.taskToken)
+            }
         }
-        var first = [Float](logits[0])
+        let otherPrompt = different.count
+        let isGuided = options.guidance != nil
+        if let guidance = options.guidance { try read(Tokenizer.lowercasedAndStripped(guidance.prompt), "<LT_UNK>") }
         let firstTail = caches.count
         let streamsEach = isGuided ? 2 : 1
         for _ in 0..<(count * streamsEach) { caches.append(try KeyValueCache(configuration, start: length, .drawing)) }
 
         var sampler = Sampler(options.sampling)
-        var generators = streams.map { RandomGenerator(seed: seed, stream: $0) }
+        var generators = streams
         var pictures = [[Int]](repeating: [], count: count)
         for index in 0..<configuration.imageLength {
-            try report(
-                progress, .generating, streams.lowerBound * configuration.imageLength + index * count, total * configuration.imageLength)
+            try report(progress, .generating, first * configuration.imageLength + index * count, total * configuration.imageLength)
+            if let partial, index > 0, index % configuration.imageTokensPerSide == 0 { partial(first, pictures) }
             let kept = options.prompt.flatMap { $0.tokens[index] }
             var logits: Transformer.Logits? = nil
             if index > 0 {
@@ -110,7 +153,8 @@ public struct Drawer {
                         rows.append(
                             Transformer.Row(
                                 token: pictures[picture][index - 1], position: length + index - 1,
-                                cache: firstTail + picture * streamsEach + stream, prefix: stream))
+                                cache: firstTail + picture * streamsEach + stream,
+                                prefix: stream == 0 ? promptOfPicture[picture] : otherPrompt))
                     }
                 }
                 logits = try session.transformer.pass(
@@ -129,8 +173,10 @@ public struct Drawer {
                 if let logits {
                     token = sample(logits[picture * streamsEach], isGuided ? logits[picture * streamsEach + 1] : nil)
                 } else {
-                    token = first.withUnsafeMutableBufferPointer { own in
-                        firstOther.withUnsafeMutableBufferPointer { sample(own, isGuided ? $0 : nil) }
+                    var own = firstLogits[promptOfPicture[picture]]
+                    var other = isGuided ? firstLogits[otherPrompt] : []
+                    token = own.withUnsafeMutableBufferPointer { own in
+                        other.withUnsafeMutableBufferPointer { sample(own, isGuided ? $0 : nil) }
                     }
                 }
                 pictures[picture].append(token)

@@ -86,7 +86,9 @@ public final class Session {
         var ids = [tokenizer.beginID]
         if !model.configuration.taskTokens.isEmpty {
             guard let token = model.configuration.taskToken(task) else {
-                throw RudolphError("\(model.path): has no task token \(task)")
+                var known = ""
+                for token in model.configuration.taskTokens { known += known.isEmpty ? token.name : ", \(token.name)" }
+                throw RudolphError("\(model.path): has no task token \(task); it has \(known)")
             }
             ids.append(token)
         }

@@ -21,7 +21,8 @@ public struct AttentionLayout: Sendable {
         rightTextStart = configuration.rightTextStart
     }
 
-    init(leftTextLength: Int, side: Int) {
+    /// For `leftTextLength` positions of text and then side * side image tokens.
+    public init(leftTextLength: Int, side: Int) {
         self.leftTextLength = leftTextLength
         self.side = side
         rightTextStart = leftTextLength + side * side
