@@ -12,6 +12,7 @@ step 'kernels' make --no-print-directory -C Tests/KernelTests test BUILD="$PWD/b
 step 'Embedded library' Tests/EmbeddedTests/run.sh
 swift build -c release --product rudolph
 swift build -c release --product rudolph-quant
+step 'Swift examples' swift build --package-path Examples/swift --scratch-path build/examples
 step 'Swift' swift test -c release
 [ $failed = 0 ] || { echo 'some tests failed' >&2; exit 1; }
 echo 'all tests passed'
