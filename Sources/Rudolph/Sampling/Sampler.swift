@@ -80,11 +80,13 @@ struct Sampler {
         return draw(&generator) ?? Self.argmax(logits)
     }
 
-    /// Draws from a mixture of two distributions, each filtered by itself: classifier-free guidance.
+    /// Draws from a mixture of two distributions, each filtered by itself: classifier-free guidance. The greedy choice is the most
+    /// probable token of the mixture, unfiltered: of two single tokens it would always be the first one.
     mutating func next(
         _ logits: UnsafeMutableBufferPointer<Float>, guidedBy other: UnsafeMutableBufferPointer<Float>, _ guidance: Guidance,
         _ generator: inout RandomGenerator
     ) -> Int {
+        if options.isGreedy { return mostProbable(logits, other, guidance) }
         filter(logits)
         let conditional = kept
         let conditionalWeights = weights
@@ -129,10 +131,41 @@ struct Sampler {
             let largest = kept.map { $0.logit }.max() ?? 0
             weights = kept.map { rk_exp($0.logit - largest) }
         }
-        if options.isGreedy {
-            return weights.indices.max { weights[$0] < weights[$1] }.map { kept[$0].id } ?? Self.argmax(logits)
-        }
         return draw(&generator) ?? Self.argmax(logits)
+    }
+
+    /// The most probable token of the mixture of two distributions, the first of equals.
+    private func mostProbable(
+        _ logits: UnsafeMutableBufferPointer<Float>, _ other: UnsafeMutableBufferPointer<Float>, _ guidance: Guidance
+    ) -> Int {
+        let weight = guidance.weight
+        let scale = 1 / options.temperature
+        /// What a softmax subtracts from its logits and divides by.
+        func normalizer(_ logits: UnsafeMutableBufferPointer<Float>) -> (largest: Float, sum: Float) {
+            let largest = logits[Self.argmax(logits)]
+            var sum: Float = 0
+            for logit in logits { sum += rk_exp((logit - largest) * scale) }
+            return (largest, sum)
+        }
+        let own = normalizer(logits)
+        let others = normalizer(other)
+        var best = 0
+        var largest = -Float.infinity
+        for index in logits.indices {
+            let value: Float
+            switch guidance.mixing {
+            case .probabilities:
+                value = (1 - weight) * rk_exp((logits[index] - own.largest) * scale) / own.sum
+                    + weight * rk_exp((other[index] - others.largest) * scale) / others.sum
+            case .logits:
+                value = (1 - weight) * logits[index] + weight * other[index]
+            }
+            if value > largest {
+                largest = value
+                best = index
+            }
+        }
+        return best
     }
 
     private func draw(_ generator: inout RandomGenerator) -> Int? {
