@@ -44,10 +44,12 @@ public struct Completer {
         guard (1...4096).contains(options.candidates) else {
             throw RudolphError("\(options.candidates) candidates, expected 1 to 4096")
         }
+        // As in the reference all text rows can be drawn here; those of the pads end the text. Perplexities count without them.
+        let drawnRows = configuration.textRows
         let rows = configuration.textRows - configuration.leftTextLength
         if let allowed = options.allowedTokens {
             guard !allowed.isEmpty else { throw RudolphError("an empty list of allowed tokens") }
-            for id in allowed where !(0..<rows).contains(id) { throw RudolphError("allowed token \(id), expected 0 to \(rows - 1)") }
+            for id in allowed where !(0..<drawnRows).contains(id) { throw RudolphError("allowed token \(id), expected 0 to \(drawnRows - 1)") }
         }
         var prompt = try session.segment(
             Tokenizer.lowercasedAndStripped(text), task: options.taskToken, length: configuration.leftTextLength, isPadded: false)
@@ -57,12 +59,12 @@ public struct Completer {
             throw RudolphError("the text takes \(prompt.count) of \(length) tokens and leaves no room to go on")
         }
         session.forgetLeftText()
-        guard let logits = try session.read(prompt, from: 0, head: .text(rows: rows), progress) else {
+        guard let logits = try session.read(prompt, from: 0, head: .text(rows: drawnRows), progress) else {
             throw RudolphError("no token to read")
         }
         let generation = TextGeneration(
             session: session, sampling: options.sampling, seed: options.seed ?? rp_random_seed(), positions: prompt.count..<length,
-            rows: rows, allowed: options.allowedTokens)
+            rows: drawnRows, allowed: options.allowedTokens)
         var found = session.counted(try generation.run(candidates: options.candidates, first: logits, progress), after: prompt, length: length)
         if found.count > 1 { found.removeAll { $0.text.isEmpty } }
 
