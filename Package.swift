@@ -32,6 +32,16 @@ let package = Package(
         .executableTarget(
             name: "QuantCommand",
             dependencies: ["Converters", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .target(
+            name: "MachineProbes", dependencies: ["CKernels"], path: "Benchmarks/MachineProbes",
+            cSettings: [.headerSearchPath("../../CKernels")]),
+        .executableTarget(
+            name: "RudolphBenchmark",
+            dependencies: [
+                "Rudolph", "CKernels", "CPlatform", "MachineProbes",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/RudolphBenchmark"),
         .testTarget(name: "RudolphTests", dependencies: ["Rudolph", "ImageFiles", "CKernels"], path: "Tests/RudolphTests"),
         .testTarget(name: "ConvertersTests", dependencies: ["Converters", "Rudolph"], path: "Tests/ConvertersTests"),
         .testTarget(name: "CommandTests", dependencies: ["ImageFiles"], path: "Tests/CommandTests"),

@@ -1,0 +1,26 @@
+// What this machine can do at most: memory read as a stream, multiply-add instructions from registers.
+#ifndef MP_PROBES_H
+#define MP_PROBES_H
+
+typedef enum mp_kind { MP_INT8, MP_F32 } mp_kind;
+
+// A multiply-add instruction.
+typedef struct mp_probe {
+    const char *instruction;
+    mp_kind kind;
+    int products; // of one instruction
+} mp_probe;
+
+int mp_probe_count(void);
+mp_probe mp_probe_at(int index);
+
+// Products a second on `threads` cores together, 0 where rk_cpu_features() lacks the instruction.
+double mp_product_rate(int index, int threads);
+
+// Bytes a second that `threads` cores read together from memory that no cache holds; 0 without 256 MiB to read.
+double mp_read_rate(int threads);
+
+// Processor time of this process so far.
+double mp_cpu_seconds(void);
+
+#endif

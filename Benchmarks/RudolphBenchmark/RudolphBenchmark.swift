@@ -1,0 +1,71 @@
+import ArgumentParser
+import CKernels
+import CPlatform
+import MachineProbes
+import Rudolph
+
+@main
+struct RudolphBenchmark: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Times each stage of a model file and sets it against what this machine can do at most.",
+        discussion: """
+            All stages run in turn, as often as --repetitions says; a figure is the median, with the best beside it. Bytes are those that a \
+            token has to read: the layers, the rows of the head, the keys and values that it sees.
+            """)
+
+    @Argument(help: "A packed model file.")
+    var model: String
+
+    @Option(help: "Threads to use (default: one for each core that the process may use).")
+    var threads: Int?
+
+    @Option(help: "How often each stage is run.")
+    var repetitions = 5
+
+    @Flag(help: "8-bit activations for 8-bit weights too.")
+    var int8Activations = false
+
+    @Flag(help: """
+        Processor time of the whole process divided by the threads, for a machine that others use as well. Waiting counts, so it is \
+        only fair with one thread.
+        """)
+    var cpuTime = false
+
+    @Flag(help: "Leave out drawing, which takes longest.")
+    var noDrawing = false
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func validate() throws {
+        if repetitions < 1 { throw ValidationError("--repetitions is \(repetitions); expected 1 or more") }
+        if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads); expected 1 to 1024") }
+    }
+
+    func run() throws {
+        let threads = self.threads ?? Int(rk_default_threads())
+        let limits = Limits(threads: threads)
+        let stages = try Stages(path: model, threads: threads, precision: int8Activations ? .int8 : nil, clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
+        for _ in 0..<repetitions { try stages.run(drawing: !noDrawing) }
+        let report = Report(stages: stages, limits: limits, threads: threads)
+        print(json ? report.json : report.table)
+    }
+}
+
+/// What the machine can do at most.
+struct Limits {
+    /// Bytes a second, products a second.
+    let read, int8, float: Double
+
+    init(threads: Int) {
+        read = mp_read_rate(Int32(threads))
+        var int8 = 0.0
+        var float = 0.0
+        for index in 0..<mp_probe_count() {
+            let rate = mp_product_rate(index, Int32(threads))
+            if mp_probe_at(index).kind == MP_INT8 { int8 = max(int8, rate) } else { float = max(float, rate) }
+        }
+        self.int8 = int8
+        self.float = float
+    }
+}
