@@ -105,3 +105,32 @@ int cif_jpeg_decode(const uint8_t *bytes, size_t size, const cif_header *header,
     free(stored);
     return result;
 }
+
+int cif_encode_jpeg(
+    const uint8_t *rgb, uint32_t width, uint32_t height, int quality, uint8_t **bytes, size_t *size, char message[CIF_MESSAGE]) {
+    enum { LARGEST_SIDE = 65500 };
+    *bytes = NULL;
+    *size = 0;
+    cif_header header = {0};
+    if (cif_finish_header(&header, width, height, (cif_orientation){-1, -1}, message) != 0) return -1;
+    if (width > LARGEST_SIDE || height > LARGEST_SIDE)
+        return cif_fail(message, "a JPEG of %u x %u pixels; expected sides of at most %d", width, height, LARGEST_SIDE);
+    unsigned long length = tjBufSize((int)width, (int)height, TJSAMP_444);
+    if (length == (unsigned long)-1) return cif_fail(message, "%s", tjGetErrorStr2(NULL));
+    uint8_t *file = malloc(length);
+    if (!file) return cif_fail(message, "out of memory: %lu bytes for a JPEG", length);
+    tjhandle encoder = tjInitCompress();
+    int result = encoder ? tjCompress2(
+                               encoder, rgb, (int)width, 0, (int)height, TJPF_RGB, &file, &length, TJSAMP_444, quality,
+                               TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC)
+                         : -1;
+    if (result != 0) {
+        cif_fail(message, "cannot encode a JPEG: %s", tjGetErrorStr2(encoder));
+        free(file);
+    } else {
+        *bytes = file;
+        *size = length;
+    }
+    if (encoder) tjDestroy(encoder);
+    return result != 0 ? -1 : 0;
+}

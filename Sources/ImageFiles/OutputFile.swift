@@ -29,6 +29,33 @@ public enum OutputFile {
         }
     }
 
+    /// Throws when `write` is bound to fail: to be asked before long work, not instead of `write`'s own errors.
+    public static func check(path: String) throws(ImageFileError) {
+        guard !path.isEmpty else { throw ImageFileError("an empty name for an output file") }
+        var information = stat()
+        if stat(path, &information) == 0 {
+            let kind = information.st_mode & S_IFMT
+            guard kind != S_IFDIR else { throw ImageFileError("\(path): it is a directory; expected the name of a file to write") }
+            guard kind == S_IFREG else { return }
+        } else if errno != ENOENT {
+            throw ImageFileError("\(path): \(errorText())")
+        }
+        let target = resolved(path)
+        let slash = target.lastIndex(of: "/")
+        let folder = slash.map { $0 == target.startIndex ? "/" : String(target[..<$0]) } ?? "."
+        guard access(folder, W_OK | X_OK) == 0 else { throw ImageFileError("\(path): cannot write beside it: \(errorText())") }
+    }
+
+    /// Makes a folder; its parent must be there. One that is there already is no error.
+    public static func makeFolder(path: String) throws(ImageFileError) {
+        guard mkdir(path, 0o777) != 0 else { return }
+        let code = errno
+        var information = stat()
+        guard code == EEXIST, stat(path, &information) == 0, information.st_mode & S_IFMT == S_IFDIR else {
+            throw ImageFileError("\(path): \(String(cString: strerror(code)))")
+        }
+    }
+
     private static func replace(_ path: String, with bytes: [UInt8], mode: mode_t) throws(ImageFileError) {
         var template = Array("\(path).XXXXXX".utf8CString)
         let descriptor = template.withUnsafeMutableBufferPointer { mkstemp($0.baseAddress!) }

@@ -72,6 +72,25 @@ public struct Picture: Sendable, Equatable {
         try OutputFile.write(try pngData(), path: path)
     }
 
+    /// The bytes of a JPEG file with these pixels, without chroma subsampling.
+    /// - Parameter quality: 1 to 100.
+    public func jpegData(quality: Int = 95) throws(ImageFileError) -> [UInt8] {
+        var bytes: UnsafeMutablePointer<UInt8>?
+        var count = 0
+        try Self.check("JPEG") {
+            cif_encode_jpeg(pixels, UInt32(width), UInt32(height), Int32(min(max(quality, 1), 100)), &bytes, &count, $0)
+        }
+        defer { cif_free(bytes) }
+        return Array(UnsafeBufferPointer(start: bytes, count: count))
+    }
+
+    /// Writes a JPEG file where the name ends in .jpg or .jpeg, else a PNG file: beside `path` first, then renamed.
+    public func write(path: String) throws(ImageFileError) {
+        let name = path.lowercased()
+        let isJPEG = name.hasSuffix(".jpg") || name.hasSuffix(".jpeg")
+        try OutputFile.write(isJPEG ? try jpegData() : try pngData(), path: path)
+    }
+
     /// Runs a C call that returns 0, or -1 with a message.
     private static func check(_ name: String, _ call: (UnsafeMutablePointer<CChar>?) -> Int32) throws(ImageFileError) {
         var message = [CChar](repeating: 0, count: Int(CIF_MESSAGE))

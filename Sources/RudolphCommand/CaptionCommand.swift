@@ -1,6 +1,10 @@
 import ArgumentParser
 import Rudolph
 
+enum RankingName: String, ExpressibleByArgument, CaseIterable {
+    case image, count
+}
+
 struct CaptionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "caption",
@@ -14,6 +18,7 @@ struct CaptionCommand: ParsableCommand {
               rudolph caption photo.jpg
               rudolph caption photo.jpg --greedy          the quickest answer
               rudolph caption photo.jpg --template "на этом фото" --all --seed 1
+              rudolph caption photo.jpg --rank count      the most frequent text
               rudolph caption *.png --greedy --json       a JSON object for each
               rpicam-still -n -o - | rudolph caption -    from a camera
             """)
@@ -25,8 +30,16 @@ struct CaptionCommand: ParsableCommand {
         valueName: "text"))
     var template: String?
 
+    @Option(help: ArgumentHelp("A question or instruction that the model reads before the picture.", valueName: "text"))
+    var leftText = ""
+
     @Option(help: ArgumentHelp("Texts to draw (default: 48).", valueName: "n"))
     var candidates: Int?
+
+    @Option(help: ArgumentHelp(
+        "Order the texts by how well they explain the picture (image), or by how often each came up (count), which takes no time "
+            + "(default: image; with --greedy: count).", valueName: "image|count"))
+    var rank: RankingName?
 
     @Option(help: ArgumentHelp("Draw from the k most probable tokens; 0 takes all (default: 64).", valueName: "k"))
     var topK: Int?
@@ -74,30 +87,31 @@ struct CaptionCommand: ParsableCommand {
         if let topP { options.sampling.topP = topP }
         if let temperature { options.sampling.temperature = temperature }
         if let seed { options.seed = seed }
+        if let rank { options.ranking = rank == .image ? .image : .count }
+        options.leftText = leftText
         return options
     }
 
     func run() throws {
-        let session = try Session(try shared.openModel(), threads: shared.threads)
+        let model = try shared.openModel()
+        let session = try shared.openSession(model)
         let captioner = Captioner(session)
         let options = self.options
         var writer = ResultWriter()
         var failures = FailureCount()
-        var progress = shared.progressLine()
+        let progress = shared.progress()
+        shared.warnIfCut(leftText, what: "the left text", length: model.configuration.leftTextLength, in: model)
         for (index, path) in images.enumerated() {
             try failures.counting {
                 defer { progress.clear() }
-                let place = images.count == 1 ? "" : "[\(index + 1)/\(images.count)] \(path): "
-                progress.show("\(place)encoding image")
+                progress.place = images.count == 1 ? "" : "[\(index + 1)/\(images.count)] \(path): "
+                progress.show("encoding image")
                 let image = try readImage(path)
                 let captions = try naming(path) { () throws(RudolphError) in
                     let tokens = try session.imageTokens(of: image)
                     // The transformer needs the memory.
                     session.releaseImageEncoder()
-                    return try captioner.captions(ofTokens: tokens, options) {
-                        progress.show("\(place)\($0.stage.name) \($0.done)/\($0.total)")
-                        return true
-                    }
+                    return try captioner.captions(ofTokens: tokens, options, progress: progress.handler)
                 }
                 progress.clear()
                 guard let best = captions.first else { throw CommandError("\(path): the model gave no text") }

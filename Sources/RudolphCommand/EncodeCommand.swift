@@ -34,7 +34,7 @@ struct EncodeCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try Session(model, threads: shared.threads)
+        let session = try shared.openSession(model)
         var writer = ResultWriter()
         var failures = FailureCount()
         for path in images {

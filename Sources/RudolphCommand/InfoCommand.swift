@@ -8,11 +8,15 @@ struct InfoCommand: ParsableCommand {
         discussion: """
             EXAMPLES
               rudolph info my-model.gguf
+              rudolph info --batch 48            the memory of 48 candidates or drawings at once
               rudolph info --json                the model that the other commands take by default
             """)
 
     @Argument(help: ArgumentHelp("The model file; as --model.", valueName: "model"), completion: .file(extensions: ["gguf"]))
     var file: String?
+
+    @Option(help: ArgumentHelp("Say as well what this many candidates of a caption, or drawings at once, take.", valueName: "n"))
+    var batch: Int?
 
     @Flag(help: "Print one JSON object.")
     var json = false
@@ -21,6 +25,7 @@ struct InfoCommand: ParsableCommand {
 
     func validate() throws {
         if file != nil, shared.model != nil { throw ValidationError("The model is given twice, by name and by --model.") }
+        try validateCount("--batch", batch, atMost: 4096)
     }
 
     func run() throws {
@@ -33,6 +38,7 @@ struct InfoCommand: ParsableCommand {
             writer.line(object(model, summary).text)
         } else {
             for line in lines(model, summary) { writer.line(line) }
+            if let batch { for line in lines(model, summary, model.summary(batch: batch)) { writer.line(line) } }
         }
         try writer.flush()
     }
@@ -71,6 +77,21 @@ struct InfoCommand: ParsableCommand {
         return lines
     }
 
+    private func lines(_ model: Model, _ summary: ModelSummary, _ batch: BatchSummary) -> [String] {
+        var lines = [
+            "",
+            "\(batch.count) captions    \(megabytes(summary.neededBytes(beside: batch.captionBytes + batch.captionLogitBytes))): \(megabytes(batch.captionBytes)) keys and values of "
+                + "their own, \(megabytes(batch.captionLogitBytes)) logits",
+        ]
+        if model.hasImageDecoder {
+            lines.append(
+                "\(batch.count) drawings    \(megabytes(summary.neededBytes(beside: batch.drawingBytes + batch.drawingLogitBytes))): \(megabytes(batch.drawingBytes)) keys and "
+                    + "values of their own (\(megabytes(batch.wholeDrawingBytes)) if none were dropped), \(megabytes(batch.drawingLogitBytes)) "
+                    + "logits; guided drawings take these twice")
+        }
+        return lines
+    }
+
     private func object(_ model: Model, _ summary: ModelSummary) -> JSONObject {
         let configuration = model.configuration
         var object = JSONObject()
@@ -105,6 +126,19 @@ struct InfoCommand: ParsableCommand {
         object.set("transformer_buffer_bytes", Int(clamping: summary.transformerBytes))
         object.set("cache_bytes", Int(clamping: summary.cacheBytes))
         object.set("image_encoder_buffer_bytes", Int(clamping: summary.imageEncoderBytes))
+        if let batch {
+            let batch = model.summary(batch: batch)
+            var entry = JSONObject()
+            entry.set("count", batch.count)
+            entry.set("caption_needed_bytes", Int(clamping: summary.neededBytes(beside: batch.captionBytes + batch.captionLogitBytes)))
+            entry.set("caption_cache_bytes", Int(clamping: batch.captionBytes))
+            if model.hasImageDecoder {
+                entry.set("drawing_needed_bytes", Int(clamping: summary.neededBytes(beside: batch.drawingBytes + batch.drawingLogitBytes)))
+                entry.set("drawing_cache_bytes", Int(clamping: batch.drawingBytes))
+                entry.set("whole_drawing_cache_bytes", Int(clamping: batch.wholeDrawingBytes))
+            }
+            object.set("batch", entry)
+        }
         object.set("kernels", summary.kernels)
         object.set("cpu", summary.detected)
         object.set("threads", summary.threads)
@@ -119,12 +153,4 @@ struct InfoCommand: ParsableCommand {
     private func megabytes(_ bytes: some BinaryInteger) -> String { "\(decimal(Double(bytes) / 1e6, places: 1)) MB" }
     private func millions(_ count: Int) -> String { "\(decimal(Double(count) / 1e6, places: 2)) M" }
     private func bits(_ bytes: Int, _ weights: Int) -> String { weights > 0 ? decimal(Double(bytes) * 8 / Double(weights), places: 2) : "" }
-
-    /// A number that is not negative with a fixed number of decimal places.
-    private func decimal(_ value: Double, places: Int) -> String {
-        let scale = places == 1 ? 10 : 100
-        let scaled = Int((value * Double(scale)).rounded())
-        let fraction = String(scaled % scale)
-        return "\(scaled / scale)." + String(repeating: "0", count: places - fraction.count) + fraction
-    }
 }

@@ -28,7 +28,7 @@ struct LogitsCommand: ParsableCommand {
         let (name, bytes) = try readInput(ids)
         let ids = try decodeIDs(bytes, name: name)
         let model = try shared.openModel()
-        let session = try Session(model, threads: shared.threads)
+        let session = try shared.openSession(model)
         let rows = model.configuration.textRows + model.configuration.imageRows
         var logits: [UInt8] = []
         logits.reserveCapacity(ids.count * rows * 4)

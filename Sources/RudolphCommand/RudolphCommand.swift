@@ -7,7 +7,7 @@ struct RudolphCommand: ParsableCommand {
         abstract: "RUDOLPH, a Russian text-image-text model, on small machines.",
         discussion: """
             Results go to standard output, everything else to standard error. The exit code is 0 when all went well, 1 when an input \
-            was bad (the good ones are still answered) and 64 when the command line was.
+            was bad (the good ones are still answered), 64 when the command line was, and 130 after Ctrl-C.
 
             The model is the file of --model, else the one that the environment variable RUDOLPH_MODEL names, else the small \
             demonstration model that comes with the program.
@@ -15,10 +15,18 @@ struct RudolphCommand: ParsableCommand {
             EXAMPLES
               rudolph caption photo.jpg                what is in a picture
               rudolph caption *.png --greedy --json    in many, a JSON object for each
+              rudolph draw "кот в очках" -o cat.png    a picture of a text
+              rudolph ask photo.jpg "что это?"         an answer about a picture
+              rudolph classify photo.jpg кошка собака  which of some classes
+              rudolph complete "Из окна открывался"    a text continued
               rudolph info my-model.gguf               what a model file holds and needs
               rudolph tokenize "рыжий кот" --json      a text as the model sees it
             """,
-        subcommands: [CaptionCommand.self, InfoCommand.self, TokenizeCommand.self, EncodeCommand.self, LogitsCommand.self])
+        subcommands: [
+            CaptionCommand.self, DrawCommand.self, AskCommand.self, ClassifyCommand.self, CompleteCommand.self, RankCommand.self,
+            AnswerCommand.self, InfoCommand.self, MasksCommand.self, TokenizeCommand.self, EncodeCommand.self, DecodeCommand.self,
+            LogitsCommand.self,
+        ])
 
     /// As `ParsableCommand.main`, but arguments that are not UTF-8 are refused rather than silently repaired.
     static func main() {

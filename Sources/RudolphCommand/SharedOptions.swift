@@ -26,8 +26,24 @@ struct SharedOptions: ParsableArguments {
         return try Model(path: choice.path)
     }
 
+    /// Opens a session, which Ctrl-C stops.
+    func openSession(_ model: Model) throws -> Session {
+        let session = try Session(model, threads: threads)
+        stopOnInterrupt(session)
+        return session
+    }
+
+    /// Says on standard error that only the beginning of a text fits its segment, where that is so.
+    /// - Parameter length: positions of the segment, of which begin and task token take the first.
+    func warnIfCut(_ text: String, what: String, length: Int, in model: Model) {
+        guard !quiet else { return }
+        let count = model.tokenizer.encode(Tokenizer.lowercasedAndStripped(text)).count
+        let room = length - (model.configuration.taskTokens.isEmpty ? 1 : 2)
+        if count > room { note("Warning: \(what) has \(count) tokens; only the first \(room) fit, the rest is cut") }
+    }
+
     /// A line for progress, where there is a terminal to see it.
-    func progressLine() -> ProgressLine {
-        ProgressLine(isShown: !quiet && standardErrorIsTerminal())
+    func progress() -> TaskProgress {
+        TaskProgress(ProgressLine(isShown: !quiet && standardErrorIsTerminal()))
     }
 }

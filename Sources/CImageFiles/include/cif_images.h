@@ -1,4 +1,4 @@
-// PNG and JPEG bytes to upright 8-bit RGB pixels, and back to PNG.
+// PNG and JPEG bytes to upright 8-bit RGB pixels, and back.
 //
 // The pixels are those of Pillow's
 //     image = ImageOps.exif_transpose(Image.open(file))
@@ -50,6 +50,10 @@ int cif_can_allocate(size_t size);
 // Encodes [height, width, 3] bytes. Returns 0 and in *bytes a buffer that the caller gives to cif_free; or -1 with a message.
 int cif_encode_png(
     const uint8_t *rgb, uint32_t width, uint32_t height, uint8_t **bytes, size_t *size, char message[CIF_MESSAGE]);
+
+// Likewise for a JPEG file: `quality` 1 to 100, no chroma subsampling. Sides of at most 65500 pixels.
+int cif_encode_jpeg(
+    const uint8_t *rgb, uint32_t width, uint32_t height, int quality, uint8_t **bytes, size_t *size, char message[CIF_MESSAGE]);
 void cif_free(void *bytes);
 
 #endif

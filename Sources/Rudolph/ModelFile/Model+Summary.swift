@@ -22,10 +22,13 @@ public struct ModelSummary: Sendable {
     public let threads: Int
 
     /// What one caption needs in memory at most: the transformer's part of the file, the buffers, the keys and values.
-    public var neededBytes: UInt64 {
+    public var neededBytes: UInt64 { neededBytes(beside: 0) }
+
+    /// Likewise with `extra` bytes, such as a batch's, while the transformer runs.
+    public func neededBytes(beside extra: UInt64) -> UInt64 {
         var weights: UInt64 = 0
         for part in parts where part.name != "image encoder" && part.name != "image decoder" { weights += UInt64(part.bytes) }
-        return max(weights + transformerBytes + cacheBytes, imageEncoderBytes)
+        return max(weights + transformerBytes + cacheBytes + extra, imageEncoderBytes)
     }
 }
 

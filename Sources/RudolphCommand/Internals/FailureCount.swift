@@ -4,11 +4,13 @@ import ArgumentParser
 struct FailureCount {
     private var count = 0
 
-    /// Runs `body`, in which a bad input is forgiven, but not an output that cannot be written.
+    /// Runs `body`, in which a bad input is forgiven, but not an output that cannot be written or Ctrl-C.
     mutating func counting(_ body: () throws -> Void) throws {
         do {
             try body()
         } catch let error as OutputError {
+            throw error
+        } catch let error as ExitCode {
             throw error
         } catch {
             note("Error: \(error)")

@@ -29,3 +29,24 @@ func decodeText(_ line: ArraySlice<UInt8>, place: String) throws(CommandError) -
     }
     return text
 }
+
+/// Reads image tokens: `[1, 2, 3]`, or objects with `tokens` as `rudolph draw --json` and `rudolph encode --json` print them, one or
+/// several one after the other.
+func decodePictures(_ bytes: [UInt8], name: String) throws(CommandError) -> [[Int]] {
+    struct Line: Decodable { let tokens: [Int] }
+    func tokens(_ text: some Collection<UInt8>) -> [Int]? {
+        let data = Data(text), decoder = JSONDecoder()
+        return (try? decoder.decode([Int].self, from: data)) ?? (try? decoder.decode(Line.self, from: data).tokens)
+    }
+    if let tokens = tokens(bytes) { return [tokens] }
+    var pictures: [[Int]] = []
+    for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
+        guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { continue }
+        guard let tokens = tokens(line) else {
+            throw CommandError("\(name): line \(index + 1): no image tokens; expected [1, 2, 3] or {\"tokens\": [1, 2, 3]}")
+        }
+        pictures.append(tokens)
+    }
+    guard !pictures.isEmpty else { throw CommandError("\(name): no image tokens; expected [1, 2, 3] or {\"tokens\": [1, 2, 3]}") }
+    return pictures
+}

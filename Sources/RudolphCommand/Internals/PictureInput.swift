@@ -10,12 +10,23 @@ func readImage(_ path: String) throws -> RGBImage {
     }
 }
 
-/// Puts the input's name before what the library says is wrong with it.
-func naming<Result>(_ path: String, _ body: () throws(RudolphError) -> Result) throws(CommandError) -> Result {
+/// Puts the input's name before what the library says is wrong with it. Being stopped is no fault of the input: that ends the program.
+func naming<Result>(_ name: String, _ body: () throws(RudolphError) -> Result) throws -> Result {
     do {
         return try body()
     } catch {
-        throw CommandError("\(path): \(error.message)")
+        if error.isStop { throw ExitCode.interrupted }
+        throw CommandError("\(name): \(error.message)")
+    }
+}
+
+/// Lets what the library says stand for itself, being stopped apart.
+func running<Result>(_ body: () throws(RudolphError) -> Result) throws -> Result {
+    do {
+        return try body()
+    } catch {
+        if error.isStop { throw ExitCode.interrupted }
+        throw CommandError(error.message)
     }
 }
 

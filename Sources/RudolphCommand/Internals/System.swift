@@ -42,6 +42,10 @@ func executablePath() -> String? {
     return String(cString: real)
 }
 
+func fileExists(_ path: String) -> Bool {
+    access(path, F_OK) == 0
+}
+
 /// The names in a folder, in no order; none where there is no such folder.
 func fileNames(in folder: String) -> [String] {
     guard let directory = opendir(folder) else { return [] }
@@ -58,6 +62,15 @@ func fileNames(in folder: String) -> [String] {
 
 func standardErrorIsTerminal() -> Bool {
     isatty(STDERR_FILENO) == 1
+}
+
+/// Characters that the terminal on standard error shows, and a character's size in pixels where it says so; nil for no terminal.
+func standardErrorSize() -> (columns: Int, rows: Int, cell: (width: Int, height: Int)?)? {
+    var size = winsize()
+    guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return nil }
+    let (columns, rows) = (Int(size.ws_col), Int(size.ws_row))
+    let cell = (width: Int(size.ws_xpixel) / columns, height: Int(size.ws_ypixel) / rows)
+    return (columns, rows, cell.width > 0 && cell.height > 0 ? cell : nil)
 }
 
 /// A line on standard error.

@@ -1,0 +1,125 @@
+import ArgumentParser
+import Rudolph
+
+struct AskCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ask",
+        abstract: "Ask a question about a picture or a text, or give an instruction.",
+        discussion: """
+            The question is the model's left text and the answer its right text. Given --text there is no picture: context and question \
+            are one text. Answers are drawn with top-k 32, top-p 0.8 and temperature 1 unless said otherwise; --greedy gives the most \
+            probable one.
+
+            EXAMPLES
+              rudolph ask photo.jpg "что на картинке?" --greedy
+              rudolph ask photo.jpg "какого цвета машина?" --candidates 16 --all
+              rudolph ask --text "в корзине три яблока. сколько яблок в корзине?"
+              rudolph ask --text "..." --left-task LT_TQA --right-task RT_TQA
+            """)
+
+    @Argument(help: ArgumentHelp("A PNG or JPEG file (- reads standard input) and a question; nothing with --text.",
+        valueName: "image question"), completion: .file())
+    var inputs: [String] = []
+
+    @Option(help: ArgumentHelp("A context and a question, or an instruction, without a picture.", valueName: "text"))
+    var text: String?
+
+    @Option(help: ArgumentHelp("The question's task token, with or without its angle brackets.", valueName: "name"))
+    var leftTask = "<LT_UNK>"
+
+    @Option(help: ArgumentHelp("The answer's task token.", valueName: "name"))
+    var rightTask = "<RT_UNK>"
+
+    @Option(help: ArgumentHelp("Answers to draw; the most frequent one comes first.", valueName: "n"))
+    var candidates = 1
+
+    @OptionGroup(title: "Sampling") var sampling: SamplingArguments
+
+    @Flag(help: "Print all different answers, the most frequent first, with how often each was drawn.")
+    var all = false
+
+    @Flag(help: "Print a JSON object: {\"image\": path, \"question\": text, \"answer\": text, \"ids\": [...], \"count\": n}.")
+    var json = false
+
+    @OptionGroup var shared: SharedOptions
+
+    func validate() throws {
+        if let text {
+            guard inputs.isEmpty else { throw ValidationError("--text takes no picture and no other question; found \(inputs.count)") }
+            try validateText("the text of --text", text)
+        } else {
+            guard inputs.count == 2 else { throw ValidationError("Expected a picture and a question, or --text; found \(inputs.count) arguments") }
+            try validateText("the question", inputs[1])
+        }
+        try validateCount("--candidates", candidates, atMost: 4096)
+    }
+
+    func run() throws {
+        let model = try shared.openModel()
+        var options = AskOptions()
+        options.candidates = candidates
+        options.sampling = sampling.sampling(.answer)
+        options.seed = sampling.seed
+        options.leftTaskToken = try taskToken(leftTask, in: model)
+        options.rightTaskToken = try taskToken(rightTask, in: model)
+        let session = try shared.openSession(model)
+        let progress = shared.progress()
+        defer { progress.clear() }
+        let question = text ?? inputs[1]
+        shared.warnIfCut(question, what: "the question", length: model.configuration.leftTextLength, in: model)
+        var tokens: [Int]?
+        if text == nil {
+            progress.show("encoding image")
+            let image = try readImage(inputs[0])
+            tokens = try naming(inputs[0]) { () throws(RudolphError) in try session.imageTokens(of: image) }
+            session.releaseImageEncoder()
+        }
+        let answers = try running { () throws(RudolphError) in
+            try Asker(session).ask(question, about: tokens, options, progress: progress.handler)
+        }
+        progress.clear()
+        guard let best = answers.first else { throw CommandError("the model gave no answer") }
+        var writer = ResultWriter()
+        if json {
+            var object = JSONObject()
+            if text == nil { object.set("image", inputs[0]) }
+            object.set("question", question)
+            object.set("answer", best.text)
+            object.set("ids", best.ids)
+            object.set("count", best.count)
+            if all {
+                object.set("candidates", answers.map { answer in
+                    var entry = JSONObject()
+                    entry.set("text", answer.text)
+                    entry.set("ids", answer.ids)
+                    entry.set("count", answer.count)
+                    return entry
+                })
+            }
+            writer.line(object.text)
+        } else {
+            writer.line(best.text)
+            if all { for answer in answers { writer.line("  \(answer.count) of \(candidates): \(answer.text)") } }
+        }
+        try writer.flush()
+    }
+}
+
+extension SamplingOptions {
+    /// The public instruction model's choice for answers.
+    static let answer = SamplingOptions(temperature: 1, topK: 32, topP: 0.8)
+    /// The public instruction model's choice for pictures.
+    static let answerImage = SamplingOptions(temperature: 1, topK: 1024, topP: 0.975)
+}
+
+/// A task token's full name, which the model has.
+func taskToken(_ name: String, in model: Model) throws(CommandError) -> String {
+    let full = name.hasPrefix("<") ? name : "<\(name)>"
+    let known = model.configuration.taskTokens
+    // Models of the first release have none at all, and are asked without.
+    guard known.contains(where: { $0.name == full }) || (known.isEmpty && full.hasSuffix("_UNK>")) else {
+        let names = known.map { $0.name }.joined(separator: ", ")
+        throw CommandError("\(model.path): unknown task token \(full); expected \(names.isEmpty ? "none, this model has none" : "one of \(names)")")
+    }
+    return full
+}

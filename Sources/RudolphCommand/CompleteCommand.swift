@@ -1,0 +1,142 @@
+import ArgumentParser
+import ImageFiles
+import Rudolph
+
+struct CompleteCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "complete",
+        abstract: "Continue a text, and illustrate it if wanted.",
+        discussion: """
+            Several continuations are drawn (48; one with --greedy), with top-k 64, top-p 0.8 and temperature 0.9 unless said otherwise, \
+            and the least perplexing one is printed. With --draw it becomes a picture as well.
+
+            EXAMPLES
+              rudolph complete "Из окна открывался вид"
+              rudolph complete "Из окна открывался вид" --candidates 16 --all --seed 1
+              rudolph complete "Из окна открывался вид" --draw view.png --preview
+              rudolph complete "сколько будет дважды два?" --greedy --allowed digits.json
+            """)
+
+    @Argument(help: ArgumentHelp("The beginning, in Russian; \"\" for a text from nothing.", valueName: "text"))
+    var text: String
+
+    @Option(help: ArgumentHelp("Texts to draw (default: 48; with --greedy: 1).", valueName: "n"))
+    var candidates: Int?
+
+    @Option(help: ArgumentHelp(
+        "The only tokens that may come: ids with commas between them, or a file with a JSON list of ids, - for standard input. "
+            + "Without 3, the end, the text fills its segment.", valueName: "ids|file"), completion: .file(extensions: ["json"]))
+    var allowed: String?
+
+    @OptionGroup(title: "Sampling") var sampling: SamplingArguments
+
+    @Option(help: ArgumentHelp("Draw the text and write the picture to this file.", valueName: "file"), completion: .file())
+    var draw: String?
+
+    @Flag(help: "Show the picture of --draw in the terminal.")
+    var preview = false
+
+    @Flag(help: "Print all different texts, best first, with their perplexities.")
+    var all = false
+
+    @Flag(help: "Print a JSON object: {\"prompt\": text, \"text\": text, \"ids\": [...], \"count\": n, \"perplexity\": p, ...}.")
+    var json = false
+
+    @OptionGroup var shared: SharedOptions
+
+    func validate() throws {
+        try validateCount("--candidates", candidates, atMost: 4096)
+        if sampling.greedy, candidates ?? 1 != 1 { throw ValidationError("--greedy gives one text: no --candidates") }
+        if preview, draw == nil { throw ValidationError("--preview shows a picture; expected --draw with its file") }
+        if let allowed, allowed.contains(","), !allowed.contains("/") { _ = try ids(allowed) }
+    }
+
+    func run() throws {
+        if let draw { try OutputFile.check(path: draw) }
+        var options = CompleteOptions()
+        options.candidates = candidates ?? (sampling.greedy ? 1 : options.candidates)
+        options.sampling = sampling.sampling(.text)
+        options.seed = sampling.seed
+        if let allowed { options.allowedTokens = try allowedTokens(allowed) }
+        let model = try shared.openModel()
+        if draw != nil { try model.requireImageDecoder() }
+        let session = try shared.openSession(model)
+        let progress = shared.progress()
+        defer { progress.clear() }
+        let completions = try running { () throws(RudolphError) in
+            try Completer(session).complete(text, options, progress: progress.handler)
+        }
+        guard let best = completions.first else { throw CommandError("the model gave no text") }
+        var drawing: Drawing?
+        if let draw { drawing = try illustrate(best.text, draw, session, progress) }
+        progress.clear()
+
+        var writer = ResultWriter()
+        if json {
+            var object = JSONObject()
+            object.set("prompt", text)
+            object.set("text", best.text)
+            describe(best, in: &object)
+            if all {
+                object.set("candidates", completions.map { completion in
+                    var entry = JSONObject()
+                    entry.set("text", completion.text)
+                    describe(completion, in: &entry)
+                    return entry
+                })
+            }
+            if let draw, let drawing {
+                object.set("file", draw)
+                object.set("tokens", drawing.tokens)
+            }
+            writer.line(object.text)
+        } else {
+            writer.line(best.text)
+            if all {
+                for completion in completions {
+                    let perplexity = decimal(Double(completion.perplexity), places: 2)
+                    writer.line("  \(completion.count) of \(options.candidates), perplexity \(perplexity): \(completion.text)")
+                }
+            }
+        }
+        try writer.flush()
+    }
+
+    private func illustrate(_ text: String, _ path: String, _ session: Session, _ progress: TaskProgress) throws -> Drawing {
+        guard !Tokenizer.lowercasedAndStripped(text).isEmpty else { throw CommandError("the model gave an empty text, which cannot be drawn") }
+        var options = DrawOptions()
+        options.sampling = sampling.greedy ? .greedy : .image
+        options.seed = sampling.seed
+        let shown = preview ? Preview(session, progress) : nil
+        progress.place = "picture: "
+        let drawings = try running { () throws(RudolphError) in
+            try Drawer(session).draw(text, options, partial: shown.map { shown in { shown.showPartial($1) } }, progress: progress.handler)
+        }
+        guard let drawing = drawings.first else { throw CommandError("the model gave no picture") }
+        let picture = try running { () throws(RudolphError) in try session.image(of: drawing.tokens) }
+        try checkInterruption(session)
+        _ = try writePictures([picture], path: path)
+        shown?.show(picture)
+        return drawing
+    }
+
+    private func describe(_ completion: Completion, in object: inout JSONObject) {
+        object.set("ids", completion.ids)
+        object.set("count", completion.count)
+        object.set("perplexity", completion.perplexity)
+    }
+
+    private func allowedTokens(_ allowed: String) throws -> [Int] {
+        if let id = Int(allowed) { return [id] }
+        if allowed.contains(","), !allowed.contains("/") { return try ids(allowed) }
+        let (name, bytes) = try readInput(allowed)
+        return try decodeIDs(bytes, name: name)
+    }
+
+    private func ids(_ text: String) throws -> [Int] {
+        try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+            guard let id = Int(part.filter { $0 != " " }) else { throw ValidationError("--allowed is \"\(text)\"; expected ids such as 5,6,7 or a file") }
+            return id
+        }
+    }
+}

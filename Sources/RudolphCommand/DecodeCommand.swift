@@ -1,0 +1,65 @@
+import ArgumentParser
+import ImageFiles
+import Rudolph
+
+struct DecodeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decode",
+        abstract: "Turn image tokens back into pictures.",
+        discussion: """
+            Several pictures are written as rudolph draw writes them: each to a file of its own, and side by side.
+
+            EXAMPLES
+              rudolph decode --tokens tokens.json -o picture.png
+              rudolph encode photo.jpg --json | rudolph decode --tokens - -o seen.png
+            """)
+
+    @Option(help: ArgumentHelp(
+        "A JSON list of image tokens, row by row, or a line {\"tokens\": [...]} for each picture; - reads standard input.",
+        valueName: "file"), completion: .file(extensions: ["json", "jsonl"]))
+    var tokens: String
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("The picture file to write.", valueName: "file"), completion: .file())
+    var output: String
+
+    @Flag(help: "Show the pictures in the terminal.")
+    var preview = false
+
+    @Flag(help: "Print one JSON object per picture: {\"file\": path, \"tokens\": [...]}.")
+    var json = false
+
+    @OptionGroup var shared: SharedOptions
+
+    func run() throws {
+        try OutputFile.check(path: output)
+        let (name, bytes) = try readInput(tokens)
+        let pictures = try decodePictures(bytes, name: name)
+        guard pictures.count <= 256 else { throw CommandError("\(name): \(pictures.count) pictures; expected at most 256") }
+        let model = try shared.openModel()
+        try model.requireImageDecoder()
+        let session = try shared.openSession(model)
+        let progress = shared.progress()
+        defer { progress.clear() }
+        var images: [RGBImage] = []
+        for (index, tokens) in pictures.enumerated() {
+            progress.show("decoding \(index + 1)/\(pictures.count)")
+            images.append(try naming(name) { () throws(RudolphError) in try session.image(of: tokens) })
+        }
+        try checkInterruption(session)
+        let paths = try writePictures(images, path: output)
+        if preview { try show(images, Preview(session, progress)) }
+        progress.clear()
+        var writer = ResultWriter()
+        for (path, tokens) in zip(paths, pictures) {
+            if json {
+                var object = JSONObject()
+                object.set("file", path)
+                object.set("tokens", tokens)
+                writer.line(object.text)
+            } else {
+                writer.line(path)
+            }
+        }
+        try writer.flush()
+    }
+}
