@@ -1,4 +1,4 @@
-#include "../internal.h"
+#include "conv.h"
 
 // Bytes of gathered patches that a worker keeps in its cache, and the panels of weights that it multiplies them with at a time.
 enum { PATCH_BYTES = 256 << 10, MAX_TILE = 192, TILE_STEP = 24, PANEL_GROUP = 16 };
@@ -20,7 +20,14 @@ static size_t worker_scratch(const rk_conv *conv) {
     return (size_t)tile_pixels(conv) * (patch_stride(conv) + PANEL_GROUP * RK_PANEL);
 }
 
-size_t rk_conv_scratch(const rk_conv *conv, int workers) { return (size_t)workers * worker_scratch(conv); }
+int rk_conv_is_fast(const rk_conv *conv) {
+    return conv->fast && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0 &&
+           conv->weights.rows % RK_PANEL == 0;
+}
+
+size_t rk_conv_scratch(const rk_conv *conv, int workers) {
+    return rk_conv_is_fast(conv) ? rk_winograd_scratch(conv, workers) : (size_t)workers * worker_scratch(conv);
+}
 
 // The patch of output pixel (oy, ox): [kernel][kernel][in_channels], zeros outside the image.
 static void gather(const rk_conv *conv, float *patch, const float *x, int height, int width, int oy, int ox) {
@@ -52,6 +59,10 @@ static void gather(const rk_conv *conv, float *patch, const float *x, int height
 // weights stay in the caches that the cores share; gathering a patch again costs a hundredth of its products.
 void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                  float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
+    if (rk_conv_is_fast(conv)) {
+        rk_winograd_run(worker, features, conv, x, height, width, out, out_height, out_width, out_stride, residual, scratch);
+        return;
+    }
     const rk_matrix *weights = &conv->weights;
     const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
     const int pointwise = is_pointwise(conv);

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include "rk_matmul.h"
 
-// To the bit, an output is that of rk_matmul.h for RK_F32 and RK_F16 weights with the patch of its pixel as x, zeros included.
+// To the bit, unless `fast`, an output is that of rk_matmul.h for RK_F32 and RK_F16 weights with the patch of its pixel as x, zeros included.
 typedef struct rk_conv {
     rk_matrix weights;  // RK_F32 or RK_F16; rows = output channels, columns = kernel * kernel * in_channels in the order (ky, kx, channel)
     const float *bias;  // [rows rounded up to 16] or NULL
@@ -15,7 +15,36 @@ typedef struct rk_conv {
     int padding;        // zeros before the first row and column; what lies past the last ones is zero as well
     int upsample;       // 1: the input is read as if each pixel were a 2 x 2 block (nearest neighbour), else 0
     int in_channels;
+    int fast;           // 1: by rk_winograd_kernels where rk_conv_is_fast says so: a quarter of the products, other roundings
 } rk_conv;
+
+// Winograd's F(4x4, 3x3): 4 x 4 pixels of output from 6 x 6 of input, one product for each of the 36 positions i, j of the transformed
+// tile instead of 9 for each pixel. With one-dimensional transforms applied along y first, then along x:
+//   B(d)  0: fmaf(4, d0, fmaf(-5, d2, d4))   1, 2: a + b, a - b with a = fmaf(-4, d2, d4), b = fmaf(-4, d1, d3)
+//         5: fmaf(4, d1, fmaf(-5, d3, d5))   3, 4: c + e, c - e with c = d4 - d2, e = 2 (d3 - d1)
+//   G(g)  0: g0 / 4   1, 2: -s - t, t - s with s = (g0 + g2) / 6, t = g1 / 6   3, 4: u + v, u - v with u = fmaf(4, g2, g0) / 24, v = g1 / 12
+//         5: g2           (each division is a product with the rounded reciprocal)
+//   A(m)  0: (m0 + p) + r   1: fmaf(2, s, q)   2: fmaf(4, r, p)   3: fmaf(8, s, q) + m5
+//         with p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4
+// Channels come in sixteens.
+enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36 };
+
+typedef struct rk_winograd_kernels {
+    const char *name;
+    // G of one panel of weights, type RK_F32 or RK_F16, 9 * channels columns: position i * 6 + j becomes an RK_F32 panel of `channels`
+    // columns at u + (i * 6 + j) * channels * 16.
+    void (*weights)(float *u, const void *panel, rk_type type, int channels);
+    // B of one tile: position i * 6 + j goes to v[(i * 6 + j) * stride ...], `channels` floats. pixels[y * 6 + x] has as many.
+    void (*input)(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels);
+    // A of one tile of one panel, position i * 6 + j at m[(i * 6 + j) * stride ...]; then + bias[16] (0 when NULL), then + added[y * 4 + x][16]
+    // unless `added` is NULL. out[y * 4 + x] takes 16 floats; NULL for pixels outside the image. added may be out.
+    void (*output)(float *const out[16], const float *const added[16], const float *m, size_t stride, const float *bias);
+} rk_winograd_kernels;
+
+rk_winograd_kernels rk_winograd_kernels_for(uint32_t features);
+
+// Whether `fast` changes anything: 3 x 3, stride 1, padding 1, channels in and out in sixteens.
+int rk_conv_is_fast(const rk_conv *conv);
 
 // Scratch floats that rk_conv_run needs for `workers` workers.
 size_t rk_conv_scratch(const rk_conv *conv, int workers);

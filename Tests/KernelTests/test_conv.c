@@ -72,7 +72,7 @@ static problem make_problem(const shape *s, rk_type type) {
     }
     float *bias = test_alloc((size_t)padded * sizeof *bias, 64);
     test_fill_floats(bias, (size_t)padded, TEST_RANDOM, 1);
-    p.conv = (rk_conv){{weights, type, s->out_channels, columns}, bias, s->kernel, s->stride, s->padding, s->upsample, s->in_channels};
+    p.conv = (rk_conv){{weights, type, s->out_channels, columns}, bias, s->kernel, s->stride, s->padding, s->upsample, s->in_channels, 0};
     return p;
 }
 
@@ -126,6 +126,115 @@ static void test_shape(const shape *s, rk_type type, int gap, int residual, int 
     free_problem(&p, bias);
 }
 
+// The slots of Winograd's transform against the scalar ones.
+static void test_winograd_slots(int channels) {
+    enum { POSITIONS = RK_WINOGRAD_POSITIONS };
+    const rk_winograd_kernels scalar = rk_winograd_kernels_for(0);
+    const size_t n = (size_t)channels, panel = n * RK_PANEL, stride = n + 3;
+    float *floats = test_alloc(9 * panel * sizeof *floats, 64), *pixels = test_alloc(POSITIONS * n * sizeof *pixels, sizeof *pixels);
+    rk_f16 *halves = test_alloc(9 * panel * sizeof *halves, 64);
+    float *m = test_alloc(POSITIONS * RK_PANEL * sizeof *m, 64), *bias = test_alloc(RK_PANEL * sizeof *bias, 64);
+    float *old = test_alloc(16 * RK_PANEL * sizeof *old, sizeof *old);
+    for (int pattern = 0; pattern < TEST_PATTERNS; pattern++) {
+        test_fill_floats(floats, 9 * panel, (test_pattern)pattern, 1e3f);
+        test_fill_halves(halves, 9 * panel, (test_pattern)pattern, 1e3f);
+        test_fill_floats(pixels, POSITIONS * n, (test_pattern)pattern, 1e3f);
+        test_fill_floats(m, POSITIONS * RK_PANEL, (test_pattern)pattern, 1e3f);
+        test_fill_floats(bias, RK_PANEL, TEST_RANDOM, 1e3f);
+        test_fill_floats(old, 16 * RK_PANEL, TEST_RANDOM, 1e3f);
+        const float *tile[POSITIONS];
+        for (int p = 0; p < POSITIONS; p++) tile[p] = pixels + (size_t)(p * 5 % POSITIONS) * n;
+        const size_t u_count = POSITIONS * panel, v_count = (POSITIONS - 1) * stride + n;
+        float *u[2], *v[2], *out[2];
+        for (int isa = 1; isa < test_isa_count; isa++) {
+            const rk_winograd_kernels kernels = rk_winograd_kernels_for(test_isas[isa].features);
+            if (kernels.input == rk_winograd_kernels_for(test_isas[isa - 1].features).input) continue;
+            const rk_winograd_kernels *const both[2] = {&scalar, &kernels};
+            for (int type = RK_F32; type <= RK_F16; type++) {
+                test_begin("winograd", "weights", test_isas[isa].name, "%d channels, %s, %s", channels,
+                           type == RK_F32 ? "f32" : "f16", test_pattern_names[pattern]);
+                for (int k = 0; k < 2; k++) {
+                    u[k] = test_alloc(u_count * sizeof *u[k], 64);
+                    both[k]->weights(u[k], type == RK_F32 ? (void *)floats : (void *)halves, (rk_type)type, channels);
+                    test_guards(u[k]);
+                }
+                test_equal_floats(u[0], u[1], u_count);
+                test_free(u[0]), test_free(u[1]);
+            }
+            test_begin("winograd", "input", test_isas[isa].name, "%d channels, %s", channels, test_pattern_names[pattern]);
+            for (int k = 0; k < 2; k++) {
+                v[k] = test_alloc(v_count * sizeof *v[k], sizeof *v[k]);
+                both[k]->input(v[k], stride, tile, channels);
+                test_guards(v[k]);
+            }
+            test_equal_floats(v[0], v[1], v_count);
+            test_free(v[0]), test_free(v[1]);
+            for (int how = 0; how < 4; how++) { // with a bias, with pixels outside and something to add
+                test_begin("winograd", "output", test_isas[isa].name, "how %d, %s", how, test_pattern_names[pattern]);
+                for (int k = 0; k < 2; k++) {
+                    out[k] = test_alloc(16 * RK_PANEL * sizeof *out[k], sizeof *out[k]);
+                    float *to[16];
+                    const float *added[16];
+                    for (int p = 0; p < 16; p++) {
+                        to[p] = how & 2 && p % 4 == 3 ? NULL : out[k] + p * RK_PANEL;
+                        added[p] = to[p] ? old + p * RK_PANEL : NULL;
+                    }
+                    both[k]->output(to, how & 2 ? added : NULL, m, RK_PANEL, how & 1 ? bias : NULL);
+                    test_guards(out[k]);
+                }
+                test_equal_floats(out[0], out[1], 16 * RK_PANEL);
+                test_free(out[0]), test_free(out[1]);
+            }
+        }
+    }
+    test_free(floats), test_free(pixels), test_free(halves), test_free(m), test_free(bias), test_free(old);
+}
+
+// A fast convolution: the same bits for every instruction set and number of threads, and close to the definition.
+static void test_fast(const shape *s, rk_type type, int residual) {
+    problem p = make_problem(s, type);
+    const float *bias = p.conv.bias;
+    p.conv.fast = 1;
+    p.out_stride = (size_t)s->out_channels + 5;
+    const size_t pixels = (size_t)p.out_height * (size_t)p.out_width, used = pixels * p.out_stride;
+    float *added = test_alloc(used * sizeof *added, sizeof *added), *expected = test_alloc(used * sizeof *added, sizeof *added);
+    test_fill_floats(added, used, TEST_RANDOM, 1);
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            p.features = test_isas[isa].features;
+            p.out = test_alloc(used * sizeof *p.out, 64);
+            p.scratch = test_alloc(rk_conv_scratch(&p.conv, threads) * sizeof *p.scratch, 64);
+            p.residual = residual == RESIDUAL_NONE ? NULL : residual == RESIDUAL_OTHER ? added : p.out;
+            memcpy(p.out, added, used * sizeof *added);
+            test_begin("conv", type == RK_F16 ? "f16 fast" : "f32 fast", test_isas[isa].name,
+                       "%d x %d x %d to %d, upsample %d, residual %d, %d threads", s->height, s->width, s->in_channels, s->out_channels,
+                       s->upsample, residual, threads);
+            test_expect(rk_conv_is_fast(&p.conv), "not fast");
+            rk_parallel(threads, run_conv, &p);
+            if (isa == 0 && threads == 1) {
+                // Products of numbers below 1: the sum of their magnitudes is what the error is measured by.
+                const double scale = 9 * s->in_channels / 4.0;
+                double worst = 0;
+                for (size_t i = 0; i < pixels; i++) {
+                    for (int r = 0; r < s->out_channels; r++) {
+                        float v = convolved(&p, (int)i / p.out_width, (int)i % p.out_width, r);
+                        if (residual) v += added[i * p.out_stride + (size_t)r];
+                        worst = fmax(worst, fabs((double)v - (double)p.out[i * p.out_stride + (size_t)r]) / scale);
+                    }
+                }
+                test_expect(worst < 0x1p-19, "off by 2^%.1f of the products' magnitude, expected less than 2^-19", log2(worst));
+                memcpy(expected, p.out, used * sizeof *expected);
+            }
+            test_equal_floats(expected, p.out, used);
+            test_guards(p.out);
+            test_guards(p.scratch);
+            test_free(p.out), test_free(p.scratch);
+        }
+    }
+    test_free(added), test_free(expected);
+    free_problem(&p, bias);
+}
+
 void test_conv(void) {
     const shape shapes[] = {
         {1, 1, 1, 1, 3, 1, 1, 0},    {1, 1, 3, 5, 3, 1, 1, 1},     {2, 3, 3, 16, 3, 1, 1, 0},   {7, 5, 20, 17, 3, 1, 1, 0},
@@ -140,9 +249,21 @@ void test_conv(void) {
             test_shape(&shapes[i], (rk_type)type, (int)i % 3 * 5, (int)(i + (size_t)type) % 3, i % 4 != 1);
         }
     }
+
+    test_winograd_slots(16);
+    test_winograd_slots(48);
+    const shape fast[] = {
+        {1, 1, 16, 16, 3, 1, 1, 0}, {4, 4, 16, 32, 3, 1, 1, 0},   {5, 9, 32, 16, 3, 1, 1, 0},    {3, 6, 16, 16, 3, 1, 1, 1},
+        {8, 8, 48, 48, 3, 1, 1, 0}, {30, 41, 16, 16, 3, 1, 1, 0}, {56, 60, 208, 16, 3, 1, 1, 0},
+    };
+    for (size_t i = 0; i < COUNT(fast); i++) {
+        for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++) {
+            test_fast(&fast[i], (i + (size_t)residual) % 2 ? RK_F16 : RK_F32, residual);
+        }
+    }
 }
 
-static void call_conv(void *context) { rk_parallel(rk_default_threads(), run_conv, context); }
+static void call_conv(void *context) { rk_parallel(test_threads, run_conv, context); }
 
 void bench_conv(void) {
     const shape shapes[] = {
@@ -162,11 +283,14 @@ void bench_conv(void) {
             p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16);
             const double pixels = (double)p.out_height * p.out_width;
             p.out = test_alloc((size_t)pixels * p.out_stride * sizeof *p.out, 64);
-            p.scratch = test_alloc(rk_conv_scratch(&p.conv, rk_default_threads()) * sizeof *p.scratch, 64);
-            double seconds = test_time(call_conv, &p);
-            test_report("conv", "f16", test_isas[isa].name, text, 2e-9 * pixels * s->out_channels * p.conv.weights.columns, "GFLOP",
-                        seconds, 0);
-            test_free(p.out), test_free(p.scratch);
+            for (p.conv.fast = 0; p.conv.fast <= 1; p.conv.fast++) {
+                if (p.conv.fast && !rk_conv_is_fast(&p.conv)) continue;
+                p.scratch = test_alloc(rk_conv_scratch(&p.conv, test_threads) * sizeof *p.scratch, 64);
+                test_report("conv", p.conv.fast ? "f16 fast" : "f16", test_isas[isa].name, text,
+                            2e-9 * pixels * s->out_channels * p.conv.weights.columns, "GFLOP", test_time(call_conv, &p), 0);
+                test_free(p.scratch);
+            }
+            test_free(p.out);
             free_problem(&p, bias);
         }
     }

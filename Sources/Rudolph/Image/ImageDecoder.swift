@@ -8,6 +8,7 @@ final class ImageDecoder {
     private let threads: Int
     private let stop: StopFlag
     private let decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
+    private let arithmetic: ImageArithmetic
     private let features = rk_cpu_features()
     private let memory: UnsafeMutableRawPointer
     private let current, first, second, scratch: UnsafeMutablePointer<Float>
@@ -17,7 +18,7 @@ final class ImageDecoder {
     private struct Sizes {
         let activation, scratch: Int
 
-        init(_ model: Model, _ weights: ImageDecoderWeights, threads: Int) {
+        init(_ model: Model, _ weights: ImageDecoderWeights, threads: Int, arithmetic: ImageArithmetic) {
             let configuration = model.configuration.imageTokenizer
             let tokens = model.configuration.imageLength
             let last = configuration.channels(atLevel: configuration.levels - 1)
@@ -38,7 +39,7 @@ final class ImageDecoder {
             }
             activation = max(activation, pixels * 16)
             for conv in weights.convolutions {
-                scratch = max(scratch, withUnsafePointer(to: conv) { rk_conv_scratch($0, Int32(threads)) })
+                scratch = max(scratch, withUnsafePointer(to: conv.summed(arithmetic)) { rk_conv_scratch($0, Int32(threads)) })
             }
             self.activation = (activation + 15) / 16 * 16
             self.scratch = (scratch + 15) / 16 * 16
@@ -47,22 +48,23 @@ final class ImageDecoder {
         var bytes: Int { 4 * (3 * activation + scratch) }
     }
 
-    static func bytes(_ model: Model, threads: Int) -> UInt64 {
+    static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic = .fast) -> UInt64 {
         guard let weights = model.imageDecoder else { return 0 }
-        return UInt64(Sizes(model, weights, threads: threads).bytes)
+        return UInt64(Sizes(model, weights, threads: threads, arithmetic: arithmetic).bytes)
     }
 
-    init(_ model: Model, threads: Int, stop: StopFlag) throws(RudolphError) {
+    init(_ model: Model, threads: Int, arithmetic: ImageArithmetic, stop: StopFlag) throws(RudolphError) {
         guard let weights = model.imageDecoder else {
             throw RudolphError("\(model.path): has no image decoder (vqgan.decoder.*), so it cannot draw")
         }
-        let sizes = Sizes(model, weights, threads: threads)
+        let sizes = Sizes(model, weights, threads: threads, arithmetic: arithmetic)
         guard let memory = rp_allocate(UInt64(sizes.bytes)) else {
             throw RudolphError("out of memory: \(sizes.bytes) bytes for the image decoder")
         }
         self.model = model
         self.weights = weights
         self.threads = threads
+        self.arithmetic = arithmetic
         self.stop = stop
         self.memory = memory
         let floats = memory.assumingMemoryBound(to: Float.self)
@@ -102,7 +104,7 @@ final class ImageDecoder {
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
         let side = model.configuration.imageTokensPerSide
         var pass = ImagePass(
-            worker: worker, features: features, x: current, free: first, spare: second, scratch: scratch, height: side, width: side,
+            worker: worker, features: features, arithmetic: arithmetic, x: current, free: first, spare: second, scratch: scratch, height: side, width: side,
             stop: stop, decisions: decisions)
         pass.convolve(weights.postQuantConv)
         pass.compact(channels: model.configuration.imageTokenizer.zChannels)

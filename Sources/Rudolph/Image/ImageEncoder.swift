@@ -7,6 +7,7 @@ import CPlatform
 final class ImageEncoder {
     private let model: Model
     private let threads: Int
+    private let arithmetic: ImageArithmetic
     private let features = rk_cpu_features()
     private let side: Int
     private let memory: UnsafeMutableRawPointer
@@ -22,7 +23,7 @@ final class ImageEncoder {
     private struct Sizes {
         let activation, scratch, tokens: Int
 
-        init(_ model: Model, threads: Int) {
+        init(_ model: Model, threads: Int, arithmetic: ImageArithmetic) {
             let configuration = model.configuration.imageTokenizer
             let weights = model.imageEncoder
             let side = model.configuration.imageSide
@@ -44,7 +45,7 @@ final class ImageEncoder {
             scratch = max(scratch, ImagePass.attentionScratch(positions: tokens, channels: last))
             scratch = max(scratch, ImageEncoder.positionsAtOnce * ((configuration.codes + 15) / 16 * 16))
             for conv in weights.convolutions {
-                scratch = max(scratch, withUnsafePointer(to: conv) { rk_conv_scratch($0, Int32(threads)) })
+                scratch = max(scratch, withUnsafePointer(to: conv.summed(arithmetic)) { rk_conv_scratch($0, Int32(threads)) })
             }
             self.activation = (activation + 15) / 16 * 16
             self.scratch = (scratch + 15) / 16 * 16
@@ -56,15 +57,16 @@ final class ImageEncoder {
     /// Logits over the codes are computed for so many positions at a time.
     private static let positionsAtOnce = 64
 
-    static func bytes(_ model: Model, threads: Int) -> UInt64 { UInt64(Sizes(model, threads: threads).bytes) }
+    static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic = .fast) -> UInt64 { UInt64(Sizes(model, threads: threads, arithmetic: arithmetic).bytes) }
 
-    init(_ model: Model, threads: Int, stop: StopFlag) throws(RudolphError) {
-        let sizes = Sizes(model, threads: threads)
+    init(_ model: Model, threads: Int, arithmetic: ImageArithmetic, stop: StopFlag) throws(RudolphError) {
+        let sizes = Sizes(model, threads: threads, arithmetic: arithmetic)
         guard let memory = rp_allocate(UInt64(sizes.bytes)) else {
             throw RudolphError("out of memory: \(sizes.bytes) bytes for the image encoder")
         }
         self.model = model
         self.threads = threads
+        self.arithmetic = arithmetic
         self.stop = stop
         self.memory = memory
         side = model.configuration.imageSide
@@ -108,7 +110,7 @@ final class ImageEncoder {
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
         let weights = model.imageEncoder
         var pass = ImagePass(
-            worker: worker, features: features, x: current, free: first, spare: second, scratch: scratch, height: height,
+            worker: worker, features: features, arithmetic: arithmetic, x: current, free: first, spare: second, scratch: scratch, height: height,
             width: width, stop: stop, decisions: decisions)
         pass.convolve(weights.convIn)
         for level in weights.levels {

@@ -6,6 +6,7 @@ import CKernels
 struct ImagePass {
     let worker: UnsafeMutablePointer<rk_worker>
     let features: UInt32
+    let arithmetic: ImageArithmetic
     var x, free, spare: UnsafeMutablePointer<Float>
     let scratch: UnsafeMutablePointer<Float>
     /// Rows and columns of the picture.
@@ -18,12 +19,13 @@ struct ImagePass {
     private var isStopped = false
 
     init(
-        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, x: UnsafeMutablePointer<Float>,
+        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, arithmetic: ImageArithmetic, x: UnsafeMutablePointer<Float>,
         free: UnsafeMutablePointer<Float>, spare: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>, height: Int,
         width: Int, stop: StopFlag, decisions: UnsafeMutablePointer<Bool>
     ) {
         self.worker = worker
         self.features = features
+        self.arithmetic = arithmetic
         self.x = x
         self.free = free
         self.spare = spare
@@ -51,7 +53,7 @@ struct ImagePass {
         outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
     ) {
         if isStopped { return }
-        withUnsafePointer(to: conv) { conv in
+        withUnsafePointer(to: conv.summed(arithmetic)) { conv in
             rk_conv_run(
                 worker, features, conv, input, Int32(height), Int32(width), output, Int32(outHeight ?? height), Int32(outWidth ?? width),
                 padded(conv.pointee.weights.rows), residual, scratch)

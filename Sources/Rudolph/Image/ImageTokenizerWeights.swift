@@ -1,5 +1,14 @@
 import CKernels
 
+extension rk_conv {
+    /// The same convolution by products in order, or by Winograd's transform where that applies.
+    func summed(_ arithmetic: ImageArithmetic) -> rk_conv {
+        var conv = self
+        conv.fast = arithmetic == .fast ? 1 : 0
+        return conv
+    }
+}
+
 /// Group norm of `channels` channels.
 struct GroupNorm {
     let weight, bias: UnsafePointer<Float>
@@ -148,7 +157,7 @@ struct ImageWeightsBuilder {
         let conv = rk_conv(
             weights: linear.matrix, bias: linear.bias, kernel: Int32(kernel), stride: Int32(stride),
             // A stride of 2 pads only after the last row and column.
-            padding: kernel == 3 && stride == 1 ? 1 : 0, upsample: upsample ? 1 : 0, in_channels: Int32(channels))
+            padding: kernel == 3 && stride == 1 ? 1 : 0, upsample: upsample ? 1 : 0, in_channels: Int32(channels), fast: 0)
         convolutions.append(conv)
         return conv
     }

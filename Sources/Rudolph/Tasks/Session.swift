@@ -8,6 +8,7 @@ import CPlatform
 public final class Session {
     public let model: Model
     public let threads: Int
+    public let imageArithmetic: ImageArithmetic
 
     /// Raise it, from any thread or a signal handler, to end the running task within one layer's work.
     public let stop = StopFlag()
@@ -27,11 +28,15 @@ public final class Session {
     /// - Parameters:
     ///   - threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
-    public init(_ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil) throws(RudolphError) {
+    ///   - imageArithmetic: of the image tokenizer; the fast one gives the same tokens but for ties within its rounding.
+    public init(
+        _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic = .fast
+    ) throws(RudolphError) {
         let threads = threads ?? Int(rk_default_threads())
         guard (1...1024).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to 1024") }
         self.model = model
         self.threads = threads
+        self.imageArithmetic = imageArithmetic
         transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision ?? .standard(for: model.weightType), stop: stop)
         prefix = try KeyValueCache(model.configuration, start: 0, .positions(capacity: model.configuration.sequenceLength))
     }
@@ -48,7 +53,7 @@ public final class Session {
         if let existing = self.encoder {
             encoder = existing
         } else {
-            encoder = try ImageEncoder(model, threads: threads, stop: stop)
+            encoder = try ImageEncoder(model, threads: threads, arithmetic: imageArithmetic, stop: stop)
             self.encoder = encoder
         }
         return try encoder.tokens(of: pixels, height: height, width: width)
@@ -60,7 +65,7 @@ public final class Session {
         if let existing = self.decoder {
             decoder = existing
         } else {
-            decoder = try ImageDecoder(model, threads: threads, stop: stop)
+            decoder = try ImageDecoder(model, threads: threads, arithmetic: imageArithmetic, stop: stop)
             self.decoder = decoder
         }
         return try decoder.image(of: tokens)

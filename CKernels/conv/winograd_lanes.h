@@ -1,0 +1,114 @@
+// rk_winograd_kernels on sixteen lanes; each instruction set includes this once, after defining RK_TARGET.
+#include "../lanes.h"
+#include "conv.h"
+
+RK_LANES_INLINE void transform_input(v16 t[6], const v16 d[6]) {
+    const v16 a = v16_fma(v16_all(-4), d[2], d[4]), b = v16_fma(v16_all(-4), d[1], d[3]);
+    const v16 c = d[4] - d[2], e = v16_all(2) * (d[3] - d[1]);
+    t[0] = v16_fma(v16_all(4), d[0], v16_fma(v16_all(-5), d[2], d[4]));
+    t[1] = a + b;
+    t[2] = a - b;
+    t[3] = c + e;
+    t[4] = c - e;
+    t[5] = v16_fma(v16_all(4), d[1], v16_fma(v16_all(-5), d[3], d[5]));
+}
+
+RK_LANES_INLINE void transform_weights(v16 t[6], const v16 g[3]) {
+    const v16 s = (g[0] + g[2]) * v16_all(RK_SIXTH), t6 = g[1] * v16_all(RK_SIXTH);
+    const v16 u = v16_fma(v16_all(4), g[2], g[0]) * v16_all(RK_TWENTY_FOURTH), v = g[1] * v16_all(RK_TWELFTH);
+    t[0] = g[0] * v16_all(0.25f);
+    t[1] = -s - t6;
+    t[2] = t6 - s;
+    t[3] = u + v;
+    t[4] = u - v;
+    t[5] = g[2];
+}
+
+RK_LANES_INLINE void transform_output(v16 t[4], const v16 m[6]) {
+    const v16 p = m[1] + m[2], q = m[1] - m[2], r = m[3] + m[4], s = m[3] - m[4];
+    t[0] = (m[0] + p) + r;
+    t[1] = v16_fma(v16_all(2), s, q);
+    t[2] = v16_fma(v16_all(4), r, p);
+    t[3] = v16_fma(v16_all(8), s, q) + m[5];
+}
+
+RK_LANES_INLINE v16 load_weight(const void *panel, rk_type type, int column) {
+    return type == RK_F32 ? v16_load((const float *)panel + column * RK_PANEL) : v16_load_half((const rk_f16 *)panel + column * RK_PANEL);
+}
+
+RK_LANES_INLINE void transform_panel(float *u, const void *panel, rk_type type, int channels) {
+    const size_t step = (size_t)channels * RK_PANEL;
+    for (int c = 0; c < channels; c++) {
+        v16 columns[3][6];
+        RK_UNROLL
+        for (int x = 0; x < 3; x++) {
+            const v16 g[3] = {load_weight(panel, type, x * channels + c), load_weight(panel, type, (3 + x) * channels + c),
+                              load_weight(panel, type, (6 + x) * channels + c)};
+            transform_weights(columns[x], g);
+        }
+        RK_UNROLL
+        for (int i = 0; i < 6; i++) {
+            const v16 row[3] = {columns[0][i], columns[1][i], columns[2][i]};
+            v16 t[6];
+            transform_weights(t, row);
+            RK_UNROLL
+            for (int j = 0; j < 6; j++) v16_store(u + (size_t)(6 * i + j) * step + (size_t)c * RK_PANEL, t[j]);
+        }
+    }
+}
+
+RK_TARGET static void weights(float *u, const void *panel, rk_type type, int channels) {
+    if (type == RK_F32) transform_panel(u, panel, RK_F32, channels);
+    else transform_panel(u, panel, RK_F16, channels);
+}
+
+RK_TARGET static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels) {
+    for (int c = 0; c < channels; c += 16) {
+        v16 columns[6][6];
+        RK_UNROLL
+        for (int x = 0; x < 6; x++) {
+            v16 d[6];
+            RK_UNROLL
+            for (int y = 0; y < 6; y++) d[y] = v16_load(pixels[6 * y + x] + c);
+            transform_input(columns[x], d);
+        }
+        RK_UNROLL
+        for (int i = 0; i < 6; i++) {
+            v16 row[6], t[6];
+            RK_UNROLL
+            for (int x = 0; x < 6; x++) row[x] = columns[x][i];
+            transform_input(t, row);
+            RK_UNROLL
+            for (int j = 0; j < 6; j++) v16_store(v + (size_t)(6 * i + j) * stride + c, t[j]);
+        }
+    }
+}
+
+RK_TARGET static void output(float *const out[16], const float *const added[16], const float *m, size_t stride, const float *bias) {
+    const v16 constant = bias ? v16_load(bias) : v16_all(0);
+    v16 columns[6][4];
+    RK_UNROLL
+    for (int j = 0; j < 6; j++) {
+        v16 d[6];
+        RK_UNROLL
+        for (int i = 0; i < 6; i++) d[i] = v16_load(m + (size_t)(6 * i + j) * stride);
+        transform_output(columns[j], d);
+    }
+    RK_UNROLL
+    for (int y = 0; y < 4; y++) {
+        v16 row[6], t[4];
+        RK_UNROLL
+        for (int j = 0; j < 6; j++) row[j] = columns[j][y];
+        transform_output(t, row);
+        RK_UNROLL
+        for (int x = 0; x < 4; x++) {
+            float *pixel = out[4 * y + x];
+            if (!pixel) continue;
+            v16 sum = t[x] + constant;
+            if (added) sum += v16_load(added[4 * y + x]);
+            v16_store(pixel, sum);
+        }
+    }
+}
+
+#define RK_WINOGRAD_KERNELS(name) {name, weights, input, output}

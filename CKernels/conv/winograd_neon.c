@@ -1,0 +1,8 @@
+#include "conv.h"
+
+#if defined(__aarch64__)
+#define RK_TARGET
+#include "winograd_lanes.h"
+
+const rk_winograd_kernels rk_winograd_neon = RK_WINOGRAD_KERNELS("neon");
+#endif
