@@ -1,5 +1,3 @@
-import CPlatform
-
 /// How a picture is to be captioned.
 public struct CaptionOptions: Sendable {
     /// How several candidates are ordered.
@@ -69,45 +67,20 @@ public struct Captioner {
     public func captions(
         ofTokens tokens: [Int], _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {
-        let model = session.model
-        let configuration = model.configuration
-        let tokenizer = model.tokenizer
-        try options.sampling.validate()
-        try session.validate(imageTokens: tokens)
-        guard (1...4096).contains(options.candidates) else {
-            throw RudolphError("\(options.candidates) candidates, expected 1 to 4096")
-        }
-        let length = min(configuration.rightTextLength, options.maximumTokens ?? .max)
-        var prompt = try session.segment(
-            Tokenizer.lowercasedAndStripped(options.template ?? ""), task: "<RT_I2T>", length: configuration.rightTextLength,
-            isPadded: false)
-        // The end after the template is left out, so that the text goes on. (The reference also drops the last token of a template that
-        // was cut and has no end.)
-        if prompt.last == tokenizer.endID { prompt.removeLast() }
-        guard length > prompt.count else {
-            throw RudolphError("the template takes \(prompt.count) of \(length) tokens and leaves no room for a caption")
-        }
-
+        let configuration = session.model.configuration
         let left = try session.segment(
             Tokenizer.lowercasedAndStripped(options.leftText), task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
-        try session.readLeftText(left, progress)
-        let textRows = configuration.textRows - configuration.leftTextLength
-        guard let logits = try session.read(tokens + prompt, from: left.count, head: .text(rows: textRows), progress) else {
-            throw RudolphError("no token to read")
-        }
-        let start = configuration.rightTextStart + prompt.count
-        let generation = TextGeneration(
-            session: session, sampling: options.sampling, seed: options.seed ?? rp_random_seed(),
-            positions: start..<(configuration.rightTextStart + length), rows: textRows, allowed: nil)
-        var found = session.counted(
-            try generation.run(candidates: options.candidates, first: logits, progress), after: prompt, length: length)
+        let template = try session.segment(
+            Tokenizer.lowercasedAndStripped(options.template ?? ""), task: "<RT_I2T>", length: configuration.rightTextLength,
+            isPadded: false)
+        var found = try session.rightTexts(
+            left: left, image: tokens, beginning: template, candidates: options.candidates, sampling: options.sampling,
+            seed: options.seed, maximumTokens: options.maximumTokens, progress)
         // As the reference: a candidate without any text counts only where there is nothing else.
         if found.count > 1 { found.removeAll { $0.text.isEmpty } }
         switch options.ranking {
         case .count:
-            // A stable sort: texts that came up equally often stay in order of appearance.
-            let order = found.indices.sorted { found[$0].count > found[$1].count || (found[$0].count == found[$1].count && $0 < $1) }
-            return order.map { index in
+            return Session.byCount(found).map { index in
                 Caption(
                     text: found[index].text, ids: found[index].ids, count: found[index].count, score: nil, textPerplexity: nil,
                     imagePerplexity: nil)

@@ -1,3 +1,5 @@
+import CPlatform
+
 /// Generates texts that go on from a shared prefix, all of them at once.
 struct TextGeneration {
     let session: Session
@@ -68,5 +70,42 @@ struct TextGeneration {
             active = next
         }
         return texts
+    }
+}
+
+extension Session {
+    /// Texts in the right segment after a left text and a picture; equal ones once, in order of appearance.
+    /// - Parameters:
+    ///   - segment: what each text begins with, as an encoded segment; its end token is left out so that the text goes on. (The
+    ///     reference also drops the last token of a segment that was cut and has no end.)
+    ///   - maximumTokens: of the right text, what it begins with included; nil for the whole segment.
+    func rightTexts(
+        left: [Int], image: [Int], beginning segment: [Int], candidates: Int, sampling: SamplingOptions, seed: UInt64?,
+        maximumTokens: Int?, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
+        try sampling.validate()
+        try validate(imageTokens: image)
+        guard (1...4096).contains(candidates) else { throw RudolphError("\(candidates) candidates, expected 1 to 4096") }
+        let configuration = model.configuration
+        let prompt = segment.last == model.tokenizer.endID ? [Int](segment.dropLast()) : segment
+        let length = min(configuration.rightTextLength, maximumTokens ?? .max)
+        guard length > prompt.count else {
+            throw RudolphError("what the text begins with takes \(prompt.count) of \(length) tokens and leaves no room for more")
+        }
+        try readLeftText(left, progress)
+        let rows = configuration.textRows - configuration.leftTextLength
+        guard let logits = try read(image + prompt, from: left.count, head: .text(rows: rows), progress) else {
+            throw RudolphError("no token to read")
+        }
+        let start = configuration.rightTextStart
+        let generation = TextGeneration(
+            session: self, sampling: sampling, seed: seed ?? rp_random_seed(), positions: (start + prompt.count)..<(start + length),
+            rows: rows, allowed: nil)
+        return counted(try generation.run(candidates: candidates, first: logits, progress), after: prompt, length: length)
+    }
+
+    /// Indices of texts, the most frequent first; those that came up equally often stay in order of appearance.
+    static func byCount(_ found: [(text: String, ids: [Int], count: Int)]) -> [Int] {
+        found.indices.sorted { found[$0].count > found[$1].count || (found[$0].count == found[$1].count && $0 < $1) }
     }
 }
