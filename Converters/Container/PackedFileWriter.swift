@@ -28,7 +28,7 @@ enum PackedFileWriter {
         try file.append(header.serialized())
 
         let total = tensors.reduce(0) { $0 + $1.tensor.rows * $1.tensor.columns }
-        let encoder = TensorEncoder(threads: threads)
+        let encoder = TensorEncoder(threads: threads, for: tensors.map(\.tensor))
         var done = 0, hashes: [String] = []
         for (source, tensor) in tensors {
             var hash = SHA256()

@@ -37,7 +37,8 @@ public enum Export {
                 guard entry.columns.isMultiple(of: kernel) else { throw failure("\(tensor.name) has \(entry.columns) columns") }
                 let source = EncodedRows(
                     rows: entry.rows, columns: entry.columns, encoding: encoding, kernel: kernel, bytes: bytes, file: file)
-                plan.append((input, StoredTensor(tensor.name, .attention, source, standard(type, entry.columns), shape: shapes[tensor.name])))
+                let rowLength = shapes[tensor.name].map { $0[3] } ?? entry.columns
+                plan.append((input, StoredTensor(tensor.name, .attention, source, standard(type, rowLength), shape: shapes[tensor.name])))
             } else {
                 let columns = tensor.dimensions[0], rows = tensor.dimensions.dropFirst().reduce(1, *)
                 let encoding: Encoding
@@ -57,10 +58,11 @@ public enum Export {
         ) { _, _ in }
     }
 
-    private static func standard(_ type: WeightType, _ columns: Int) -> Encoding {
+    /// Blocks of Q8_0 may not cross the container's rows.
+    private static func standard(_ type: WeightType, _ rowLength: Int) -> Encoding {
         switch type {
         case .f32: .f32
-        case .int8 where columns.isMultiple(of: 32): .q8_0
+        case .int8 where rowLength.isMultiple(of: 32): .q8_0
         default: .f16
         }
     }

@@ -1,35 +1,41 @@
 import Dispatch
 
-/// Reads a tensor a few rows at a time on several threads and hands the encoded bytes on in order. Memory does not depend on the
-/// tensor's size: each thread holds about a million values.
+/// Reads tensors a few rows at a time on several threads and hands the encoded bytes on in order. Memory depends neither on a tensor's
+/// size nor on the number of tensors: each thread holds about a million values.
 struct TensorEncoder {
     /// Values that a thread works on between two writes.
     private static let chunk = 1 << 20
 
-    private let threads: Int
+    private let lanes: [Lane]
 
-    init(threads: Int) { self.threads = max(1, threads) }
+    /// An encoder for `tensors`, whose buffers are made once and for all.
+    init(threads: Int, for tensors: [StoredTensor]) {
+        let values = tensors.map { Self.rowsAtOnce($0) * $0.columns }.max() ?? 0
+        let bytes = tensors.map { $0.encoding.bytes(rows: Self.rowsAtOnce($0), columns: $0.columns) }.max() ?? 0
+        lanes = (0..<max(1, threads)).map { _ in Lane(values: values, bytes: bytes) }
+    }
+
+    private static func rowsAtOnce(_ tensor: StoredTensor) -> Int {
+        let together = tensor.encoding.rowsTogether
+        return min(max(1, chunk / max(tensor.columns, 1) / together) * together, max(tensor.rows, 1))
+    }
 
     /// Encodes `tensor`; `emit` gets its bytes in order and the number of values that they stand for, and stops the work by throwing.
     /// Fails when a value is not finite or does not fit the encoding. `file` is the checkpoint's name, for messages.
     func encode(
         _ tensor: StoredTensor, file: String, emit: (UnsafeRawBufferPointer, _ values: Int) throws(ConversionError) -> Void
     ) throws(ConversionError) -> Distortion {
-        let together = tensor.encoding.rowsTogether
-        let wanted = max(1, Self.chunk / max(tensor.columns, 1) / together) * together
-        let chunkRows = min(wanted, max(tensor.rows, 1))
-        let lanes = (0..<min(threads, (tensor.rows + chunkRows - 1) / chunkRows)).map { _ in Lane(tensor, rows: chunkRows) }
-
+        let step = Self.rowsAtOnce(tensor), lanes = lanes
         var total = Distortion()
-        for first in stride(from: 0, to: tensor.rows, by: chunkRows * max(lanes.count, 1)) {
+        for first in stride(from: 0, to: tensor.rows, by: step * lanes.count) {
             DispatchQueue.concurrentPerform(iterations: lanes.count) { index in
-                let start = first + index * chunkRows
-                lanes[index].encode(min(start, tensor.rows)..<min(start + chunkRows, tensor.rows))
+                let start = first + index * step
+                lanes[index].encode(tensor, min(start, tensor.rows)..<min(start + step, tensor.rows))
             }
             for lane in lanes where !lane.rows.isEmpty {
-                try lane.checkFinite(file: file)
+                try lane.checkFinite(tensor, file: file)
                 total += lane.distortion
-                try emit(lane.bytes, lane.rows.count * tensor.columns)
+                try emit(lane.bytes(of: tensor), lane.rows.count * tensor.columns)
             }
             tensor.source.release()
         }
@@ -39,7 +45,6 @@ struct TensorEncoder {
 
 /// The buffers of one thread and what it made of its rows. Used by one thread at a time.
 private final class Lane: @unchecked Sendable {
-    private let tensor: StoredTensor
     private let original: UnsafeMutablePointer<Float>
     private let copy: UnsafeMutablePointer<Float>
     private let encoded: UnsafeMutableRawPointer
@@ -47,11 +52,10 @@ private final class Lane: @unchecked Sendable {
     private(set) var rows = 0..<0
     private(set) var distortion = Distortion()
 
-    init(_ tensor: StoredTensor, rows: Int) {
-        self.tensor = tensor
-        original = .allocate(capacity: rows * tensor.columns)
-        copy = .allocate(capacity: rows * tensor.columns)
-        encoded = .allocate(byteCount: tensor.encoding.bytes(rows: rows, columns: tensor.columns), alignment: 64)
+    init(values: Int, bytes: Int) {
+        original = .allocate(capacity: values)
+        copy = .allocate(capacity: values)
+        encoded = .allocate(byteCount: bytes, alignment: 64)
     }
 
     deinit {
@@ -60,11 +64,11 @@ private final class Lane: @unchecked Sendable {
         encoded.deallocate()
     }
 
-    var bytes: UnsafeRawBufferPointer {
+    func bytes(of tensor: StoredTensor) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: encoded, count: tensor.encoding.bytes(rows: rows.count, columns: tensor.columns))
     }
 
-    func encode(_ rows: Range<Int>) {
+    func encode(_ tensor: StoredTensor, _ rows: Range<Int>) {
         self.rows = rows
         tensor.source.copy(rows: rows, to: original)
         tensor.encoding.encode(original, rows: rows.count, columns: tensor.columns, to: encoded)
@@ -72,7 +76,7 @@ private final class Lane: @unchecked Sendable {
         distortion = Distortion(of: original, copy, count: rows.count * tensor.columns)
     }
 
-    func checkFinite(file: String) throws(ConversionError) {
+    func checkFinite(_ tensor: StoredTensor, file: String) throws(ConversionError) {
         guard !distortion.signal.isFinite || !distortion.noise.isFinite else { return }
         let values = 0..<rows.count * tensor.columns
         guard let index = values.first(where: { !original[$0].isFinite }) ?? values.first(where: { !copy[$0].isFinite }) else { return }

@@ -20,7 +20,14 @@ struct RudolphQuant: ParsableCommand {
     /// Runs `work`, which gets a progress callback to hand on. An interrupt stops it at the next callback, so that it can clean up,
     /// and the exit code says so.
     static func withProgress<Result>(_ work: ((ConversionProgress) -> Bool) throws -> Result) throws -> Result {
-        for number in [SIGINT, SIGTERM, SIGHUP] { signal(number) { interrupt = $0 } }
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal(number) { interrupt = $0 }
+            sigaddset(&signals, number)
+        }
+        // A parent that starts programs from a thread with blocked signals hands those on.
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         var bar = ProgressBar()
         do {
             let result = try work { progress in

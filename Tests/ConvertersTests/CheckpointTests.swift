@@ -1,0 +1,145 @@
+import Converters
+import Foundation
+import Testing
+
+@Suite struct CheckpointTests {
+    /// What Tests/Golden/checkpoints/make.py put into its files.
+    static let expected: [String: (type: ElementType, shape: [Int], values: [Float])] = {
+        let base: [Float] = (0..<24).map { Float($0) / 8 - 1 }
+        var columns: [Float] = [], cube: [Float] = []
+        for column in 0..<6 { for row in 0..<4 { columns.append(base[row * 6 + column]) } }
+        for i in 0..<2 { for k in 0..<4 { for j in 0..<3 { cube.append(Float(i * 12 + j * 4 + k)) } } }
+        var all: [String: (ElementType, [Int], [Float])] = [
+            "byte": (.uint8, [2, 3], [0, 1, 2, 3, 4, 5]), "bool": (.bool, [2, 3], [0, 1, 1, 1, 1, 1]),
+            "transposed": (.float32, [6, 4], columns), "slice": (.float32, [2, 3], [7, 9, 11, 13, 15, 17].map { base[$0] }),
+            "expanded": (.float32, [2, 3], [-1, -1, -1, -0.875, -0.875, -0.875]),
+            "scalar": (.float32, [], [2.5]), "empty": (.float32, [0, 3], []), "parameter": (.float32, [2], [0.5, -0.25]),
+            "cube": (.float16, [2, 4, 3], cube),
+        ]
+        for (name, type) in [
+            ("half", ElementType.float16), ("brain", .bfloat16), ("float", .float32), ("double", .float64), ("char", .int8),
+            ("short", .int16), ("int", .int32), ("long", .int64),
+        ] {
+            all[name] = (type, [2, 3], [-2, -1, 0, 1, 2, 3])
+        }
+        return all
+    }()
+
+    @Test(arguments: ["zip.pt", "legacy.pt", "wrapped.pt", "tensors.safetensors"])
+    func readsEveryFormat(file: String) throws {
+        let checkpoint = try Checkpoint(path: Project.checkpoints.appending(path: file).path)
+        #expect(Set(checkpoint.tensors.keys).subtracting(["rng"]) == Set(Self.expected.keys), "\(file)")
+        for (name, expected) in Self.expected {
+            let view = try #require(checkpoint.tensors[name], "\(file) \(name)")
+            #expect(view.type == expected.type, "\(file) \(name)")
+            #expect(view.shape == expected.shape, "\(file) \(name)")
+            #expect(view.floats() == expected.values, "\(file) \(name)")
+        }
+    }
+
+    @Test func readsTheDemoCheckpoint() throws {
+        let model = try Checkpoint(path: Project.demo.appending(path: "pytorch_model.bin").path)
+        let images = try Checkpoint(path: Project.demo.appending(path: "vqgan.ckpt").path)
+        #expect(model.tensors.count == 144)
+        #expect(images.tensors.count == 217)
+        for (checkpoint, name, shape, element, value, sum) in [
+            (model, "text_embeddings.weight", [2096, 256], 2095 * 256 + 255, 0.11083984375, -1287.9236440062523),
+            (model, "transformer.layers.7.mlp.dense_4h_to_h.weight", [256, 1024], 128 * 1024 + 777, 0.0234222412109375, -11.269453883171082),
+            (model, "to_logits.1.bias", [3136], 3135, -1.109375, -972.0794035792351),
+            (images, "encoder.down.3.block.0.conv1.weight", [128, 64, 3, 3], 73726, 0.00011074542999267578, -141.24278885126114),
+        ] {
+            let view = try #require(checkpoint.tensors[name], "\(name)")
+            #expect(view.type == .float16, "\(name)")
+            #expect(view.shape == shape, "\(name)")
+            let values = view.floats()
+            #expect(values[element] == Float(value), "\(name)")
+            #expect(abs(values.reduce(0.0) { $0 + Double($1) } - sum) < 1e-8, "\(name)")
+        }
+    }
+
+    @Test func reads64BitZipRecords() throws {
+        var pickle = PickleWriter(), archive = ZipWriter()
+        pickle.op("}")
+        pickle.string("a")
+        pickle.tensor(key: "0", count: 2, shape: [2])
+        pickle.op("s")
+        archive.add("x/data.pkl", pickle.finished(), zip64: true)
+        archive.add("x/data/0", [Float(3), -1].withUnsafeBytes(Array.init), zip64: true)
+        let folder = try TemporaryFolder()
+        let checkpoint = try Checkpoint(path: try folder.write("big.pt", archive.finished(zip64: true)))
+        #expect(checkpoint.tensors["a"]?.floats() == [3, -1])
+    }
+
+    @Test func takesWrappersAway() throws {
+        var state = StateDictionary()
+        state["w"] = ([2], .floats([1, 2]))
+        let folder = try TemporaryFolder()
+        for prefix in ["", "module.", "model.", "state_dict.", "model.module.", "_orig_mod.module."] {
+            let checkpoint = try Checkpoint(path: try folder.write("a.pt", state.zip(prefix: prefix)))
+            #expect(checkpoint.tensors["w"]?.floats() == [1, 2], "\(prefix)")
+        }
+        state["module.w"] = ([2], .floats([3, 4]))
+        let reason = failure { _ = try Checkpoint(path: try folder.write("b.pt", state.zip())) }
+        #expect(reason?.contains("two tensors are called w") == true, "\(reason ?? "accepted")")
+    }
+
+    @Test(arguments: ["zip.pt", "legacy.pt", "wrapped.pt", "tensors.safetensors"])
+    func everyTruncationIsRefused(file: String) throws {
+        let bytes = try Data(contentsOf: Project.checkpoints.appending(path: file))
+        let folder = try TemporaryFolder()
+        for length in 0..<bytes.count {
+            let reason = failure { _ = try Checkpoint(path: try folder.write("cut", bytes.prefix(length))) }
+            #expect(reason?.hasPrefix(folder.path("cut")) == true, "\(file) cut to \(length) bytes: \(reason ?? "accepted")")
+        }
+    }
+
+    /// Damage may go unnoticed here, but whatever is accepted can be read to its end.
+    @Test(arguments: ["zip.pt", "legacy.pt", "wrapped.pt", "tensors.safetensors"])
+    func damageNeverCrashes(file: String) throws {
+        let bytes = [UInt8](try Data(contentsOf: Project.checkpoints.appending(path: file)))
+        let folder = try TemporaryFolder()
+        var generator = Generator(state: 1)
+        for _ in 0..<3000 {
+            var damaged = bytes
+            for _ in 0..<Int.random(in: 1...4, using: &generator) {
+                damaged[Int.random(in: damaged.indices, using: &generator)] = [0, 1, 0x7F, 0x80, 0xFF, generator.next() >> 56 & 255]
+                    .map { UInt8($0) }.randomElement(using: &generator) ?? 0
+            }
+            let path = try folder.write("damaged", damaged)
+            let reason = failure {
+                for view in try Checkpoint(path: path).tensors.values { if view.shape.reduce(1, *) < 1 << 20 { _ = view.floats() } }
+            }
+            #expect(reason?.hasPrefix("another error") != true, "\(reason ?? "")")
+        }
+    }
+
+    @Test func refusesWhatIsNoCheckpoint() throws {
+        let folder = try TemporaryFolder()
+        for (path, words) in [
+            (try folder.write("empty", []), "is empty"), (folder.url.path, "is not a regular file"),
+            (folder.path("missing"), "cannot open: No such file"), (try folder.write("text", "hello, world, this is text"), "is neither"),
+            (try folder.write("small", [0x80]), "is neither"),
+        ] {
+            let reason = failure { _ = try Checkpoint(path: path) }
+            #expect(reason?.contains(words) == true && reason?.hasPrefix(path) == true, "\(path): \(reason ?? "accepted")")
+        }
+    }
+
+    @Test func refusesOddArchives() throws {
+        let folder = try TemporaryFolder()
+        var state = StateDictionary()
+        state["w"] = ([2], .floats([1, 2]))
+        var compressed = ZipWriter(), without = ZipWriter(), twice = ZipWriter(), two = ZipWriter()
+        compressed.add("a/data.pkl", [1, 2, 3], method: 8)
+        without.add("a/else", [1, 2, 3])
+        for name in ["a/x", "a/x"] { twice.add(name, []) }
+        for name in ["a/data.pkl", "b/data.pkl"] { two.add(name, []) }
+        for (archive, words) in [
+            (compressed, "a/data.pkl is compressed (method 8)"), (without, "0 entries data.pkl"), (twice, "a/x is there twice"),
+            (two, "2 entries data.pkl"),
+        ] {
+            let reason = failure { _ = try Checkpoint(path: try folder.write("odd.pt", archive.finished())) }
+            #expect(reason?.contains(words) == true, "\(reason ?? "accepted")")
+        }
+    }
+}

@@ -1,0 +1,330 @@
+import Converters
+import Foundation
+import Testing
+
+@Suite struct ConversionTests {
+    /// The tensors of a GGUF file by name, read back as floats with the types that the container states.
+    func read(_ path: String) throws -> [String: (dimensions: [Int], values: [Float])] {
+        let file = try MappedFile(path: path)
+        let (header, start) = try GGUF.Header.read(file)
+        var all: [String: ([Int], [Float])] = [:]
+        for tensor in header.tensors where tensor.type != .i8 {
+            let encoding = [GGUF.TensorType.f32: Encoding.f32, .f16: .f16, .q8_0: .q8_0][tensor.type] ?? .f32
+            let columns = tensor.dimensions[0], rows = tensor.dimensions.dropFirst().reduce(1, *)
+            var values = [Float](repeating: 0, count: rows * columns)
+            values.withUnsafeMutableBufferPointer { values in
+                if let from = file.bytes.baseAddress, let to = values.baseAddress {
+                    encoding.decode(from + start + tensor.offset, rows: rows, columns: columns, to: to)
+                }
+            }
+            all[tensor.name] = (tensor.dimensions, values)
+        }
+        return all
+    }
+
+    /// What an exported tensor should hold: the checkpoint's, the head split, the image tokenizer's behind its prefix.
+    func expected(_ model: SmallModel, _ name: String) -> (shape: [Int], values: [Float]) {
+        if name.hasPrefix("vqgan.") {
+            let plain = String(name.dropFirst(6))
+            return (model.images[plain]?.shape ?? [], model.images.floats(plain))
+        }
+        for (part, first, count) in [
+            ("text", 0, model.configuration.textRows), ("image", model.configuration.textRows, model.configuration.imageRows),
+        ] where name.hasPrefix("to_logits.1.\(part).") {
+            let plain = name.replacingOccurrences(of: ".\(part)", with: "")
+            let columns = model.transformer[plain]?.shape.dropFirst().reduce(1, *) ?? 0
+            let values = model.transformer.floats(plain)[first * columns..<(first + count) * columns]
+            return ([count] + (model.transformer[plain]?.shape.dropFirst() ?? []), Array(values))
+        }
+        return (model.transformer[name]?.shape ?? [], model.transformer.floats(name))
+    }
+
+    @Test(arguments: WeightType.allCases, ["", "module.", "state_dict.model."])
+    func whatIsExportedIsTheCheckpoint(type: WeightType, prefix: String) throws {
+        let model = try SmallModel(), folder = try TemporaryFolder()
+        let packed = folder.path("packed.gguf"), plain = folder.path("plain.gguf")
+        let report = try model.conversion(folder, type, prefix: prefix).run(output: packed)
+        #expect(report.fileSize == (try FileManager.default.attributesOfItem(atPath: packed)[.size] as? Int))
+        #expect(try Verification.run(path: packed) == [])
+        _ = try Export.run(input: packed, output: plain, type: .f32, threads: 2)
+        #expect(try Verification.run(path: plain) == [])
+
+        let tensors = try read(plain)
+        let masks = AttentionMask.allCases.count
+        // The head's weight and bias are split in two; the loss's weights are left out.
+        #expect(tensors.count == model.transformer.tensors.count - masks + 2 + model.images.tensors.count - 1)
+        #expect(tensors.count == report.tensors)
+        // The head's columns may be scaled, if the norm before it is scaled back.
+        let norm = model.transformer.floats("to_logits.0.weight")
+        let factors = zip(norm, tensors["to_logits.0.weight"]?.values ?? []).map { $0 / $1 }
+        #expect(factors.count == norm.count && factors.allSatisfy { $0 > 0 && $0.isFinite })
+        if type == .f32 || type == .f16 { #expect(factors.allSatisfy { $0 == 1 }) }
+
+        var sums: [String: (noise: Double, signal: Double)] = [:]
+        for (name, found) in tensors {
+            let wanted = expected(model, name)
+            #expect(found.dimensions == wanted.shape.reversed(), "\(name)")
+            #expect(found.values.count == wanted.values.count, "\(name)")
+            var values = found.values
+            if name.hasPrefix("to_logits.1.") && name.hasSuffix(".weight") {
+                for index in values.indices { values[index] /= factors[index % factors.count] }
+            } else if name.hasPrefix("to_logits.0.") {
+                for index in values.indices { values[index] *= factors[index] }
+                #expect(Distortion(of: wanted.values, values).relativeError < 1e-6, "\(name)")
+                continue
+            }
+            let isVector = wanted.shape.count == 1 || name.contains("_pos_") || name.contains("_row_") || name.contains("_col_")
+            if isVector || type == .f32 {
+                #expect(values == wanted.values, "\(name)")
+                continue
+            }
+            let distortion = Distortion(of: wanted.values, values)
+            // 0.03 % is what a half loses of values that are large against its smallest.
+            let limit = type == .f16 || name.hasPrefix("vqgan.") || name.hasSuffix("embeddings.weight") ? 0.0003
+                : type == .int8 || name.hasPrefix("to_logits") ? 0.01 : 0.09
+            #expect(distortion.relativeError < limit, "\(name): \(distortion.relativeError)")
+            let kind = name.contains("attention.") ? "attention" : name.contains("mlp.") ? "feed-forward" : "other"
+            sums[kind, default: (0, 0)].noise += distortion.noise
+            sums[kind, default: (0, 0)].signal += distortion.signal
+        }
+        // The table tells what the file shows.
+        for row in report.rows {
+            guard let sum = sums[row.kind.rawValue] else { continue }
+            #expect(abs(row.distortion.noise - sum.noise) <= 1e-6 * sum.signal, "\(row.kind)")
+            #expect(row.types == [type.name])
+        }
+    }
+
+    @Test func metadataSayWhatTheModelIs() throws {
+        let model = try SmallModel(), folder = try TemporaryFolder(), output = folder.path("out.gguf")
+        _ = try model.conversion(folder, .int8).run(output: output)
+        let (header, start) = try GGUF.Header.read(try MappedFile(path: output))
+        for (key, value) in [
+            ("general.architecture", GGUF.Value.string("rudolph")), ("general.name", .string("small")),
+            ("rudolph.format_version", .uint32(1)), ("rudolph.weight_type", .string("int8")), ("rudolph.layers", .uint32(3)),
+            ("rudolph.hidden_size", .uint32(48)), ("rudolph.heads", .uint32(3)), ("rudolph.left_text_length", .uint32(5)),
+            ("rudolph.image_tokens_per_side", .uint32(4)), ("rudolph.right_text_length", .uint32(7)),
+            ("rudolph.kernel_size", .uint32(3)), ("rudolph.last_kernel_size", .uint32(5)),
+            ("rudolph.text_vocabulary_size", .uint32(12)), ("rudolph.text_special_tokens", .uint32(6)),
+            ("rudolph.image_vocabulary_size", .uint32(20)), ("rudolph.image_special_tokens", .uint32(2)),
+            ("rudolph.task_tokens.ids", .uint32s([12, 13, 14, 15, 16, 17])), ("rudolph.vqgan.channels", .uint32(32)),
+            ("rudolph.vqgan.channel_multipliers", .uint32s([1, 2])), ("rudolph.vqgan.attention_levels", .uint32s([1])),
+            ("rudolph.vqgan.residual_blocks", .uint32(1)), ("rudolph.vqgan.z_channels", .uint32(24)),
+            ("rudolph.vqgan.codes", .uint32(20)), ("rudolph.vqgan.out_channels", .uint32(3)),
+            ("rudolph.tokenizer.codepoints", .uint32s([9601, 1072, 1073, 1074, 1075])),
+            ("rudolph.tokenizer.codepoint_ids", .uint32s([4, 5, 6, 7, 8])),
+            ("rudolph.tokenizer.rules", .uint32s([5, 6, 9, 4, 5, 10, 10, 9, 11])), ("rudolph.tokenizer.unk_id", .int32(1)),
+            ("rudolph.tokenizer.pad_id", .int32(0)), ("rudolph.tokenizer.eos_id", .int32(3)),
+        ] {
+            #expect(header[key] == value, "\(key)")
+        }
+        #expect(start.isMultiple(of: 64))
+        for tensor in header.tensors { #expect(tensor.offset.isMultiple(of: 64), "\(tensor.name)") }
+        // Image encoder, image decoder, embeddings, layers, head.
+        let names = header.tensors.map(\.name)
+        let order = [
+            "vqgan.encoder.conv_in.weight", "vqgan.quantize.proj.bias", "vqgan.quantize.embed.weight", "vqgan.decoder.conv_out.bias",
+            "text_embeddings.weight", "image_col_embeddings.weight", "transformer.layers.0.input_layernorm.weight",
+            "transformer.layers.2.before_second_addition_layernorm.bias", "to_logits.1.text.weight", "to_logits.1.image.bias",
+        ].compactMap(names.firstIndex(of:))
+        #expect(order.count == 10 && order == order.sorted() && order.first == 0 && order.last == names.count - 1)
+    }
+
+    @Test func theDemoConverts() throws {
+        let folder = try TemporaryFolder(), output = folder.path("demo.gguf")
+        let conversion = Conversion(
+            transformer: Project.demo.appending(path: "pytorch_model.bin").path,
+            imageTokenizer: Project.demo.appending(path: "vqgan.ckpt").path, textTokenizer: Project.demo.appending(path: "bpe.model").path,
+            configuration: try ModelConfiguration(file: Project.demo.appending(path: "config.json").path), type: .int4, isStrict: true)
+        let report = try conversion.run(output: output)
+        #expect(report.warnings.isEmpty)
+        for (kind, bits, error) in [
+            (TensorClass.imageTokenizer, 16.1, 0.0), (.embeddings, 8.5, 0.006), (.attention, 4.5, 0.078), (.feedForward, 4.5, 0.08),
+            (.head, 8.2, 0.011), (.vectors, 32, 0),
+        ] {
+            let row = try #require(report.rows.first { $0.kind == kind })
+            #expect(row.bitsPerWeight <= bits, "\(kind): \(row.bitsPerWeight)")
+            #expect(row.distortion.relativeError <= error, "\(kind): \(row.distortion.relativeError)")
+        }
+        #expect(try Verification.run(path: output) == [])
+    }
+
+    @Test func theWaveletDecoderIsFoundUnderItsNames() throws {
+        var model = try SmallModel()
+        var wavelet = StateDictionary()
+        for tensor in model.images.tensors {
+            let name = tensor.name
+            let moved = name.hasPrefix("decoder.") || name.hasPrefix("post_quant_conv.") ? "model.decoder.\(name)" : "model.\(name)"
+            wavelet[moved] = (tensor.shape, tensor.content)
+        }
+        wavelet["model.decoder.decoder.conv_out.weight"] = ([12, 32, 3, 3], .floats([Float](repeating: 0.5, count: 12 * 32 * 9)))
+        wavelet["model.decoder.decoder.conv_out.bias"] = ([12], .floats([Float](repeating: 0, count: 12)))
+        wavelet["model.decoder.idwt.g0_col"] = ([1, 1, 2, 1], .floats([1, 1]))
+        wavelet["model.post_quant_conv.weight"] = ([24, 24, 1, 1], .floats([Float](repeating: 9, count: 576)))
+        wavelet["model.post_quant_conv.bias"] = ([24], .floats([Float](repeating: 9, count: 24)))
+        let expected = model.images.floats("post_quant_conv.weight")
+        model.images = wavelet
+        let folder = try TemporaryFolder(), output = folder.path("out.gguf")
+        let report = try model.conversion(folder, .f32).run(output: output)
+        #expect(report.warnings.isEmpty, "\(report.warnings)")
+        let (header, _) = try GGUF.Header.read(try MappedFile(path: output))
+        #expect(header["rudolph.vqgan.out_channels"] == .uint32(12))
+        _ = try Export.run(input: output, output: folder.path("plain.gguf"), type: .f32, threads: 1)
+        #expect(try read(folder.path("plain.gguf"))["vqgan.post_quant_conv.weight"]?.values == expected)
+    }
+
+    // MARK: Bad input
+
+    /// Converts `model`, which must fail and leave nothing; returns the reason.
+    func refusal(_ model: SmallModel, _ type: WeightType = .int4, strict: Bool = false) throws -> String {
+        let folder = try TemporaryFolder()
+        let conversion = try model.conversion(folder, type, strict: strict)
+        let before = folder.contents
+        let reason = failure { _ = try conversion.run(output: folder.path("out.gguf")) }
+        #expect(folder.contents == before, "left behind")
+        return try #require(reason, "accepted").replacingOccurrences(of: folder.url.path + "/", with: "")
+    }
+
+    @Test func missingTensorsAreNamed() throws {
+        let whole = try SmallModel()
+        for name in whole.transformer.tensors.map(\.name) where !name.hasSuffix("_mask") {
+            var model = whole
+            model.transformer[name] = nil
+            let reason = try refusal(model)
+            #expect(reason.hasPrefix("pytorch_model.bin: \(name) is missing"), "\(name): \(reason)")
+        }
+        for name in whole.images.tensors.map(\.name) where !name.hasPrefix("loss.") {
+            var model = whole
+            model.images[name] = nil
+            let reason = try refusal(model)
+            #expect(reason.hasPrefix("vqgan.ckpt: "), "\(name): \(reason)")
+            #expect(reason.contains("is missing") || reason.contains("has no place"), "\(name): \(reason)")
+        }
+    }
+
+    @Test func wrongShapesAreNamed() throws {
+        for (name, shape) in [
+            ("text_embeddings.weight", [22, 48]), ("transformer.layers.1.attention.dense.weight", [48, 47]),
+            ("transformer.layers.2.mlp.dense_h_to_4h.bias", [191]), ("to_logits.1.weight", [45 * 48]),
+        ] {
+            var model = try SmallModel()
+            let before = model.transformer[name]?.shape ?? []
+            model.transformer[name] = (shape, .floats([Float](repeating: 1, count: shape.reduce(1, *))))
+            #expect(try refusal(model) == "pytorch_model.bin: \(name) has the shape \(shape), expected \(before)")
+        }
+        var model = try SmallModel()
+        model.images["decoder.mid.attn_1.q.weight"] = ([64, 32, 1, 1], .floats([Float](repeating: 1, count: 64 * 32)))
+        #expect(try refusal(model) == "vqgan.ckpt: decoder.mid.attn_1.q.weight has the shape [64, 32, 1, 1], expected [64, 64, 1, 1]")
+    }
+
+    @Test func wrongMasksAreNamed() throws {
+        for mask in AttentionMask.allCases {
+            var model = try SmallModel()
+            guard let (shape, content) = model.transformer[mask.bufferName], case .mask(var visible) = content else { continue }
+            let index = 17 * shape[1] + 9
+            visible[index].toggle()
+            visible[index + 40].toggle()
+            model.transformer[mask.bufferName] = (shape, .mask(visible))
+            let reason = try refusal(model)
+            #expect(
+                reason.hasPrefix("pytorch_model.bin: \(mask.bufferName) differs from the mask of small at query 17, key 9: found "),
+                "\(reason)")
+        }
+        // Kernels that are not the checkpoint's show in the masks.
+        var model = try SmallModel()
+        model.configuration.lastKernelSize = 7
+        #expect(try refusal(model).contains("transformer.last_conv_mask differs"))
+    }
+
+    @Test func otherBadModelsAreNamed() throws {
+        func changed(_ change: (inout SmallModel) -> Void) throws -> SmallModel {
+            var model = try SmallModel()
+            change(&model)
+            return model
+        }
+        func poison(_ name: String, _ value: Float) throws -> SmallModel {
+            try changed { model in
+                var values = model.transformer.floats(name)
+                values[100] = value
+                model.transformer[name] = (model.transformer[name]?.shape ?? [], .floats(values))
+            }
+        }
+        let weight = "transformer.layers.1.attention.dense.weight"
+        for type in WeightType.allCases {
+            #expect(try refusal(poison(weight, .nan), type) == "pytorch_model.bin: \(weight): the value nan in row 2, column 4 is not finite")
+            #expect(try refusal(poison(weight, -.infinity), type).contains("-inf in row 2, column 4 is not finite"))
+        }
+        #expect(try refusal(poison(weight, 70000), .f16).contains("70000.0 in row 2, column 4 does not fit the type"))
+        for (model, words) in [
+            (try changed { $0.transformer["transformer.layers.3.attention.dense.bias"] = ([48], .floats([Float](repeating: 0, count: 48))) },
+             "transformer.layers.3.attention.dense.bias has no place in small with 3 layers"),
+            (try changed { $0.configuration.imageVocabularySize = 21 }, "has 20 codes, small has 21"),
+            (try changed { $0.tokenizer = "0 0\n1 0 2 40\n" }, "bpe.model: has 41 token ids, small has 12"),
+            (try changed { $0.configuration.heads = 5 }, "hidden_size 48 is not a multiple of num_attention_heads 5"),
+            (try changed { $0.configuration.layers = 0 }, "num_layers is 0"),
+            (try changed { $0.images = StateDictionary(tensors: [("x", [1], .floats([1]))]) }, "is this the VQGAN?"),
+            (try changed { $0.images["encoder.down.0.attn.0.q.weight"] = $0.images["encoder.mid.attn_1.q.weight"] }, "is missing"),
+            (try changed { $0.images["decoder.up.0.attn.0.q.weight"] = $0.images["encoder.mid.attn_1.q.weight"] }, "has no place in a VQGAN"),
+        ] {
+            let reason = try refusal(model)
+            #expect(reason.contains(words), "\(reason)")
+        }
+    }
+
+    @Test func strictTurnsWarningsIntoErrors() throws {
+        var model = try SmallModel()
+        // 48 is no multiple of the 32 values of a Q8_0 block.
+        #expect(try refusal(model, .int4, strict: true).contains("embeddings are stored as f16"))
+        let folder = try TemporaryFolder()
+        let loose = try model.conversion(folder, .int4).run(output: folder.path("out.gguf"))
+        #expect(loose.warnings.count == 1)
+        #expect(loose.rows.first { $0.kind == .embeddings }?.types == ["f16"])
+
+        model.transformer["ema.decay"] = ([1], .floats([0.5]))
+        #expect(try refusal(model, .f16, strict: true).contains("1 tensors are not part of the model and are left out (ema.decay)"))
+        model.transformer["ema.decay"] = nil
+        #expect(failure { _ = try model.conversion(folder, .f16, strict: true).run(output: folder.path("strict.gguf")) } == nil)
+    }
+
+    @Test func stoppingLeavesWhatWasThere() throws {
+        let model = try SmallModel(), folder = try TemporaryFolder()
+        let conversion = try model.conversion(folder), output = folder.path("out.gguf")
+        _ = try folder.write("out.gguf", "precious")
+        let before = folder.contents
+        for calls in [1, 2, 50] {
+            var count = 0
+            let reason = failure {
+                _ = try conversion.run(output: output) { _ in
+                    count += 1
+                    #expect(folder.contents.count == before.count + 1, "the new file is written beside")
+                    return count < calls
+                }
+            }
+            #expect(reason == "stopped")
+            #expect(folder.contents == before)
+            #expect(try String(contentsOfFile: output, encoding: .utf8) == "precious")
+        }
+        var last = 0
+        _ = try conversion.run(output: output) { progress in
+            #expect(progress.done >= last && progress.done <= progress.total)
+            last = progress.done
+            return true
+        }
+        #expect(folder.contents == before)
+        #expect(try Verification.run(path: output) == [])
+    }
+
+    @Test func outputsThatCannotBe() throws {
+        let model = try SmallModel(), folder = try TemporaryFolder()
+        let conversion = try model.conversion(folder)
+        for (output, words) in [
+            (conversion.transformer, "would replace the input"), (folder.url.path, "is not a regular file"),
+            (folder.path("missing/out.gguf"), "No such file"), ("/dev/null", "is not a regular file"),
+        ] {
+            let before = folder.contents
+            let reason = failure { _ = try conversion.run(output: output) }
+            #expect(reason?.contains(words) == true, "\(output): \(reason ?? "accepted")")
+            #expect(folder.contents == before)
+        }
+    }
+}
