@@ -42,7 +42,10 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/RudolphBenchmark"),
-        .testTarget(name: "RudolphTests", dependencies: ["Rudolph", "ImageFiles", "CKernels"], path: "Tests/RudolphTests"),
+        .executableTarget(name: "rudolph-quality", dependencies: ["Rudolph", "Converters", "ImageFiles"], path: "Benchmarks/quality"),
+        .testTarget(
+            name: "RudolphTests",
+            dependencies: ["Rudolph", "CRudolph", "Converters", "ImageFiles", "CKernels", "rudolph-quality"], path: "Tests/RudolphTests"),
         .testTarget(name: "ConvertersTests", dependencies: ["Converters", "Rudolph"], path: "Tests/ConvertersTests"),
         .testTarget(name: "CommandTests", dependencies: ["ImageFiles"], path: "Tests/CommandTests"),
     ],

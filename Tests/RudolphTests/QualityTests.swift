@@ -1,0 +1,48 @@
+import Foundation
+import Testing
+
+@testable import Rudolph
+@testable import rudolph_quality
+
+/// The 342 evaluation pictures at every weight type; `swift run -c release rudolph-quality` prints the same figures as a table.
+@Suite struct QualityTests {
+    @Test(arguments: zip(Demo.types, [100.0, 99, 90]))
+    func captionsStayWhatTheyWere(type: Rudolph.WeightType, percent: Double) throws {
+        let pictures = try Reference.emoji()
+        #expect(pictures.count == 342)
+        let quality = try Quality(
+            try Demo.session(type), pictures, type == .f16 ? try Reference.decoded() : [], classifying: type == .int4)
+        for share in [quality.identical, quality.identicalWithTemplate] {
+            #expect(share.percent >= percent, "\(type.name): captions differ from the reference's: \(quality.different)")
+        }
+        // The reference's own accuracy, which f16 repeats.
+        var right = Quality.Share()
+        for picture in pictures { right.add(picture.template_caption == "на картинке \(picture.name)") }
+        var found = quality.accuracyTrain
+        found.hits += quality.accuracyHeldOut.hits
+        found.total += quality.accuracyHeldOut.total
+        #expect(abs(found.percent - right.percent) <= 1, "\(type.name): \(found.hits) right captions, the reference has \(right.hits)")
+        if type == .int4 {
+            #expect(quality.classifiedTrain.percent >= 99)
+            #expect(quality.classifiedHeldOut.percent >= 50)
+        }
+        if type == .f16 { #expect(quality.decodedDifference <= 1) }
+        print(
+            "\(type.name): identical \(quality.identical.hits), with the template \(quality.identicalWithTemplate.hits), right \(quality.accuracyTrain.hits) of \(quality.accuracyTrain.total) and \(quality.accuracyHeldOut.hits) of \(quality.accuracyHeldOut.total)"
+        )
+    }
+
+    /// All pictures, decoded from their files and encoded.
+    @Test func picturesBecomeTheReferencesTokens() throws {
+        let session = try Demo.session()
+        var tokens = 0
+        var different: [String] = []
+        for picture in try Reference.emoji() {
+            let found = try session.imageTokens(of: try Golden.picture("emoji/\(picture.file)"))
+            #expect(found.count == picture.tokens.count)
+            for index in found.indices where found[index] != picture.tokens[index] { different.append("\(picture.file) at \(index)") }
+            tokens += found.count
+        }
+        #expect(different.isEmpty, "of \(tokens) tokens")
+    }
+}

@@ -1,0 +1,198 @@
+import CKernels
+import Foundation
+import Testing
+
+@testable import Rudolph
+
+@Suite struct SamplingTests {
+    struct Case: Decodable {
+        let name: String
+        /// nil is minus infinity.
+        let logits: [Float?]
+        let temperature: Float
+        let top_k: Int
+        let top_p: Float
+        let kept: [Int]
+    }
+
+    func filtered(_ logits: [Float], _ options: SamplingOptions) -> [Int] {
+        var logits = logits
+        var sampler = Sampler(options)
+        logits.withUnsafeMutableBufferPointer { sampler.filter($0) }
+        return sampler.kept.map(\.id)
+    }
+
+    /// Tests/Golden/filters.py: the reference's filters.
+    @Test func filtersKeepTheReferencesIDs() throws {
+        let cases = try Golden.json([Case].self, "filters.json")
+        #expect(cases.count > 150)
+        for one in cases {
+            let options = SamplingOptions(temperature: one.temperature, topK: one.top_k, topP: one.top_p)
+            let found = filtered(one.logits.map { $0 ?? -.infinity }, options)
+            #expect(found == one.kept, "\(one.name): \(options)")
+        }
+    }
+
+    @Test func drawsOnlyWhatIsKeptInItsProportion() {
+        let logits: [Float] = [0, log(2), -.infinity, log(4), -20, log(1)]
+        var sampler = Sampler(SamplingOptions(temperature: 1, topK: 4, topP: 1))
+        var generator = RandomGenerator(seed: 11)
+        var counts = [Int](repeating: 0, count: logits.count)
+        let draws = 80_000
+        for _ in 0..<draws {
+            var copy = logits
+            counts[copy.withUnsafeMutableBufferPointer { sampler.next($0, &generator) }] += 1
+        }
+        for (id, share) in [1.0 / 8, 2.0 / 8, 0, 4.0 / 8, 0, 1.0 / 8].enumerated() {
+            // Five standard deviations.
+            let bound = 5 * (share * (1 - share) * Double(draws)).squareRoot()
+            #expect(abs(Double(counts[id]) - share * Double(draws)) <= bound, "id \(id): \(counts)")
+        }
+    }
+
+    @Test func nothingButMinusInfinityStillGivesAnID() {
+        for options in [SamplingOptions.text, .greedy] {
+            var sampler = Sampler(options)
+            var generator = RandomGenerator(seed: 1)
+            var logits = [Float](repeating: -.infinity, count: 5)
+            let id = logits.withUnsafeMutableBufferPointer { sampler.next($0, &generator) }
+            #expect(id == 0)
+        }
+    }
+
+    /// How often each id comes when two sets of logits are mixed.
+    func mixed(_ own: [Float], _ other: [Float], _ guidance: Guidance, _ options: SamplingOptions, draws: Int = 40_000) -> [Double] {
+        var sampler = Sampler(options)
+        var generator = RandomGenerator(seed: 3)
+        var counts = [Int](repeating: 0, count: own.count)
+        for _ in 0..<draws {
+            var (a, b) = (own, other)
+            let id = a.withUnsafeMutableBufferPointer { a in
+                b.withUnsafeMutableBufferPointer { sampler.next(a, guidedBy: $0, guidance, &generator) }
+            }
+            counts[id] += 1
+        }
+        return counts.map { Double($0) / Double(draws) }
+    }
+
+    func softmax(_ logits: [Float]) -> [Double] {
+        let weights = logits.map { exp(Double($0)) }
+        return weights.map { $0 / weights.reduce(0, +) }
+    }
+
+    @Test func guidanceMixesDistributions() {
+        let own: [Float] = [2, 1, 0, -1], other: [Float] = [-1, 0, 1, 2]
+        let all = SamplingOptions(temperature: 1, topK: 0, topP: 1)
+        for weight: Float in [0, 0.2, 0.5, 1] {
+            let probabilities = zip(softmax(own), softmax(other)).map { (1 - Double(weight)) * $0 + Double(weight) * $1 }
+            let logits = softmax(zip(own, other).map { (1 - weight) * $0 + weight * $1 })
+            for (mixing, expected) in [(Guidance.Mixing.probabilities, probabilities), (.logits, logits)] {
+                let found = mixed(own, other, Guidance(weight: weight, mixing: mixing), all)
+                for id in own.indices {
+                    #expect(abs(found[id] - expected[id]) < 0.0125, "weight \(weight), \(mixing), id \(id): \(found), expected \(expected)")
+                }
+            }
+        }
+        // Each distribution is filtered by itself: 0, 1 and 3, 2 pass. Mixed as probabilities all may come; as logits none is common, so
+        // the condition decides alone.
+        let two = SamplingOptions(temperature: 1, topK: 2, topP: 1)
+        let probabilities = mixed(own, other, Guidance(weight: 0.5), two)
+        #expect(probabilities.allSatisfy { $0 > 0.1 })
+        let logits = mixed(own, other, Guidance(weight: 0.5, mixing: .logits), two)
+        #expect(logits[0] > 0.5 && logits[1] > 0.1 && logits[2] == 0 && logits[3] == 0)
+        // Greedy: each distribution is its largest, and the heavier one wins.
+        #expect(mixed(own, other, Guidance(weight: 0.2), .greedy, draws: 10)[0] == 1)
+        #expect(mixed(own, other, Guidance(weight: 0.8), .greedy, draws: 10)[3] == 1)
+    }
+
+    @Test func guidanceOfNoWeightDrawsAsWithout() throws {
+        let drawer = Drawer(try Demo.session(.int8))
+        var options = DrawOptions()
+        options.sampling = .greedy
+        let plain = try drawer.draw("кошка", options).map(\.tokens)
+        options.guidance = Guidance(weight: 0)
+        #expect(try drawer.draw("кошка", options).map(\.tokens) == plain)
+        options.guidance = Guidance(weight: 0.7, prompt: "собака")
+        #expect(try drawer.draw("кошка", options).map(\.tokens) != plain)
+    }
+
+    /// The same seed: the same captions and pictures, whatever computes them and however they are batched.
+    @Test func seedsAreReproducible() throws {
+        let image = try #require(try Golden.images().last)
+        var captioning = CaptionOptions()
+        captioning.seed = 42
+        captioning.candidates = 12
+        captioning.ranking = .count
+        captioning.sampling.temperature = 2
+        var drawing = DrawOptions()
+        drawing.seed = 42
+        drawing.count = 5
+        func captions(_ session: Session) throws -> [String] {
+            try Captioner(session).captions(ofTokens: image.indices, captioning).map { "\($0.count) \($0.text)" }
+        }
+        let session = try Demo.session(.int8)
+        let expected = try captions(session)
+        #expect(expected.count > 1)
+        let pictures = try Drawer(session).draw("кошка", drawing).map(\.tokens)
+        #expect(Set(pictures).count == 5)
+        #expect(try captions(session) == expected)
+        for batch in [1, 2, 5] {
+            drawing.batch = batch
+            #expect(try Drawer(session).draw("кошка", drawing).map(\.tokens) == pictures, "batches of \(batch)")
+        }
+        let two = try Demo.session(.int8, threads: 2)
+        #expect(try captions(two) == expected)
+        #expect(try Drawer(two).draw("кошка", drawing).map(\.tokens) == pictures)
+        // A prefix of the candidates is the same.
+        drawing.count = 2
+        #expect(try Drawer(session).draw("кошка", drawing).map(\.tokens) == Array(pictures.prefix(2)))
+        captioning.seed = 43
+        #expect(try captions(session) != expected)
+    }
+
+    @Test func generatorsGiveTheSameNumbersEverywhere() {
+        // xoshiro256** from SplitMix64's first four numbers of seed 0: the authors' C code.
+        var generator = RandomGenerator(seed: 0)
+        #expect([generator.next(), generator.next()] == [0x99ec_5f36_cb75_f2b4, 0xbf6e_1f78_4956_452a] as [UInt64])
+        var streams = (0..<100).map { RandomGenerator(seed: 0, stream: $0) }
+        #expect(Set(streams.indices.map { streams[$0].next() }).count == 100)
+        for _ in 0..<1000 {
+            let value = generator.uniform()
+            #expect(value >= 0 && value < 1)
+        }
+    }
+
+    @Test(arguments: [
+        SamplingOptions(temperature: 0, topK: 2, topP: 1), SamplingOptions(temperature: -1, topK: 2, topP: 1),
+        SamplingOptions(temperature: .infinity, topK: 2, topP: 1), SamplingOptions(temperature: .nan, topK: 2, topP: 1),
+        SamplingOptions(temperature: 1, topK: -1, topP: 1), SamplingOptions(temperature: 1, topK: 2, topP: 1.5),
+        SamplingOptions(temperature: 1, topK: 2, topP: -0.1), SamplingOptions(temperature: 1, topK: 2, topP: .nan),
+    ])
+    func refusesWhatMakesNoSense(sampling: SamplingOptions) throws {
+        #expect(throws: RudolphError.self) { try sampling.validate() }
+        var options = CaptionOptions()
+        options.sampling = sampling
+        let tokens = [Int](repeating: 0, count: 64)
+        #expect(throws: RudolphError.self) { try Captioner(try Demo.session(.int4)).captions(ofTokens: tokens, options) }
+    }
+
+    @Test func ranksByTheMedian() {
+        let scores = Ranking.scores(text: [3, 1, 2], image: [10, 30, 20], textWeight: 0.25)
+        // Text: (x - 1) / (2 - 1); image: (x - 10) / (20 - 10).
+        #expect(scores == [0.5, 1.5, 1])
+        #expect(Ranking.scores(text: [5], image: [7], textWeight: 0.5) == [0])
+        #expect(Ranking.scores(text: [], image: [], textWeight: 0.5).isEmpty)
+        #expect(Ranking.scores(text: [1, 1, 2, 9], image: [4, 4, 4, 4], textWeight: 1)[2] == 2)
+    }
+
+    /// The mean of exp(cross-entropy), not exp of the mean.
+    @Test func perplexityIsTheMeanOfInverseProbabilities() {
+        var perplexity = Perplexity()
+        #expect(perplexity.value.isNaN)
+        for (logits, target) in [([0, 0], 0), ([log(3), 0], 1)] as [([Float], Int)] {
+            var copy = logits
+            copy.withUnsafeMutableBufferPointer { perplexity.add($0, target: target) }
+        }
+        #expect(abs(perplexity.value - 3) < 1e-5)
+    }
+}
