@@ -97,17 +97,19 @@ final class Stages {
         // Another left text each time: an equal one is not read again.
         questions += 1
         options.leftText = questions % 2 == 0 ? "где" : "что"
-        var reading: [Double] = []
+        var reading: [Int: Double] = [:]
         var generating: [Double] = []
         _ = try Captioner(session).captions(ofTokens: tokens, options) { [clock] progress in
-            if progress.stage == .reading { reading.append(clock()) }
+            if progress.stage == .reading, reading[progress.total] == nil { reading[progress.total] = clock() }
             if progress.stage == .generating { generating.append(clock()) }
             return true
         }
-        let passes = (model.configuration.leftTextLength + 255) / 256
-        guard reading.count > passes, let end = generating.first else { return }
-        seconds[.leftText, default: []].append(reading[passes] - reading[0])
-        seconds[.image, default: []].append(end - reading[passes])
+        let configuration = model.configuration
+        guard let left = reading[configuration.leftTextLength], let image = reading[configuration.imageLength + 2],
+            let end = generating.first
+        else { return }
+        seconds[.leftText, default: []].append(image - left)
+        seconds[.image, default: []].append(end - image)
         add(.deep, generating)
     }
 

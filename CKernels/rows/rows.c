@@ -65,14 +65,23 @@ void rk_rows_softmax(rk_worker *worker, uint32_t features, rk_rows x, float scal
     rk_barrier(worker);
 }
 
+// The largest value first, in lanes that the compiler can keep in registers, then the place where it is. NaN is never larger.
+static int first_largest(const float *row, int n) {
+    float largest[RK_LANES];
+    for (int j = 0; j < RK_LANES; j++) largest[j] = row[0];
+    int k = 0;
+    for (; k + RK_LANES <= n; k += RK_LANES)
+        for (int j = 0; j < RK_LANES; j++) largest[j] = row[k + j] > largest[j] ? row[k + j] : largest[j];
+    for (; k < n; k++) largest[0] = row[k] > largest[0] ? row[k] : largest[0];
+    for (int j = 1; j < RK_LANES; j++) largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+    for (k = 0; k < n; k++)
+        if (row[k] == largest[0]) return k;
+    return 0; // the first is NaN
+}
+
 void rk_rows_argmax(rk_worker *worker, rk_rows x, int32_t *indices) {
     for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
-        const float *row = x.data + (size_t)t * x.stride;
-        int best = 0;
-        for (int k = 1; k < x.n; k++) {
-            if (row[k] > row[best]) best = k;
-        }
-        indices[t] = best;
+        indices[t] = first_largest(x.data + (size_t)t * x.stride, x.n);
     }
     rk_barrier(worker);
 }

@@ -22,8 +22,8 @@ public final class Session {
     private var leftText: [Int] = []
     private var tails: [KeyValueCache] = []
 
-    /// Positions that are computed at once while a prompt is read.
-    static let positionsAtOnce = 256
+    /// Positions that are computed at once while a prompt is read: 16 x 16 image tokens and the first of the right text in one pass.
+    static let positionsAtOnce = 272
 
     /// - Parameters:
     ///   - threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
