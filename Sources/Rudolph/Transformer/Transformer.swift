@@ -74,7 +74,8 @@ final class Transformer {
             let h = configuration.hiddenSize
             hiddenStride = Self.padded(h)
             wideStride = Self.padded(4 * h)
-            scoresStride = Self.padded(configuration.sequenceLength)
+            // Of four queries at once, see rk_attention.
+            scoresStride = 4 * Self.padded(configuration.sequenceLength)
             narrow8Stride = Int(rk_padded_columns(Int32(h)))
             wide8Stride = Int(rk_padded_columns(Int32(4 * h)))
             let group = Int(RK_GROUP)
