@@ -1,0 +1,148 @@
+import CRudolph
+import Testing
+
+@testable import Rudolph
+
+/// rudolph.h, called as a C program calls it.
+@Suite struct CInterfaceTests {
+    /// Runs a call with a buffer for its message.
+    func call(size: Int = 512, _ body: (UnsafeMutablePointer<CChar>?, Int) -> Int32) -> (status: Int32, message: String) {
+        var buffer = [CChar](repeating: 0x55, count: size + 1)
+        let status = buffer.withUnsafeMutableBufferPointer { body($0.baseAddress, size) }
+        #expect(buffer[size] == 0x55, "written past the end")
+        let text = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        return (status, status == 0 || size == 0 ? "" : String(decoding: text, as: UTF8.self))
+    }
+
+    func withSession(_ body: (OpaquePointer) throws -> Void) throws {
+        var model: OpaquePointer?
+        var session: OpaquePointer?
+        let path = try Demo.path(.f16)
+        #expect(call { rudolph_model_open(path, &model, $0, $1) } == (0, ""))
+        #expect(call { rudolph_session_open(model, 1, &session, $0, $1) } == (0, ""))
+        // The session keeps the model.
+        rudolph_model_close(model)
+        try body(try #require(session))
+        rudolph_session_close(session)
+    }
+
+    @Test func captionsEqualTheReference() throws {
+        #expect(rudolph_version() == RUDOLPH_VERSION)
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        try withSession { session in
+            func caption(_ options: rudolph_caption_options, room: Int = 256) -> (Int32, String, String) {
+                var options = options
+                var text = [CChar](repeating: 0x55, count: room + 1)
+                let result = call { rudolph_caption(session, picture.pixels, 64, 64, &options, &text, room, $0, $1) }
+                #expect(text[room] == 0x55, "written past the end")
+                return (result.status, String(decoding: text.prefix { $0 != 0 && $0 != 0x55 }.map { UInt8(bitPattern: $0) }, as: UTF8.self), result.message)
+            }
+            var options = rudolph_caption_options()
+            rudolph_caption_options_default(&options)
+            #expect(options.candidates == 48 && options.top_k == 64 && options.rank_by_image == 1)
+            #expect(options.template_text.map { String(cString: $0) } == "на картинке")
+            options.greedy = 1
+            #expect(caption(options) == (RUDOLPH_OK.code, image.template_caption, ""))
+            options.template_text = nil
+            #expect(caption(options) == (RUDOLPH_OK.code, image.caption, ""))
+            "что на картинке?".withCString {
+                options.left_text = $0
+                #expect(caption(options) == (RUDOLPH_OK.code, image.vqa, ""))
+                options.left_text = nil
+            }
+            // Cut between characters; every size says what is needed.
+            let bytes = image.caption.utf8.count
+            for room in [1, 2, 3, bytes - 1, bytes] {
+                let (status, text, message) = caption(options, room: room)
+                #expect(status == RUDOLPH_NO_ROOM.code, "\(room)")
+                #expect(image.caption.hasPrefix(text) && text.utf8.count < room, "\(room): \(text)")
+                #expect(message == "the text takes \(bytes + 1) bytes, the buffer has \(room)")
+            }
+            #expect(caption(options, room: 0).0 == RUDOLPH_NO_ROOM.code)
+            #expect(caption(options, room: bytes + 1) == (RUDOLPH_OK.code, image.caption, ""))
+
+            options.greedy = 0
+            options.candidates = 0
+            #expect(caption(options).2 == "0 candidates, expected 1 to 4096")
+            options.candidates = 3
+            options.temperature = 0
+            #expect(caption(options).2.hasPrefix("temperature"))
+            options.temperature = 1
+            options.rank_by_image = 0
+            let first = caption(options)
+            #expect(first.0 == RUDOLPH_OK.code)
+            #expect(caption(options) == first)
+
+            // The callback stops the task, and the session goes on afterwards.
+            var calls: Int32 = 0
+            options.greedy = 1
+            options.progress = { done, total, data in
+                data?.assumingMemoryBound(to: Int32.self).pointee += 1
+                return done <= total && (data?.assumingMemoryBound(to: Int32.self).pointee ?? 0) < 3 ? 1 : 0
+            }
+            withUnsafeMutablePointer(to: &calls) {
+                options.user_data = UnsafeMutableRawPointer($0)
+                #expect(caption(options).0 == RUDOLPH_STOPPED.code)
+            }
+            #expect(calls == 3)
+            options.progress = nil
+            #expect(caption(options).1 == image.caption)
+        }
+    }
+
+    @Test func refusesWhatIsMissingOrWrong() throws {
+        let error = RUDOLPH_ERROR.code
+        var model: OpaquePointer? = OpaquePointer(bitPattern: 8)
+        #expect(call { rudolph_model_open(nil, &model, $0, $1) } == (error, "path is NULL"))
+        #expect(model == nil)
+        #expect(call { rudolph_model_open("x", nil, $0, $1) } == (error, "model is NULL"))
+        let invalid: [CChar] = [-1, 0]
+        #expect(call { rudolph_model_open(invalid, &model, $0, $1) } == (error, "path is not valid UTF-8"))
+        let missing = call { rudolph_model_open("/nonexistent", &model, $0, $1) }
+        #expect(missing.status == error && missing.message.hasPrefix("/nonexistent: cannot be opened"))
+        // Room for a part of the message, for its end only, for nothing.
+        #expect(call(size: 5) { rudolph_model_open("/nonexistent", &model, $0, $1) } == (error, "/non"))
+        #expect(call(size: 1) { rudolph_model_open("/nonexistent", &model, $0, $1) } == (error, ""))
+        #expect(call(size: 0) { rudolph_model_open("/nonexistent", &model, $0, $1) }.status == error)
+        #expect(rudolph_model_open("/nonexistent", &model, nil, 100) == error)
+
+        var session: OpaquePointer? = OpaquePointer(bitPattern: 8)
+        #expect(call { rudolph_session_open(nil, 1, &session, $0, $1) } == (error, "model is NULL"))
+        #expect(session == nil)
+        #expect(call { rudolph_session_open(nil, 1, nil, $0, $1) } == (error, "session is NULL"))
+        rudolph_model_close(nil)
+        rudolph_session_close(nil)
+        rudolph_caption_options_default(nil)
+        var text = [CChar](repeating: 0, count: 8)
+        let pixel: [UInt8] = [1, 2, 3]
+        #expect(call { rudolph_caption(nil, pixel, 1, 1, nil, &text, 8, $0, $1) }.status == error)
+        try withSession { session in
+            #expect(call { rudolph_caption(session, nil, 1, 1, nil, &text, 8, $0, $1) }.status == error)
+            #expect(call { rudolph_caption(session, pixel, 1, 1, nil, nil, 8, $0, $1) }.status == error)
+            for (width, height) in [(0, 1), (1, 0), (-1, 1), (1, -1), (Int32.max, Int32.max), (.min, .min), (65536, 65536)] as [(Int32, Int32)] {
+                let result = call { rudolph_caption(session, pixel, width, height, nil, &text, 8, $0, $1) }
+                #expect(result.status == error && result.message.contains("\(width) x \(height)"), "\(result)")
+            }
+        }
+        try withModel { model in
+            for threads: Int32 in [-1, 1025] {
+                let result = call { rudolph_session_open(model, threads, &session, $0, $1) }
+                #expect(result == (error, "\(threads) threads, expected 1 to 1024"))
+            }
+        }
+    }
+
+    func withModel(_ body: (OpaquePointer) throws -> Void) throws {
+        var model: OpaquePointer?
+        let path = try Demo.path(.int4)
+        #expect(call { rudolph_model_open(path, &model, $0, $1) } == (0, ""))
+        try body(try #require(model))
+        rudolph_model_close(model)
+    }
+}
+
+extension BinaryInteger {
+    /// A constant of rudolph.h as the functions return it.
+    fileprivate var code: Int32 { Int32(self) }
+}

@@ -1,0 +1,210 @@
+import Foundation
+import Testing
+
+@testable import Rudolph
+
+@Suite struct StopTests {
+    /// Work that throws `RudolphError.stopped`.
+    func isStopped(_ location: SourceLocation = #_sourceLocation, _ work: () throws -> Void) {
+        do {
+            try work()
+            Issue.record("was not stopped", sourceLocation: location)
+        } catch let error as RudolphError {
+            #expect(error.isStop, "\(error)", sourceLocation: location)
+        } catch {
+            Issue.record("another error: \(error)", sourceLocation: location)
+        }
+    }
+
+    @Test func progressHandlersStopEveryTaskAtEveryStage() throws {
+        let session = try Demo.session(.int8)
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        var options = CaptionOptions()
+        options.candidates = 4
+        options.seed = 1
+        let captioner = Captioner(session)
+        let expected = try captioner.captions(of: picture, options).map(\.text)
+        var stages: [String] = []
+        _ = try captioner.captions(of: picture, options) {
+            #expect($0.done >= 0 && $0.done <= $0.total, "\($0)")
+            if stages.last != $0.stage.name { stages.append($0.stage.name) }
+            return true
+        }
+        #expect(stages == ["encoding image", "reading", "generating", "ranking"])
+        for stage in stages {
+            isStopped { _ = try captioner.captions(of: picture, options) { $0.stage.name != stage } }
+            #expect(try captioner.captions(of: picture, options).map(\.text) == expected, "after a stop while \(stage)")
+        }
+        var calls = 0
+        isStopped {
+            _ = try Drawer(session).draw("кошка", progress: { _ in
+                calls += 1
+                return calls < 20
+            })
+        }
+        #expect(calls == 20)
+        isStopped { _ = try Ranker(session).ranked([image.indices], by: "яблоко") { _ in false } }
+        isStopped { _ = try Classifier(session).classify(tokens: image.indices, as: ["яблоко"]) { _ in false } }
+        isStopped { _ = try Completer(session).complete("красный") { _ in false } }
+        isStopped { _ = try Asker(session).ask("что?", about: nil) { _ in false } }
+        #expect(try captioner.captions(of: picture, options).map(\.text) == expected)
+    }
+
+    @Test func aRaisedFlagStopsWhateverRuns() throws {
+        for threads in [1, 2] {
+            let session = try Demo.session(.int8, threads: threads)
+            let image = try #require(try Golden.images().first)
+            let picture = try Golden.picture(image.png)
+            session.stop.raise()
+            #expect(session.stop.isRaised)
+            isStopped { _ = try session.imageTokens(of: picture) }
+            isStopped { _ = try session.image(of: image.indices) }
+            isStopped { _ = try Captioner(session).captions(ofTokens: image.indices, .greedy) }
+            isStopped { try session.logits(of: [2, 3]) { _, _ in } }
+            isStopped { _ = try Drawer(session).draw("кошка") }
+            session.stop.lower()
+            #expect(try Captioner(session).captions(of: picture, .greedy).first?.ids == image.caption_ids)
+            // Raised in the middle, as a signal handler does.
+            var calls = 0
+            isStopped {
+                _ = try Captioner(session).captions(of: picture, .greedy) { _ in
+                    calls += 1
+                    if calls == 4 { session.stop.raise() }
+                    return true
+                }
+            }
+            #expect(calls == 4)
+            session.stop.lower()
+            #expect(try Captioner(session).captions(of: picture, .greedy).first?.ids == image.caption_ids)
+            #expect(try session.imageTokens(of: picture) == image.indices)
+        }
+    }
+
+    @Test func aFlagRaisedByAnotherThreadEndsADrawing() async throws {
+        let session = try Demo.session(.f16)
+        let flag = session.stop
+        let stopper = Thread {
+            Thread.sleep(forTimeInterval: 0.1)
+            flag.raise()
+        }
+        stopper.start()
+        var options = DrawOptions()
+        options.count = 4096
+        options.batch = 64
+        isStopped { _ = try Drawer(session).draw("кошка", options) }
+    }
+}
+
+@Suite struct TaskInputTests {
+    let image: Golden.Image
+    let session: Session
+
+    init() throws {
+        image = try #require(try Golden.images().first)
+        session = try Demo.session(.int4)
+    }
+
+    @Test func imageTokensAreChecked() throws {
+        for tokens in [[], [0], [Int](repeating: 0, count: 65)] {
+            #expect(message { _ = try Captioner(session).captions(ofTokens: tokens, .greedy) } == "\(tokens.count) image tokens, expected 64")
+            #expect(message { _ = try session.image(of: tokens) } == "\(tokens.count) image tokens, expected 64")
+        }
+        for token in [-1, 1024, .max, .min] {
+            let tokens = [token] + [Int](repeating: 0, count: 63)
+            let expected = "image token \(token), expected 0 to 1023"
+            #expect(message { _ = try Captioner(session).captions(ofTokens: tokens, .greedy) } == expected)
+            #expect(message { _ = try Asker(session).ask("что?", about: tokens) } == expected)
+            #expect(message { _ = try Ranker(session).ranked([tokens], by: "кошка") } == expected)
+            #expect(message { _ = try Classifier(session).classify(tokens: tokens, as: ["кошка"]) } == expected)
+            #expect(message { _ = try session.image(of: tokens) } == expected)
+        }
+    }
+
+    @Test func countsAreChecked() throws {
+        for candidates in [0, -1, 4097, .max] {
+            var captions = CaptionOptions()
+            captions.candidates = candidates
+            #expect(message { _ = try Captioner(session).captions(ofTokens: image.indices, captions) }.hasPrefix("\(candidates) candidates"))
+            var completions = CompleteOptions()
+            completions.candidates = candidates
+            #expect(message { _ = try Completer(session).complete("а", completions) }.hasPrefix("\(candidates) candidates"))
+            var answers = AskOptions()
+            answers.candidates = candidates
+            #expect(message { _ = try Asker(session).ask("а", about: nil, answers) }.hasPrefix("\(candidates) candidates"))
+            var drawings = DrawOptions()
+            drawings.candidates = candidates
+            drawings.count = candidates == 4097 ? 1 : 2
+            #expect(message { _ = try Drawer(session).draw("кошка", drawings) }.contains("\(candidates) candidates") || candidates == .max)
+        }
+        for threads in [0, -1, 1025] { #expect(message { _ = try Session(session.model, threads: threads) }.hasPrefix("\(threads) threads")) }
+        for maximum in [Int.min, -1, 0, 2] {
+            var captions = CaptionOptions.greedy
+            captions.maximumTokens = maximum
+            #expect(message { _ = try Captioner(session).captions(ofTokens: image.indices, captions) }.contains("no room"))
+        }
+        var captions = CaptionOptions.greedy
+        captions.maximumTokens = 4
+        #expect(try Captioner(session).captions(ofTokens: image.indices, captions).first?.ids.count == 4)
+        #expect(message { _ = try Classifier(session).classify(tokens: image.indices, as: []) } == "no classes, expected at least one")
+        #expect(message { _ = try Ranker(session).ranked([], by: "кошка") } == "no pictures to rank")
+    }
+
+    @Test func textsAreChecked() throws {
+        let long = String(repeating: "красное яблоко ", count: 40)
+        #expect(message { _ = try Drawer(session).draw(" \n") }.contains("empty"))
+        #expect(message { _ = try Asker(session).ask("", about: nil) }.contains("empty"))
+        #expect(message { _ = try Completer(session).complete(long) }.contains("leaves no room"))
+        var captions = CaptionOptions.greedy
+        captions.template = long
+        #expect(message { _ = try Captioner(session).captions(ofTokens: image.indices, captions) }.contains("leaves no room"))
+        // Long questions, prompts and classes are cut, as the reference cuts them.
+        captions = .greedy
+        captions.leftText = long
+        #expect(try Captioner(session).captions(ofTokens: image.indices, captions).count == 1)
+        var drawing = DrawOptions()
+        drawing.sampling = .greedy
+        #expect(try Drawer(session).draw(long, drawing).count == 1)
+        #expect(try Classifier(session).classify(tokens: image.indices, as: [long, "кошка"]).count == 2)
+        var asking = AskOptions()
+        asking.leftTaskToken = "<LT_NONE>"
+        #expect(message { _ = try Asker(session).ask("что?", about: nil, asking) }.contains("has no task token <LT_NONE>"))
+        drawing.taskToken = ""
+        #expect(message { _ = try Drawer(session).draw("кошка", drawing) }.contains("has no task token"))
+    }
+
+    @Test func onlyAllowedTokensAreGenerated() throws {
+        var options = CompleteOptions()
+        options.candidates = 6
+        options.seed = 3
+        options.allowedTokens = [109, 341, 1597]
+        for completion in try Completer(session).complete("красный", options) {
+            let prompt = session.model.tokenizer.encode("красный").count + 2
+            #expect(completion.ids.dropFirst(prompt).allSatisfy { [109, 341, 1597].contains($0) }, "\(completion.ids)")
+            #expect(completion.perplexity.isFinite && completion.perplexity >= 1)
+        }
+        options.allowedTokens = []
+        #expect(message { _ = try Completer(session).complete("а", options) } == "an empty list of allowed tokens")
+        for token in [-1, 2096, .max] {
+            options.allowedTokens = [token]
+            #expect(message { _ = try Completer(session).complete("а", options) } == "allowed token \(token), expected 0 to 2095")
+        }
+    }
+
+    @Test func borderSizesAreChecked() throws {
+        let picture = try Golden.picture(image.png)
+        for count in [-1, 9, .max, .min] {
+            #expect(message { _ = try ImagePrompt(picture, keeping: .init(left: count), in: session) } == "a border of \(count) tokens, expected 0 to 8")
+        }
+        for encoding in [ImagePrompt.Encoding.whole, .borders] {
+            let all = try ImagePrompt(picture, keeping: .init(up: 8, down: 8, left: 8, right: 8), encoding: encoding, in: session)
+            #expect(all.tokens == image.indices)
+            #expect(try ImagePrompt(picture, keeping: .init(), encoding: encoding, in: session).tokens.allSatisfy { $0 == nil })
+        }
+        for weight: Float in [-0.1, 1.1, .nan] {
+            var options = DrawOptions()
+            options.guidance = Guidance(weight: weight)
+            #expect(message { _ = try Drawer(session).draw("кошка", options) }.contains("guidance weight"))
+        }
+    }
+}
