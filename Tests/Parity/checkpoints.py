@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import youtokentome
+from omegaconf import OmegaConf
 
 from upstream import GumbelVQ, ruDolphModel
 
@@ -20,6 +21,7 @@ class VQGAN:
     residual_blocks: int = 1
     embedding: int = 32  # and z_channels: upstream's GumbelVQ runs only when both are equal
     resolution: int = 64
+    dwt: bool = False  # the decoder that ends in an inverse wavelet transform; upstream's dwt=True
 
     def parameters(self, codes: int) -> dict:
         """The arguments of GumbelVQ: attention at the last level."""
@@ -98,10 +100,13 @@ def write(shape: Shape, folder: Path, seed: int) -> Checkpoint:
     torch.save(_halves(transformer), folder / "pytorch_model.bin")
 
     with _silence():
-        vqgan = GumbelVQ(**shape.vqgan.parameters(shape.codes)).eval()
+        # An object whose members are attributes as well, as the wavelet decoder wants it.
+        vqgan = GumbelVQ(**OmegaConf.create(shape.vqgan.parameters(shape.codes)), dwt=shape.vqgan.dwt).eval()
     _randomize_vqgan(vqgan, generator, 8 * shape.side)
     _round_to_half(vqgan)
-    torch.save({"state_dict": _halves(vqgan)}, folder / "vqgan.ckpt")
+    # The wavelet checkpoint is that of the class around the model.
+    prefix = "model." if shape.vqgan.dwt else ""
+    torch.save({"state_dict": {prefix + name: value for name, value in _halves(vqgan).items()}}, folder / "vqgan.ckpt")
 
     train_tokenizer(shape.bpe, folder / "bpe.model", seed)
     config = dict(
@@ -131,7 +136,8 @@ def _randomize_transformer(model: torch.nn.Module, generator: torch.Generator) -
 
 
 def _randomize_vqgan(model: GumbelVQ, generator: torch.Generator, side: int) -> None:
-    """Keeps torch's initial weights, redrawn from the generator, and spreads the logits of the codes so that ties are rare."""
+    """Keeps torch's initial weights, redrawn from the generator, spreads the logits of the codes so that ties are rare, and the pixels
+    so that they fill their range and somewhat more."""
     for name, parameter in model.named_parameters():
         if "norm" in name:
             parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator) + (1.0 if name.endswith("weight") else 0.0))
@@ -140,6 +146,10 @@ def _randomize_vqgan(model: GumbelVQ, generator: torch.Generator, side: int) -> 
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     logits = code_logits(model, torch.rand(1, 3, side, side, generator=generator))
     model.quantize.proj.weight.mul_(4.0 / logits.std())
+    codes = torch.randint(model.quantize.n_embed, (1, side // 8, side // 8), generator=generator)
+    pixels = model.decode(model.quantize.embed(codes).permute(0, 3, 1, 2))
+    decoder = model.decoder.decoder if model.dwt else model.decoder
+    decoder.conv_out.weight.mul_(0.6 / pixels.std())
 
 
 def _round_to_half(model: torch.nn.Module) -> None:

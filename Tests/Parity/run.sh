@@ -3,8 +3,9 @@
 #
 #   Tests/Parity/run.sh [quick|full]
 #
-# quick (the default): the tokenizer, image preparation, and small random models of many shapes. full: a random model of the 350M
-# size as well (about 3 GB of memory). The packages go into a virtual environment in build/parity-venv, made at the first run.
+# quick (the default): the tokenizer, image preparation, small random models of many shapes, the image decoder, and every task on the
+# demonstration model and on random ones. full: a random model of the 350M size as well (about 3 GB of memory). The packages go into a
+# virtual environment in build/parity-venv, made at the first run.
 # RUDOLPH_BIN names the folder of the programs, else .build/release; PYTHON the interpreter, else python3 (3.10 or later).
 set -eu
 
@@ -41,7 +42,7 @@ if [ ! -e "$venv/ready" ]; then
 fi
 
 status=0
-for test in tokenizer images model; do
+for test in tokenizer images model decoder tasks; do
     "$venv/bin/python" "$here/test_$test.py" "$scale" || status=1
 done
 # After a failure the files stay, to be looked at.
