@@ -1,0 +1,118 @@
+import Foundation
+import ImageFiles
+import Testing
+
+/// The Fusion Brain Challenge's files.
+@Suite(.serialized) struct AnswerTests {
+    private func input(_ folder: TemporaryFolder) throws {
+        try FileManager.default.createDirectory(at: folder.file("tasks/images"), withIntermediateDirectories: true)
+        for name in ["train_1f34e_noto.png", "train_1f34c_openmoji.png"] {
+            try FileManager.default.copyItem(atPath: Project.sample(name), toPath: folder.file("tasks/images/\(name)").path)
+        }
+        // Text questions and answers, mathematics, generation, captions, visual questions, text recognition.
+        try Data(
+            """
+            {"10": [{"type": "text", "content": "Что написано на"}, {"type": "image", "content": "images/train_1f34c_openmoji.png"}, {"type": "text", "content": "фото?"}],
+             "2": [{"type": "text", "content": "Нарисуй кошку"}],
+             "0": [{"type": "text", "content": "Кот спит. "}, {"type": "text", "content": "Кто спит?"}],
+             "1": [{"type": "text", "content": "Сколько будет 2 + 2?"}],
+             "3": [{"type": "image", "content": "images/train_1f34e_noto.png"}, {"type": "text", "content": "Опиши картинку"}],
+             "4": [{"type": "image", "content": "images/train_1f34e_noto.png"}, {"type": "text", "content": "Какого цвета?"}]}
+            """.utf8
+        ).write(to: folder.file("tasks/input.json"))
+    }
+
+    private func predictions(_ url: URL) throws -> [String: [[String: String]]] {
+        try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: url)) as? [String: [[String: String]]])
+    }
+
+    @Test func allKindsOfTaskAreAnswered() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let model = try Project.model()
+        let arguments = ["answer", "tasks/input.json", "--greedy", "--model", model]
+        let run = try Command.run(arguments + ["-o", "predictions.json", "--json"], folder: folder.url)
+        #expect(run.status == 0, "\(run.messages)")
+        #expect(run.messages == "predictions.json: 6 of 6 tasks answered, 0 of them before\n")
+        let objects = try run.objects()
+        #expect(objects.map { $0["id"] as? String } == ["0", "1", "2", "3", "4", "10"])
+        let found = try predictions(folder.file("predictions.json"))
+        for object in objects {
+            let id = try #require(object["id"] as? String)
+            let parts = try #require(found[id])
+            #expect(parts.first == ["type": "text", "content": object["text"] as? String ?? ""])
+            let isDrawn = ["0", "1", "2"].contains(id)
+            #expect(parts.dropFirst() == (isDrawn ? [["type": "image", "content": "images/image_\(id).jpg"]] : []))
+            if isDrawn {
+                #expect((object["tokens"] as? [Int])?.count == 64)
+                #expect(try Picture(path: folder.file("images/image_\(id).jpg").path).width == 64)
+            }
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.file("images").path).count == 3)
+
+        // A task with a picture is asked as `rudolph ask` asks it.
+        let asked = try Command.run(
+            ["ask", Project.sample("train_1f34c_openmoji.png"), "Что написано на фото?", "--greedy", "--model", model])
+        #expect(asked.text == (found["10"]?.first?["content"] ?? "") + "\n")
+
+        let single = try Command.run(arguments + ["-o", "single.json", "--batch", "1", "--threads", "1"], folder: folder.url)
+        #expect(single.status == 0)
+        #expect(try Data(contentsOf: folder.file("single.json")) == Data(contentsOf: folder.file("predictions.json")))
+    }
+
+    @Test func aRunGoesOnWhereItWas() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let arguments = ["answer", "tasks/input.json", "--seed", "9", "--batch", "2", "--model", try Project.model()]
+        let whole = try Command.run(arguments + ["-o", "whole.json"], folder: folder.url)
+        #expect(whole.status == 0, "\(whole.messages)")
+        let all = try predictions(folder.file("whole.json"))
+
+        // As an interrupted run leaves it; the answer that is there is kept, right or not.
+        var some = all.filter { ["1", "10"].contains($0.key) }
+        some["10"] = [["type": "text", "content": "свой ответ"]]
+        try JSONSerialization.data(withJSONObject: some).write(to: folder.file("some.json"))
+        let rest = try Command.run(arguments + ["-o", "some.json"], folder: folder.url)
+        #expect(rest.messages == "some.json: 6 of 6 tasks answered, 2 of them before\n")
+        var expected = all
+        expected["10"] = some["10"]
+        #expect(try predictions(folder.file("some.json")) == expected)
+    }
+
+    @Test func badTasksDoNotStopTheOthers() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        try Data(
+            """
+            {"0": [{"type": "image", "content": "images/train_1f34e_noto.png"}, {"type": "text", "content": "Что это?"}],
+             "1": 5, "2": [{"type": "sound", "content": "x"}], "3": [{"type": "text", "content": " "}],
+             "4": [{"type": "image", "content": "images/missing.png"}, {"type": "text", "content": "Что это?"}],
+             "../5": [{"type": "text", "content": "Нарисуй кошку"}]}
+            """.utf8
+        ).write(to: folder.file("tasks/bad.json"))
+        let run = try Command.run(["answer", "tasks/bad.json", "-o", "x.json", "--greedy", "--model", try Project.model()], folder: folder.url)
+        #expect(run.status == 1)
+        for message in [
+            "task 1: no list of parts", "task 2: a part of type \"sound\"", "task 3: no text", "tasks/images/missing.png: No such file",
+            "task ../5: its id cannot be in a file name", "x.json: 1 of 6 tasks answered",
+        ] {
+            #expect(run.messages.contains(message), "\(message) is not in \(run.messages)")
+        }
+        #expect(try predictions(folder.file("x.json")).keys.sorted() == ["0"])
+    }
+
+    @Test func filesThatAreNoTasksAreLeftAlone() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let model = try Project.model()
+        for text in ["", "[1]", "{\"0\": ", "\u{0}"] {
+            let run = try Command.run(["answer", "-", "-o", "x.json", "--model", model], input: Data(text.utf8), folder: folder.url)
+            #expect(run.status == 1 && run.messages.contains("standard input: it is no JSON object of tasks"), "\(run.messages)")
+        }
+        #expect(try folder.names() == ["tasks"])
+        try Data("мои заметки".utf8).write(to: folder.file("notes.txt"))
+        let run = try Command.run(["answer", "tasks/input.json", "-o", "notes.txt", "--model", model], folder: folder.url)
+        #expect(run.status == 1 && run.messages.contains("notes.txt: it is no JSON object of tasks"), "\(run.messages)")
+        #expect(try Data(contentsOf: folder.file("notes.txt")) == Data("мои заметки".utf8))
+    }
+}
