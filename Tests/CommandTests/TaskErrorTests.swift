@@ -1,0 +1,187 @@
+import Foundation
+import ImageFiles
+import Testing
+
+/// What the tasks refuse, and how they are stopped.
+@Suite(.serialized) struct TaskErrorTests {
+    private let apple = Project.sample("train_1f34e_noto.png")
+
+    @Test(arguments: [
+        (["draw", "", "-o", "x.png"], "the text to draw is empty"), (["draw", " \n", "-o", "x.png"], "the text to draw is empty"),
+        (["draw", "кот"], "Missing expected argument"), (["draw", "кот", "-o", "x.png", "-n", "0"], "--count is 0; expected 1 to 256"),
+        (["draw", "кот", "-o", "x.png", "--candidates", "0"], "--candidates is 0; expected 1 to 4096"),
+        (["draw", "кот", "-o", "x.png", "-n", "3", "--candidates", "2"], "expected at least the 3"),
+        (["draw", "кот", "-o", "x.png", "--batch", "65"], "--batch is 65; expected 1 to 64"),
+        (["draw", "кот", "-o", "x.png", "--guidance", "1.5"], "--guidance is 1.5; expected 0 to 1"),
+        (["draw", "кот", "-o", "x.png", "--guidance-mode", "both"], "probabilities"),
+        (["draw", "кот", "-o", "x.png", "--greedy", "--top-k", "5"], "--greedy takes the most probable tokens"),
+        (["draw", "кот", "-o", "x.png", "--keep", "up=1"], "expected --inpaint"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png"], "either --keep or --keep-mask"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "up=1", "--keep-mask", "b.png"], "either --keep or --keep-mask"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep-mask", "b.png", "--crop-first"], "expected --keep"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", ""], "--keep is \"\"; expected sides"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "up"], "expected sides"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "up=x"], "expected sides"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "up=-1"], "expected sides"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "up=1,up=2"], "expected sides"),
+        (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "top=1"], "expected sides"),
+        (["ask"], "Expected a picture and a question"), (["ask", "x.png"], "Expected a picture and a question"),
+        (["ask", "x.png", " "], "the question is empty"), (["ask", "--text", ""], "the text of --text is empty"),
+        (["ask", "x.png", "что?", "--text", "что?"], "--text takes no picture"), (["ask", "--text", "что?", "--candidates", "0"], "--candidates is 0"),
+        (["classify", "x.png"], "Missing expected argument"), (["classify", "x.png", ""], "a class is empty"),
+        (["classify", "x.png", "кот", "кот"], "кот is given more than once"), (["classify", "x.png", "кот", "--right-template", "вот"], "holds {}"),
+        (["complete"], "Missing expected argument"), (["complete", "кот", "--candidates", "0"], "--candidates is 0"),
+        (["complete", "кот", "--greedy", "--candidates", "2"], "--greedy gives one text"), (["complete", "кот", "--preview"], "expected --draw"),
+        (["complete", "кот", "--allowed", "1,x"], "expected ids such as"), (["rank", "", "x.png"], "the text is empty"),
+        (["rank", "кот"], "Missing expected argument"), (["rank", "кот", "-", "-"], "- is given more than once"),
+        (["answer", "x.json"], "Missing expected argument"), (["answer", "x.json", "-o", "y.json", "--batch", "0"], "--batch is 0"),
+        (["masks"], "Missing expected argument"), (["masks", "-o", "x.png", "--preset", "9B"], "350M"),
+        (["masks", "-o", "x.png", "--preset", "350M", "--model", "x"], "--preset needs no model"), (["info", "--batch", "0"], "--batch is 0"),
+        (["decode", "-o", "x.png"], "Missing expected argument"), (["caption", "x.png", "--rank", "size"], "image"),
+    ])
+    func badUsageIsTold(arguments: [String], message: String) throws {
+        let folder = try TemporaryFolder()
+        let run = try Command.run(arguments, folder: folder.url)
+        #expect(run.status == 64, "\(run.messages)")
+        #expect(run.output.isEmpty && run.messages.contains(message), "\(message) is not in \(run.messages)")
+        #expect(try folder.names().isEmpty)
+    }
+
+    @Test func unknownTaskTokensAreToldWithTheKnownOnes() throws {
+        for arguments in [["--left-task", "LT_TQA"], ["--right-task", "<RT_XYZ>"]] {
+            let run = try Command.run(["ask", "--text", "что?", "--model", try Project.model()] + arguments)
+            #expect(run.status == 1 && run.output.isEmpty)
+            #expect(run.messages.contains("unknown task token <") && run.messages.contains("one of <LT_UNK>, "), "\(run.messages)")
+        }
+    }
+
+    @Test func whatDoesNotFitThePictureIsRefused() throws {
+        let folder = try TemporaryFolder()
+        let model = try Project.model()
+        try Picture(width: 3, height: 2, pixels: [UInt8](repeating: 255, count: 18)).writePNG(path: folder.file("mask.png").path)
+        let picture = try Picture(path: apple)
+        for (arguments, message) in [
+            (["--keep-mask", "mask.png"], "mask.png: a mask of 3 x 2 pixels, expected the picture's \(picture.width) x \(picture.height)"),
+            (["--keep-mask", "missing.png"], "missing.png: No such file"),
+            (["--keep", "up=9"], "--keep: a border of 9 tokens, expected 0 to 8"),
+        ] {
+            let run = try Command.run(["draw", "кот", "-o", "x.png", "--model", model, "--inpaint", apple] + arguments, folder: folder.url)
+            #expect(run.status == 1 && run.messages.contains(message), "\(message) is not in \(run.messages)")
+        }
+        #expect(try folder.names() == ["mask.png"])
+    }
+
+    @Test func badTokensAreRefused() throws {
+        let folder = try TemporaryFolder()
+        let model = try Project.model()
+        let many = (0..<64).map { $0 == 5 ? 5000 : $0 }
+        for (text, message) in [
+            ("", "no image tokens"), ("[1, 2", "no image tokens"), ("{}", "no image tokens"), ("[1.5]", "no image tokens"),
+            ("[1, 2]", "2 image tokens, expected 64"), ("\(many)", "image token 5000, expected 0 to 1023"),
+            ("{\"tokens\": [1]}\nx\n", "line 2: no image tokens"), ("\(many.map { _ in -1 })", "image token -1"),
+        ] {
+            let run = try Command.run(["decode", "--tokens", "-", "-o", "x.png", "--model", model], input: Data(text.utf8), folder: folder.url)
+            #expect(run.status == 1 && run.messages.contains("standard input: ") && run.messages.contains(message), "\(text): \(run.messages)")
+        }
+        let allowed = try Command.run(["complete", "кот", "--allowed", "1,99999", "--model", model])
+        #expect(allowed.status == 1 && allowed.messages.contains("allowed token 99999"), "\(allowed.messages)")
+        #expect(try folder.names().isEmpty)
+    }
+
+    @Test func aModelWithoutImageDecoderDoesNotDraw() throws {
+        let folder = try TemporaryFolder()
+        var bytes = try Data(contentsOf: URL(filePath: try Project.model()))
+        // Under another name the decoder's first tensor is not found.
+        while let range = bytes.range(of: Data("vqgan.decoder.conv_in.weight".utf8)) {
+            bytes.replaceSubrange(range, with: Data("vqgan.decodex.conv_in.weight".utf8))
+        }
+        try bytes.write(to: folder.file("reader.gguf"))
+        try Data("{\"0\": [{\"type\": \"text\", \"content\": \"кот\"}]}".utf8).write(to: folder.file("tasks.json"))
+        for arguments in [
+            ["draw", "кот", "-o", "x.png"], ["decode", "--tokens", "-", "-o", "x.png"], ["complete", "кот", "--draw", "x.png"],
+            ["answer", "tasks.json", "-o", "x.json"],
+        ] {
+            let run = try Command.run(arguments + ["--model", "reader.gguf"], input: Data("[1]".utf8), folder: folder.url)
+            #expect(run.status == 1 && run.output.isEmpty)
+            #expect(run.messages == "Error: reader.gguf: the model has no image decoder; it can read pictures but not draw them\n")
+        }
+        let caption = try Command.run(["caption", apple, "--greedy", "--model", "reader.gguf"], folder: folder.url)
+        #expect(caption.text == "красное яблоко\n", "\(caption.messages)")
+        #expect(try folder.names() == ["reader.gguf", "tasks.json"])
+    }
+
+    @Test func longTextsAreCutWithAWarning() throws {
+        let folder = try TemporaryFolder()
+        let model = try Project.model()
+        let long = Array(repeating: "красное яблоко", count: 20).joined(separator: " ")
+        for arguments in [
+            ["draw", long, "-o", "x.png"], ["ask", apple, long, "--greedy"], ["ask", "--text", long, "--greedy"], ["classify", apple, long],
+            ["rank", long, apple], ["caption", apple, "--greedy", "--left-text", long],
+        ] {
+            let run = try Command.run(arguments + ["--model", model], folder: folder.url)
+            #expect(run.status == 0, "\(arguments[0]): \(run.messages)")
+            #expect(run.messages.hasPrefix("Warning: ") && run.messages.contains("only the first 30 fit"), "\(arguments[0]): \(run.messages)")
+            let quiet = try Command.run(arguments + ["--model", model, "--quiet"], folder: folder.url)
+            #expect(quiet.status == 0 && quiet.messages.isEmpty, "\(arguments[0]): \(quiet.messages)")
+        }
+        let complete = try Command.run(["complete", long, "--greedy", "--model", model])
+        #expect(complete.status == 1 && complete.messages.contains("leaves no room to go on"), "\(complete.messages)")
+    }
+
+    @Test func outputsAreCheckedBeforeTheWork() throws {
+        let folder = try TemporaryFolder()
+        try FileManager.default.createDirectory(at: folder.file("folder"), withIntermediateDirectories: true)
+        for (path, message) in [("missing/x.png", "missing/x.png: cannot write beside it"), ("folder", "folder: it is a directory"), ("", "an empty name")] {
+            // The model is not even looked for.
+            for arguments in [["draw", "кот"], ["masks"], ["decode", "--tokens", "-"], ["answer", "x.json"]] {
+                let run = try Command.run(arguments + ["-o", path, "--model", "/missing.gguf"], folder: folder.url)
+                #expect(run.status == 1 && run.messages.contains(message), "\(arguments): \(run.messages)")
+            }
+        }
+    }
+
+    /// The first Ctrl-C ends a task in good order, whatever it is doing.
+    @Test(arguments: [
+        ["draw", "кошка", "-n", "256", "-o", "x.png"], ["answer", "tasks.json", "-o", "x.json", "--batch", "64"],
+        ["caption", "--candidates", "256", "--json"], ["complete", "кот", "--candidates", "4096"],
+    ])
+    func interruptsEndTasks(arguments: [String]) throws {
+        let folder = try TemporaryFolder()
+        let tasks = (0..<64).map { "\"\($0)\": [{\"type\": \"text\", \"content\": \"кот \($0)\"}]" }
+        try Data("{\(tasks.joined(separator: ", "))}".utf8).write(to: folder.file("tasks.json"))
+        let process = Process()
+        process.executableURL = Command.rudolph
+        // Many pictures, so that captions take long enough.
+        process.arguments = arguments + (arguments[0] == "caption" ? Array(repeating: apple, count: 40) : []) + [
+            "--model", try Project.model(), "--quiet",
+        ]
+        process.currentDirectoryURL = folder.url
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        // Test runners may ignore interrupts and their threads block them, which a program inherits.
+        let handler = signal(SIGINT, SIG_DFL)
+        var interrupt = sigset_t(), blocked = sigset_t()
+        sigemptyset(&interrupt)
+        sigaddset(&interrupt, SIGINT)
+        pthread_sigmask(SIG_UNBLOCK, &interrupt, &blocked)
+        try process.run()
+        pthread_sigmask(SIG_SETMASK, &blocked, nil)
+        signal(SIGINT, handler)
+        try waitForHandler(of: process.processIdentifier)
+        process.interrupt()
+        process.waitUntilExit()
+        #expect(process.terminationReason == .exit && process.terminationStatus == 130, "\(process.terminationReason) \(process.terminationStatus)")
+        #expect(try folder.names() == ["tasks.json"])
+    }
+
+    /// Waits until a program catches interrupts, and then until it is well at work.
+    private func waitForHandler(of process: Int32) throws {
+        for _ in 0..<500 {
+            let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+            let caught = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }.flatMap { UInt64($0.dropFirst(8), radix: 16) } ?? 0
+            if caught >> UInt64(SIGINT - 1) & 1 == 1 { break }
+            Thread.sleep(forTimeInterval: 0.01)
+        }
+        Thread.sleep(forTimeInterval: 0.1)
+    }
+}
