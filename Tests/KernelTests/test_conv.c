@@ -212,7 +212,9 @@ static void test_fast(const shape *s, rk_type type, int residual) {
             test_expect(rk_conv_is_fast(&p.conv), "not fast");
             rk_parallel(threads, run_conv, &p);
             if (isa == 0 && threads == 1) {
-                // Products of numbers below 1: the sum of their magnitudes is what the error is measured by.
+                // Products of numbers below 1: the sum of their magnitudes is what the error is measured by. The three transforms
+                // together enlarge a rounding by at most 48 in each direction, the sum of |A| |B| |G| in the worst row (1 1 1 8 8 1):
+                // 5 + 5 + 8 * 1.75 + 8 * 1.75 + 10. All of it in one direction and as little in the other is allowed.
                 const double scale = 9 * s->in_channels / 4.0;
                 double worst = 0;
                 for (size_t i = 0; i < pixels; i++) {
@@ -222,7 +224,7 @@ static void test_fast(const shape *s, rk_type type, int residual) {
                         worst = fmax(worst, fabs((double)v - (double)p.out[i * p.out_stride + (size_t)r]) / scale);
                     }
                 }
-                test_expect(worst < 0x1p-19, "off by 2^%.1f of the products' magnitude, expected less than 2^-19", log2(worst));
+                test_expect(worst < 48 * 0x1p-24, "off by 2^%.1f of the products' magnitude, expected less than 2^-18.4", log2(worst));
                 memcpy(expected, p.out, used * sizeof *expected);
             }
             test_equal_floats(expected, p.out, used);
