@@ -66,15 +66,16 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
             return count
         }
         channels = try shape("encoder.conv_in.weight")[0]
-        guard channels.isMultiple(of: 32) else {
-            throw checkpoint.failure("encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms")
+        guard channels.isMultiple(of: 32), channels <= 4096 else {
+            throw checkpoint.failure(
+                "encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms up to 4096")
         }
         let levels = try count("encoder.down.", atMost: Self.mostLevels)
         channelMultipliers = []
         for level in 0..<levels {
             let name = "encoder.down.\(level).block.0.conv1.weight", out = try shape(name)[0]
-            guard out.isMultiple(of: channels) else {
-                throw checkpoint.failure("\(name) has \(out) channels, expected a multiple of \(channels)")
+            guard out.isMultiple(of: channels), out <= 64 * channels else {
+                throw checkpoint.failure("\(name) has \(out) channels, expected a multiple of \(channels) up to \(64 * channels)")
             }
             channelMultipliers.append(out / channels)
         }

@@ -2,16 +2,14 @@ import Foundation
 
 /// A YouTokenToMe BPE model: characters, merge rules in order and the special ids.
 package struct TextTokenizerModel: Equatable, Sendable {
-    package var characters: [(codepoint: UInt32, id: UInt32)] { Array(zip(codepoints, codepointIDs)) }
     package private(set) var codepoints: [UInt32] = []
     package private(set) var codepointIDs: [UInt32] = []
     /// left, right, merged; three for each rule.
     package private(set) var rules: [UInt32] = []
-    /// -1 where the model has none.
-    package private(set) var unk: Int32 = -1
-    package private(set) var pad: Int32 = -1
-    package private(set) var bos: Int32 = -1
-    package private(set) var eos: Int32 = -1
+    package private(set) var unk: Int32 = 0
+    package private(set) var pad: Int32 = 0
+    package private(set) var bos: Int32 = 0
+    package private(set) var eos: Int32 = 0
 
     /// The largest id and one.
     package private(set) var vocabularySize = 0
@@ -60,11 +58,12 @@ package struct TextTokenizerModel: Equatable, Sendable {
             let line = try numbers("a rule of three ids", 3)
             rules += [try known(line[0]), try known(line[1]), try define(line[2])]
         }
-        var specials: [Int32] = []
-        for id in try numbers("the ids of unk, pad, bos and eos", 4) {
-            specials.append(id == -1 ? -1 : Int32(try define(id)))
+        let specials = try numbers("the ids of unk, pad, bos and eos", 4)
+        guard specials.allSatisfy({ $0 >= 0 }), specials[1] == 0 else {
+            throw failure("unk, pad, bos and eos have the ids \(specials); all four are needed, and pad is 0 in RUDOLPH")
         }
-        (unk, pad, bos, eos) = (specials[0], specials[1], specials[2], specials[3])
+        (unk, pad) = (Int32(try define(specials[0])), Int32(try define(specials[1])))
+        (bos, eos) = (Int32(try define(specials[2])), Int32(try define(specials[3])))
         guard lines.allSatisfy({ $0.allSatisfy { $0 == 0x20 || $0 == 0x0D } }) else {
             number += 1
             throw failure("nothing expected after the special ids")

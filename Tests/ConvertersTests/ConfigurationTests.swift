@@ -111,7 +111,8 @@ import Testing
             (changed(3, "1072 4"), "line 3: token id 4 is there twice"), (changed(3, "1072 -4"), "line 3: -4 is no token id"),
             (changed(3, "1072 99999999999"), "line 3"), (changed(3, "1072 x"), "line 3: a character and its id"),
             (changed(7, "5 77 9"), "line 7: a rule of token 77"), (changed(7, "5 6 8"), "line 7: token id 8 is there twice"),
-            (changed(10, "1 0 2"), "line 10: the ids of unk"), (changed(10, "1 1 2 3"), "token id 1 is there twice"),
+            (changed(10, "1 0 2"), "line 10: the ids of unk"), (changed(10, "1 0 1 3"), "token id 1 is there twice"), (changed(10, "1 0 -1 3"), "all four are needed"),
+            (changed(10, "0 1 2 3"), "pad is 0"),
             (changed(10, nil), "line 1"), (SmallModel.tokenizer + "more\n", "line 11"),
         ] {
             let path = try folder.write("bpe.model", text)
