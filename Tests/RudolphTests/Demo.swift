@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 import ImageFiles
 import Testing
@@ -10,24 +11,36 @@ enum Demo {
     static let types: [Rudolph.WeightType] = [.f16, .int8, .int4]
 
     static func path(_ type: Rudolph.WeightType) throws -> String {
-        switch type {
-        case .f16: try f16.get().path
-        case .int8: try int8.get().path
-        case .int4: try int4.get().path
-        case .f32: try f32.get().path
-        }
+        try model(type).path
     }
 
     /// A session of its own on the shared model. Tests run at the same time, so each takes one thread unless threads are its matter.
     static func session(_ type: Rudolph.WeightType = .f16, threads: Int = 1) throws -> Session {
-        let model: Model
-        switch type {
-        case .f16: model = try f16.get()
-        case .int8: model = try int8.get()
-        case .int4: model = try int4.get()
-        case .f32: model = try f32.get()
+        let model = try model(type)
+        return try kernels.withLock { try Session(model, threads: threads) }
+    }
+
+    /// A session and an image encoder with the kernels that a mask of instruction sets allows. The mask is the process's, so it is set
+    /// only while they are made: they keep what they have.
+    static func session(_ type: Rudolph.WeightType, threads: Int, mask: UInt32) throws -> (Session, ImageEncoder) {
+        let model = try model(type)
+        return try kernels.withLock {
+            rk_cpu_set_mask(mask)
+            defer { rk_cpu_set_mask(.max) }
+            let session = try Session(model, threads: threads)
+            return (session, try ImageEncoder(model, threads: threads, arithmetic: .fast, stop: session.stop))
         }
-        return try Session(model, threads: threads)
+    }
+
+    private static let kernels = NSLock()
+
+    private static func model(_ type: Rudolph.WeightType) throws -> Model {
+        switch type {
+        case .f16: try f16.get()
+        case .int8: try int8.get()
+        case .int4: try int4.get()
+        case .f32: try f32.get()
+        }
     }
 
     private static let f16 = Result { try Model(path: DemoModel(.f16, in: folder.get()).path) }

@@ -33,8 +33,9 @@ import Testing
     }
 
     /// All pictures, decoded from their files and encoded.
-    @Test func picturesBecomeTheReferencesTokens() throws {
-        let session = try Demo.session()
+    @Test(arguments: [ImageArithmetic.fast, .direct])
+    func picturesBecomeTheReferencesTokens(arithmetic: ImageArithmetic) throws {
+        let session = try Session(try Model(path: Demo.path(.f16)), threads: 1, imageArithmetic: arithmetic)
         var tokens = 0
         var different: [String] = []
         for picture in try Reference.emoji() {
@@ -43,6 +44,6 @@ import Testing
             for index in found.indices where found[index] != picture.tokens[index] { different.append("\(picture.file) at \(index)") }
             tokens += found.count
         }
-        #expect(different.isEmpty, "of \(tokens) tokens")
+        #expect(different.isEmpty, "\(arithmetic): of \(tokens) tokens")
     }
 }
