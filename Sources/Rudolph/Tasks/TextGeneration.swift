@@ -47,7 +47,10 @@ struct TextGeneration {
             texts[candidate].append(id)
             next.append((candidate, id))
         }
-        for candidate in 0..<candidates { take(first[0], for: candidate, into: &active) }
+        for candidate in 0..<candidates {
+            if session.stop.isRaised { throw RudolphError.stopped }
+            take(first[0], for: candidate, into: &active)
+        }
 
         for position in positions.dropLast() {
             if active.isEmpty { break }
@@ -64,7 +67,10 @@ struct TextGeneration {
                 }
                 let logits = try session.transformer.pass(
                     rows, caches: caches, wanted: [Int](0..<rows.count), head: .text(rows: self.rows))
-                for (index, entry) in group.enumerated() { take(logits[index], for: entry.candidate, into: &next) }
+                for (index, entry) in group.enumerated() {
+                    if session.stop.isRaised { throw RudolphError.stopped }
+                    take(logits[index], for: entry.candidate, into: &next)
+                }
                 start += group.count
             }
             active = next
