@@ -119,12 +119,19 @@ struct AnswerCommand: ParsableCommand {
             }
         }
 
+        var options = AskOptions()
+        options.sampling = greedy ? .greedy : .answer
+        // Not the numbers that drew the pictures.
+        let questions = work.map { (question: $0.text, imageTokens: $0.tokens, seed: ~$0.seed) }
+        let answers = try running { () throws(RudolphError) in
+            try Asker(session).askEach(questions, options, progress: progress.handler)
+        }
+        progress.clear()
+
         var writer = ResultWriter()
-        for task in work {
-            progress.place = bar(done, total)
+        for (task, answer) in zip(work, answers) {
             try failures.counting {
-                defer { progress.clear() }
-                predictions[task.id] = try answer(task, session, progress, &writer)
+                predictions[task.id] = try parts(of: task, answer, session, &writer)
                 done += 1
             }
             try writer.flush()
@@ -157,15 +164,7 @@ struct AnswerCommand: ParsableCommand {
         return work
     }
 
-    private func answer(_ task: Work, _ session: Session, _ progress: TaskProgress, _ writer: inout ResultWriter) throws -> [TaskPart] {
-        var options = AskOptions()
-        options.sampling = greedy ? .greedy : .answer
-        // Not the numbers that drew the picture.
-        options.seed = ~task.seed
-        let answers = try naming("task \(task.id)") { () throws(RudolphError) in
-            try Asker(session).ask(task.text, about: task.tokens, options, progress: progress.handler)
-        }
-        guard let answer = answers.first else { throw CommandError("task \(task.id): the model gave no answer") }
+    private func parts(of task: Work, _ answer: Answer, _ session: Session, _ writer: inout ResultWriter) throws -> [TaskPart] {
         var object = JSONObject()
         object.set("id", task.id)
         object.set("text", answer.text)

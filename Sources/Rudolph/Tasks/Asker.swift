@@ -46,4 +46,43 @@ public struct Asker {
             candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens, progress)
         return Session.byCount(found).map { Answer(text: found[$0].text, ids: found[$0].ids, count: found[$0].count) }
     }
+
+    /// One answer to each of several questions, all generated at once; each has a seed of its own, so that its answer does not depend on
+    /// the others. `candidates` and `seed` of the options are not used. Each question takes keys and values of a whole sequence.
+    public func askEach(
+        _ questions: [(question: String, imageTokens: [Int]?, seed: UInt64)], _ options: AskOptions = AskOptions(),
+        progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Answer] {
+        let configuration = session.model.configuration
+        try options.sampling.validate()
+        var prompt = try session.segment("", task: options.rightTaskToken, length: configuration.rightTextLength, isPadded: false)
+        if prompt.last == session.model.tokenizer.endID { prompt.removeLast() }
+        let length = min(configuration.rightTextLength, options.maximumTokens ?? .max)
+        guard length > prompt.count else { throw RudolphError("\(length) tokens leave no room for an answer") }
+        let rows = configuration.textRows - configuration.leftTextLength
+        var caches: [KeyValueCache] = []
+        var sequences: [TextGeneration.Sequence] = []
+        var first: [[Float]] = []
+        for (index, entry) in questions.enumerated() {
+            let question = Tokenizer.lowercasedAndStripped(entry.question)
+            guard !question.isEmpty else { throw RudolphError("an empty question") }
+            let image = entry.imageTokens ?? [Int](repeating: 0, count: configuration.imageLength)
+            try session.validate(imageTokens: image)
+            let left = try session.segment(question, task: options.leftTaskToken, length: configuration.leftTextLength, isPadded: true)
+            let cache = try KeyValueCache(configuration, start: 0, .positions(capacity: configuration.rightTextStart + length))
+            caches.append(cache)
+            guard let logits = try session.read(left + image + prompt, from: 0, into: cache, head: .text(rows: rows), progress) else {
+                throw RudolphError("no token to read")
+            }
+            first.append([Float](logits[0]))
+            sequences.append(
+                TextGeneration.Sequence(
+                    generator: RandomGenerator(seed: entry.seed), cache: index, prefix: index, first: index))
+        }
+        let start = configuration.rightTextStart
+        let generation = TextGeneration(
+            session: session, sampling: options.sampling, positions: (start + prompt.count)..<(start + length), rows: rows, allowed: nil)
+        let texts = try generation.run(sequences, caches: caches, first: first, progress)
+        return texts.flatMap { session.counted([$0], after: prompt, length: length) }.map { Answer(text: $0.text, ids: $0.ids, count: 1) }
+    }
 }

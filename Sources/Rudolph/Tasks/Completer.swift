@@ -63,9 +63,9 @@ public struct Completer {
             throw RudolphError("no token to read")
         }
         let generation = TextGeneration(
-            session: session, sampling: options.sampling, seed: options.seed ?? rp_random_seed(), positions: prompt.count..<length,
+            session: session, sampling: options.sampling, positions: prompt.count..<length,
             rows: drawnRows, allowed: options.allowedTokens)
-        var found = session.counted(try generation.run(candidates: options.candidates, first: logits, progress), after: prompt, length: length)
+        var found = session.counted(try generation.run(candidates: options.candidates, seed: options.seed ?? rp_random_seed(), first: logits, progress), after: prompt, length: length)
         if found.count > 1 { found.removeAll { $0.text.isEmpty } }
 
         var completions: [Completion] = []

@@ -1,10 +1,16 @@
 import CPlatform
 
-/// Generates texts that go on from a shared prefix, all of them at once.
+/// Generates texts at the same positions of several sequences, all of them at once.
 struct TextGeneration {
+    /// A text to generate: where its keys and values go, where those of what it goes on from are (the same cache where it holds both),
+    /// and which of the first logits are its own.
+    struct Sequence {
+        var generator: RandomGenerator
+        let cache, prefix, first: Int
+    }
+
     let session: Session
     let sampling: SamplingOptions
-    let seed: UInt64
     /// The first position to generate and the one after the last.
     let positions: Range<Int>
     /// Logits considered: ids below this.
@@ -12,50 +18,57 @@ struct TextGeneration {
     /// The only ids that may be generated, or nil.
     let allowed: [Int]?
 
+    /// Candidates that all go on from the session's prefix.
     /// - Parameter first: logits after the last token of the prefix.
-    /// - Returns: the ids of each candidate, up to and without the one that ended it; whether an end came.
+    /// - Returns: as the other `run`.
     func run(
-        candidates: Int, first: Transformer.Logits, _ progress: ProgressHandler?
+        candidates: Int, seed: UInt64, first: Transformer.Logits, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [[Int]] {
+        // A single sequence goes on in the prefix's own cache.
+        let tails = candidates == 1 ? [] : try session.tails(candidates, from: positions.lowerBound, capacity: max(1, positions.count))
+        let sequences = (0..<candidates).map {
+            Sequence(generator: RandomGenerator(seed: seed, stream: $0), cache: candidates == 1 ? 0 : $0 + 1, prefix: 0, first: 0)
+        }
+        return try run(sequences, caches: [session.prefix] + tails, first: [[Float](first[0])], progress)
+    }
+
+    /// - Parameter first: logits after what the sequences go on from.
+    /// - Returns: the ids of each sequence, up to and without the one that ended it.
+    func run(
+        _ sequences: [Sequence], caches: [KeyValueCache], first: [[Float]], _ progress: ProgressHandler?
     ) throws(RudolphError) -> [[Int]] {
         let configuration = session.model.configuration
         let end = session.model.tokenizer.endID
-        guard !positions.isEmpty else { return [[Int]](repeating: [], count: candidates) }
-        // A single sequence goes on in the prefix's own cache.
-        let isSingle = candidates == 1
-        let tails = isSingle ? [] : try session.tails(candidates, from: positions.lowerBound, capacity: positions.count)
-        let caches = [session.prefix] + tails
-
+        var sequences = sequences
+        var first = first
         var sampler = Sampler(sampling)
-        var generators: [RandomGenerator] = []
-        var texts = [[Int]](repeating: [], count: candidates)
-        // The candidates that have not ended, and the token that each goes on with.
-        var active: [(candidate: Int, token: Int)] = []
+        var texts = [[Int]](repeating: [], count: sequences.count)
+        guard !positions.isEmpty else { return texts }
+        // The sequences that have not ended, and the token that each goes on with.
+        var active: [(sequence: Int, token: Int)] = []
         var permitted = [Float](repeating: 0, count: allowed?.count ?? 0)
-        for candidate in 0..<candidates {
-            generators.append(RandomGenerator(seed: seed, stream: candidate))
-        }
-        func take(_ logits: UnsafeMutableBufferPointer<Float>, for candidate: Int, into next: inout [(candidate: Int, token: Int)]) {
+        func take(_ logits: UnsafeMutableBufferPointer<Float>, for sequence: Int, into next: inout [(sequence: Int, token: Int)]) {
             if let allowed {
                 // What may not come becomes impossible.
                 for (place, id) in allowed.enumerated() { permitted[place] = logits[id] }
                 logits.update(repeating: -.infinity)
                 for (place, id) in allowed.enumerated() { logits[id] = permitted[place] }
             }
-            let id = sampler.next(logits, &generators[candidate])
+            let id = sampler.next(logits, &sequences[sequence].generator)
             // A task token ends the text as well.
             guard id != end, id < configuration.textVocabularySize else { return }
-            texts[candidate].append(id)
-            next.append((candidate, id))
+            texts[sequence].append(id)
+            next.append((sequence, id))
         }
-        for candidate in 0..<candidates {
+        for sequence in sequences.indices {
             if session.stop.isRaised { throw RudolphError.stopped }
-            take(first[0], for: candidate, into: &active)
+            first[sequences[sequence].first].withUnsafeMutableBufferPointer { take($0, for: sequence, into: &active) }
         }
 
         for position in positions.dropLast() {
             if active.isEmpty { break }
             try report(progress, .generating, position - positions.lowerBound + 1, positions.count)
-            var next: [(candidate: Int, token: Int)] = []
+            var next: [(sequence: Int, token: Int)] = []
             next.reserveCapacity(active.count)
             var start = 0
             while start < active.count {
@@ -63,13 +76,14 @@ struct TextGeneration {
                 var rows: [Transformer.Row] = []
                 rows.reserveCapacity(group.count)
                 for entry in group {
-                    rows.append(Transformer.Row(token: entry.token, position: position, cache: isSingle ? 0 : entry.candidate + 1))
+                    let sequence = sequences[entry.sequence]
+                    rows.append(Transformer.Row(token: entry.token, position: position, cache: sequence.cache, prefix: sequence.prefix))
                 }
                 let logits = try session.transformer.pass(
                     rows, caches: caches, wanted: [Int](0..<rows.count), head: .text(rows: self.rows))
                 for (index, entry) in group.enumerated() {
                     if session.stop.isRaised { throw RudolphError.stopped }
-                    take(logits[index], for: entry.candidate, into: &next)
+                    take(logits[index], for: entry.sequence, into: &next)
                 }
                 start += group.count
             }
@@ -105,9 +119,10 @@ extension Session {
         }
         let start = configuration.rightTextStart
         let generation = TextGeneration(
-            session: self, sampling: sampling, seed: seed ?? rp_random_seed(), positions: (start + prompt.count)..<(start + length),
-            rows: rows, allowed: nil)
-        return counted(try generation.run(candidates: candidates, first: logits, progress), after: prompt, length: length)
+            session: self, sampling: sampling, positions: (start + prompt.count)..<(start + length), rows: rows, allowed: nil)
+        return counted(
+            try generation.run(candidates: candidates, seed: seed ?? rp_random_seed(), first: logits, progress), after: prompt,
+            length: length)
     }
 
     /// Indices of texts, the most frequent first; those that came up equally often stay in order of appearance.
