@@ -35,6 +35,13 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
+// One value for all lanes, by a load: a compiler that shifts the value first goes through the general registers.
+RK_TARGET RK_INLINE __m256i load_to_all(const int32_t *p) {
+    __m256i all = _mm256_set1_epi32(*p);
+    __asm__("" : "+x"(all));
+    return all;
+}
+
 // Unsigned nibbles times signed bytes, two columns to a 16-bit sum that holds a whole group.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
@@ -44,36 +51,37 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const __m256i nibble = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
     __m256 acc[4][2];
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-    for (size_t group = 0; group < groups; group++) {
+    for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
         const uint8_t *block = blocks + group / 2 * 576;
         const uint8_t *w = block + 64 + group % 2 * 256;
+        if (first == 0) prefetch(w, 288);
         __m256i sum[4][2]; // 16 products of at most 15 * 127 each: they fit
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-        RK_UNROLL
+        // Not unrolled: the compiler would move the loads of x together and run out of registers.
+        _Pragma("clang loop unroll(disable)")
         for (int c = 0; c < 4; c++) {
-            const __m256i pair0 = load_bytes(w + 64 * c), pair1 = load_bytes(w + 64 * c + 32);
-            const __m256i near[2] = {_mm256_and_si256(pair0, nibble), _mm256_and_si256(pair1, nibble)};
-            const __m256i far[2] = {_mm256_and_si256(_mm256_srli_epi16(pair0, 4), nibble),
-                                    _mm256_and_si256(_mm256_srli_epi16(pair1, 4), nibble)};
             RK_UNROLL
-            for (int t = 0; t < rows; t++) {
-                const int8_t *columns = x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 8;
-                const __m256i x_near = broadcast4(columns), x_far = broadcast4(columns + 4);
-                RK_UNROLL
+            for (int far = 0; far < 2; far++) {
+                __m256i pairs[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
                 for (int half = 0; half < 2; half++) {
-                    sum[t][half] = _mm256_add_epi16(sum[t][half], _mm256_maddubs_epi16(near[half], x_near));
-                    sum[t][half] = _mm256_add_epi16(sum[t][half], _mm256_maddubs_epi16(far[half], x_far));
+                    if (far) pairs[half] = _mm256_srli_epi16(pairs[half], 4);
+                    pairs[half] = _mm256_and_si256(pairs[half], nibble);
+                }
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) {
+                    const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * far);
+                    for (int half = 0; half < 2; half++)
+                        sum[t][half] = _mm256_add_epi16(sum[t][half], _mm256_maddubs_epi16(pairs[half], columns));
                 }
             }
         }
+        const __m256 scales[2] = {load_halves(block + group % 2 * 32), load_halves(block + group % 2 * 32 + 16)};
         RK_UNROLL
-        for (int half = 0; half < 2; half++) {
-            const __m256 scales = load_halves(block + group % 2 * 32 + 16 * half);
-            RK_UNROLL
-            for (int t = 0; t < rows; t++) {
-                const __m256i start = _mm256_slli_epi32(_mm256_set1_epi32(sums[groups * (size_t)t + group]), 3);
+        for (int t = 0; t < rows; t++) {
+            const __m256i start = _mm256_slli_epi32(load_to_all(sums + groups * (size_t)t), 3);
+            for (int half = 0; half < 2; half++) {
                 const __m256i total = _mm256_add_epi32(start, _mm256_madd_epi16(sum[t][half], ones));
-                acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scales, acc[t][half]);
+                acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scales[half], acc[t][half]);
             }
         }
     }
