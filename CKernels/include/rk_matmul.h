@@ -6,18 +6,18 @@
 //   RK_F32   [columns][16] float                           x is float
 //   RK_F16   [columns][16] half                            x is float
 //   RK_INT8  16 float scales, one per row; then for every 4 columns 64 bytes: byte 4*r + j is row r, column 4*c + j, signed.
-//            Columns padded to a multiple of 64.            x is rk_int8_rows
+//            Columns padded to a multiple of 64.            x is rk_integer_rows
 //   RK_INT4  for every 64 columns 576 bytes: 32 half scales (first 32 columns: rows 0..15; second 32 columns: rows 0..15),
 //            then 8 x 64 bytes: of the c-th 64 bytes, byte 4*r + j holds row r, column 8*c + j in its low nibble and column
-//            8*c + 4 + j in its high nibble, each plus 8 (0..15 stands for -8..7).  x is rk_int8_rows
+//            8*c + 4 + j in its high nibble, each plus 8 (0..15 stands for -8..7).  x is rk_integer_rows of int8
 //
 // Definitions, to the bit (acc is a float, one for each output):
 //   RK_F32, RK_F16  acc = 0; for k ascending: acc = fmaf(w, x, acc); out = acc + bias
 //   RK_INT8         i = exact integer sum over all columns; out = fmaf((float)i, x_scale * w_scale, bias)
+//     with int16 x  acc = 0; for each block b of RK_INT16_BLOCK columns ascending: acc = acc + (float)i_b, i_b the exact integer sum of the
+//                   block, which fits in 32 bits; out = fmaf(acc, x_scale * w_scale, bias)
 //   RK_INT4         acc = 0; for each group g of 32 columns ascending: acc = fmaf((float)i_g, (float)scale_g, acc), i_g the exact
 //                   integer sum of the group; out = fmaf(acc, x_scale, bias)
-// A row of x in two planes (rk_int8_rows): out = (the product of the first plane + the product of the second) + bias, each without
-// a bias of its own.
 #ifndef RK_MATMUL_H
 #define RK_MATMUL_H
 
@@ -29,7 +29,7 @@
 
 typedef enum rk_type { RK_F32 = 0, RK_F16 = 1, RK_INT8 = 2, RK_INT4 = 3 } rk_type;
 
-enum { RK_PANEL = 16 };
+enum { RK_PANEL = 16, RK_INT16_BLOCK = 512 };
 
 // Bytes of one panel of 16 rows.
 size_t rk_panel_bytes(rk_type type, int columns);
@@ -49,8 +49,9 @@ typedef struct rk_matmul_tile {
     int columns;               // true number for f32 and f16, padded for int8 and int4
     const float *x;            // f32 and f16: [count], x_stride floats apart
     const int8_t *x8;          // int8 and int4: [count], x_stride bytes apart
+    const int16_t *x16;        // int8 with int16 x: [count], x_stride elements apart
     const float *scales;       // [count]
-    const int32_t *negated_sums; // [count][columns / 32]
+    const int32_t *negated_sums; // [count][columns / 32], with x8
     size_t x_stride;
     int count;                 // any number from 1; the kernel cuts it to its register tile
     const float *bias;         // [panels * 16] or NULL for 0
@@ -63,17 +64,18 @@ typedef void (*rk_matmul_kernel)(const rk_matmul_tile *tile);
 typedef struct rk_matmul_kernels {
     const char *name;
     rk_matmul_kernel tile[4]; // by rk_type
+    rk_matmul_kernel int16;   // RK_INT8 with int16 x
 } rk_matmul_kernels;
 
 rk_matmul_kernels rk_matmul_kernels_for(uint32_t features);
 
 typedef enum rk_activation { RK_NONE = 0, RK_GELU = 1 } rk_activation;
 
-// The rows x of a product: float for RK_F32 and RK_F16 weights, int8 for the others.
+// The rows x of a product: float for RK_F32 and RK_F16 weights, integers for the others.
 typedef struct rk_input {
     const float *x;
     size_t stride;     // floats between rows of x
-    rk_int8_rows int8;
+    rk_integer_rows integers;
     int count;         // rows
 } rk_input;
 

@@ -13,17 +13,16 @@ static inline int rk_padded_columns(int columns) {
     return (columns + RK_COLUMN_BLOCK - 1) / RK_COLUMN_BLOCK * RK_COLUMN_BLOCK;
 }
 
-// Quantized rows, in one or two planes. Row t has the planes t * planes + p; x[t][k] is about the sum over its planes of
-// values[plane * stride + k] * scales[plane]. The second plane is what the first left over, quantized by the same rule: together they hold
-// about 15 bits, and a product costs twice the arithmetic but reads the weights once.
-// stride = rk_padded_columns(columns); the padding is 0.
-typedef struct rk_int8_rows {
-    int8_t *values;        // [count * planes][stride], 64-byte aligned, in -127 ... 127
-    float *scales;         // [count * planes]: largest magnitude of the plane / 127, or 0 for a plane of zeros
-    int32_t *negated_sums; // [count * planes][stride / RK_GROUP]: minus the sum of each group of 32 values
-    int stride;
-    int planes;            // 1 or 2; 0 counts as 1
-} rk_int8_rows;
+enum { RK_INT8_LARGEST = 127, RK_INT16_LARGEST = 127 * 256 };
+
+// Quantized rows: x[t][k] is about values[t * stride + k] * scales[t]. stride = rk_padded_columns(columns); the padding is 0.
+typedef struct rk_integer_rows {
+    void *values;          // [count][stride], 64-byte aligned: int8_t in -127 ... 127 or, if `is_int16`, int16_t in -32512 ... 32512
+    float *scales;         // [count]: largest magnitude of the row / 127 or 32512, or 0 for a row of zeros
+    int32_t *negated_sums; // [count][stride / RK_GROUP], of int8_t only: minus the sum of each group of 32 values
+    int stride;            // elements
+    int is_int16;
+} rk_integer_rows;
 
 typedef struct rk_quantize_kernels {
     const char *name;
@@ -31,6 +30,8 @@ typedef struct rk_quantize_kernels {
     // elements, values `stride`, negated_sums stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values
     // 0; a row whose maximum is below 2^-120 counts as zeros.
     float (*row)(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride);
+    // The same with 32512 in place of 127.
+    float (*row16)(int16_t *values, const float *x, int columns, int stride);
 } rk_quantize_kernels;
 
 rk_quantize_kernels rk_quantize_kernels_for(uint32_t features);

@@ -23,19 +23,17 @@ typedef struct rk_layer_norm {
     const float *bias;
 } rk_layer_norm;
 
-// In all steps, rows that are quantized into two planes are left as what the first plane did not hold.
-
-// Step: y = norm(x) row by row; with `quantized` (or NULL) the rows of y as int8 too. y.data may be x.data.
+// Step: y = norm(x) row by row; with `quantized` (or NULL) the rows of y as integers too. y.data may be x.data.
 void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,
-                  const rk_int8_rows *quantized);
+                  const rk_integer_rows *quantized);
 
-// Step: x += inner(a), then y = outer(x), then y as int8 into `quantized` unless NULL: the sandwich norm, the residual
+// Step: x += inner(a), then y = outer(x), then y as integers into `quantized` unless NULL: the sandwich norm, the residual
 // addition and the next sublayer's norm in one pass over the row.
 void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_rows a, rk_layer_norm inner,
-                      rk_layer_norm outer, float epsilon, const rk_int8_rows *quantized);
+                      rk_layer_norm outer, float epsilon, const rk_integer_rows *quantized);
 
-// Step: the rows of x as int8.
-void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_int8_rows *quantized);
+// Step: the rows of x as integers.
+void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_integer_rows *quantized);
 
 // Step: each row becomes softmax(scale * row).
 void rk_rows_softmax(rk_worker *worker, uint32_t features, rk_rows x, float scale);

@@ -6,6 +6,7 @@ static void overwrite(rk_matmul_kernels *kernels, const rk_matmul_kernels *with)
     for (int type = RK_F32; type <= RK_INT4; type++) {
         if (with->tile[type]) kernels->tile[type] = with->tile[type];
     }
+    if (with->int16) kernels->int16 = with->int16;
 }
 
 rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
@@ -47,12 +48,11 @@ static cut cut_product(int panels, int count, int columns, size_t x_row_bytes, i
     enum {
         X_BYTES = 128 << 10,  // a block of x stays in the second-level cache while the panels pass by
         ROWS = 48,            // at least: fewer would read the panels too often
-        MAX_ROWS = 256,       // and so many that the products of one panel fit in the buffer of run_two_planes
         PRODUCTS = 1 << 21,   // of a chunk: 10 to 200 microseconds
         CHUNKS_PER_WORKER = 8 // at least, so that workers of different speed finish together
     };
     cut c;
-    const int fitting = rk_min(rk_max(ROWS, (int)(X_BYTES / x_row_bytes)), MAX_ROWS);
+    const int fitting = rk_max(ROWS, (int)(X_BYTES / x_row_bytes));
     c.rows = rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 8) * 8); // blocks of equal size, whole register tiles
     c.blocks = divide_up(count, c.rows);
     const int64_t panel_products = (int64_t)RK_PANEL * columns * c.rows;
@@ -81,42 +81,18 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
     if (tile.panels > 0) kernel(&tile);
 }
 
-// Runs the kernel on rows of two planes, whose products are added: a span of panels at a time, as many as the buffer holds.
-static void run_two_planes(rk_matmul_kernel kernel, const rk_matmul_tile *tile, int rows, size_t panel_bytes) {
-    enum { FLOATS = 8192 };
-    float both[FLOATS];
-    const int at_once = rk_max(1, FLOATS / (2 * tile->count * RK_PANEL));
-    for (int panel = 0; panel < tile->panels; panel += at_once) {
-        rk_matmul_tile part = *tile;
-        part.weights = (const char *)tile->weights + panel_bytes * (size_t)panel;
-        part.panels = rk_min(at_once, tile->panels - panel);
-        part.count = 2 * tile->count;
-        part.bias = NULL;
-        part.out = both;
-        part.out_stride = (size_t)part.panels * RK_PANEL;
-        kernel(&part);
-        const float *bias = tile->bias ? tile->bias + panel * RK_PANEL : NULL;
-        const int width = part.panels * RK_PANEL, biased = bias ? rk_min(width, rows - panel * RK_PANEL) : 0;
-        for (int t = 0; t < tile->count; t++) {
-            const float *coarse = both + part.out_stride * (size_t)(2 * t), *fine = coarse + part.out_stride;
-            float *out = tile->out + tile->out_stride * (size_t)t + (size_t)panel * RK_PANEL;
-            for (int r = 0; r < biased; r++) out[r] = (coarse[r] + fine[r]) + bias[r];
-            for (int r = biased; r < width; r++) out[r] = coarse[r] + fine[r];
-        }
-    }
-}
-
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
-    const rk_matmul_kernel kernel = rk_matmul_kernels_for(features).tile[matrix->type];
+    const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
     const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
+    const int int16 = matrix->type == RK_INT8 && input->integers.is_int16;
+    const rk_matmul_kernel kernel = int16 ? kernels.int16 : kernels.tile[matrix->type];
     const int columns = integer ? rk_padded_columns(matrix->columns) : matrix->columns;
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
     const int panels = divide_up(row_count, RK_PANEL);
     if (panels > 0 && input->count > 0) {
-        const int planes = integer && input->int8.planes == 2 ? 2 : 1;
-        const size_t x_row_bytes = (size_t)columns * (integer ? (size_t)planes : sizeof(float));
+        const size_t x_row_bytes = (size_t)columns * (int16 ? sizeof(int16_t) : integer ? sizeof(int8_t) : sizeof(float));
         const cut c = cut_product(panels, input->count, columns, x_row_bytes, worker->count);
         for (int chunk; (chunk = rk_next_chunk(worker, c.blocks * c.spans)) >= 0;) {
             const int row = chunk / c.spans * c.rows, panel = chunk % c.spans * c.panels;
@@ -130,16 +106,19 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                 .out_stride = out_stride,
             };
             if (integer) {
-                tile.x_stride = (size_t)input->int8.stride;
-                tile.x8 = input->int8.values + tile.x_stride * (size_t)(row * planes);
-                tile.scales = input->int8.scales + row * planes;
-                tile.negated_sums = input->int8.negated_sums + (size_t)(columns / RK_GROUP) * (size_t)(row * planes);
+                tile.x_stride = (size_t)input->integers.stride;
+                tile.scales = input->integers.scales + row;
+                if (int16) {
+                    tile.x16 = (const int16_t *)input->integers.values + tile.x_stride * (size_t)row;
+                } else {
+                    tile.x8 = (const int8_t *)input->integers.values + tile.x_stride * (size_t)row;
+                    tile.negated_sums = input->integers.negated_sums + (size_t)(columns / RK_GROUP) * (size_t)row;
+                }
             } else {
                 tile.x_stride = input->stride;
                 tile.x = input->x + tile.x_stride * (size_t)row;
             }
-            if (planes == 2) run_two_planes(kernel, &tile, row_count - panel * RK_PANEL, panel_bytes);
-            else run_tile(kernel, tile, row_count - panel * RK_PANEL, panel_bytes);
+            run_tile(kernel, tile, row_count - panel * RK_PANEL, panel_bytes);
             if (gelu) {
                 for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, tile.panels * RK_PANEL);
             }

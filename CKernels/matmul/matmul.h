@@ -20,6 +20,8 @@ RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, in
 
 RK_INLINE const int8_t *rk_tile_x8(const rk_matmul_tile *tile, int row) { return tile->x8 + tile->x_stride * (size_t)row; }
 
+RK_INLINE const int16_t *rk_tile_x16(const rk_matmul_tile *tile, int row) { return tile->x16 + tile->x_stride * (size_t)row; }
+
 RK_INLINE const int32_t *rk_tile_sums(const rk_matmul_tile *tile, int row) {
     return tile->negated_sums + (size_t)(tile->columns / RK_GROUP) * (size_t)row;
 }

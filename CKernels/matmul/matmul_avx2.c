@@ -3,7 +3,8 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX2
 #include "matmul_lanes.h"
-#include "matmul_avx2.h"
+#define MADD16(sum, w, x) _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
+#include "matmul_int16.h"
 
 RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
@@ -100,5 +101,5 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F1
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT8) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT4) }
 
-const rk_matmul_kernels rk_matmul_avx2 = {.name = "avx2", .tile = {f32, f16, int8, int4}};
+const rk_matmul_kernels rk_matmul_avx2 = {.name = "avx2", .tile = {f32, f16, int8, int4}, .int16 = int16};
 #endif

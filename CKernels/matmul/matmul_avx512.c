@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
 #include "matmul_lanes.h"
+#define MADD16 _mm256_dpwssd_epi32 // two of 256 bits or one of 512 in a cycle: the same to Zen 4
+#include "matmul_int16.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
 // from minus that times the sum of x.
@@ -11,7 +13,7 @@ RK_TARGET RK_INLINE __m512i dot(__m512i sum, __m512i weights, const int8_t *x) {
     return _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(rk_columns4(x)));
 }
 
-RK_TARGET RK_INLINE __m512 load_bias(const rk_matmul_tile *tile, int panel) {
+RK_TARGET RK_INLINE __m512 load_panel_bias(const rk_matmul_tile *tile, int panel) {
     return tile->bias ? _mm512_loadu_ps(tile->bias + panel * RK_PANEL) : _mm512_setzero_ps();
 }
 
@@ -27,7 +29,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
         RK_UNROLL
         for (int t = 0; t < rows; t++) sum[t] = dot(sum[t], weights, x + tile->x_stride * (size_t)t + k);
     }
-    const __m512 bias = load_bias(tile, panel), scales = _mm512_loadu_ps(w_scales);
+    const __m512 bias = load_panel_bias(tile, panel), scales = _mm512_loadu_ps(w_scales);
     for (int t = 0; t < rows; t++) {
         const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(tile->scales[first + t]), scales);
         _mm512_storeu_ps(rk_tile_out(tile, panel, first + t), _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t]), scale, bias));
@@ -62,7 +64,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
             acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, acc[t]);
         }
     }
-    const __m512 bias = load_bias(tile, panel);
+    const __m512 bias = load_panel_bias(tile, panel);
     for (int t = 0; t < rows; t++) {
         const __m512 scale = _mm512_set1_ps(tile->scales[first + t]);
         _mm512_storeu_ps(rk_tile_out(tile, panel, first + t), _mm512_fmadd_ps(acc[t], scale, bias));
@@ -79,5 +81,5 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F1
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT8) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT4) }
 
-const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}};
+const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
 #endif

@@ -5,11 +5,13 @@
 #if defined(RK_AVXVNNI_AS_AVX512)
 #define RK_TARGET RK_TARGET_AVX512
 #define DPBUSD _mm256_dpbusd_epi32
+#define MADD16 _mm256_dpwssd_epi32
 #else
 #define RK_TARGET RK_TARGET_AVXVNNI
 #define DPBUSD _mm256_dpbusd_avx_epi32
+#define MADD16 _mm256_dpwssd_avx_epi32
 #endif
-#include "matmul_avx2.h"
+#include "matmul_int16.h"
 
 // As on AVX-512: the weights are made unsigned by adding 8 or 128, and the sums start from minus that times the sum of x.
 
@@ -77,6 +79,6 @@ RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, I
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT4) }
 
 #if !defined(RK_AVXVNNI_AS_AVX512)
-const rk_matmul_kernels rk_matmul_avxvnni = {.name = "avxvnni", .tile = {NULL, NULL, int8, int4}};
+const rk_matmul_kernels rk_matmul_avxvnni = {.name = "avxvnni", .tile = {NULL, NULL, int8, int4}, .int16 = int16};
 #endif
 #endif

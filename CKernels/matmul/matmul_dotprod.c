@@ -79,11 +79,58 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
+RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
+    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
+    const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+    const int16_t *x = rk_tile_x16(tile, first);
+    float32x4_t acc[2][4];
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
+    }
+    for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
+        const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
+        int32x4_t sum[4][4]; // coarse and fine of each row
+        for (int p = 0; p < 2 * rows; p++) {
+            for (int quarter = 0; quarter < 4; quarter++) sum[p][quarter] = vdupq_n_s32(0);
+        }
+        for (int k = block; k < end; k += 16) {
+            int8x16_t columns[4];
+            for (int t = 0; t < rows; t++) {
+                const int16_t *c = x + tile->x_stride * (size_t)t + k;
+                const int16x8_t x0 = vld1q_s16(c), x1 = vld1q_s16(c + 8);
+                columns[2 * t] = vuzp2q_s8(vreinterpretq_s8_s16(rounded_up(x0)), vreinterpretq_s8_s16(rounded_up(x1)));
+                columns[2 * t + 1] = vuzp1q_s8(vreinterpretq_s8_s16(x0), vreinterpretq_s8_s16(x1));
+            }
+            RK_UNROLL
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int8_t *weights = w + k * RK_PANEL + 16 * quarter;
+                const int8x16_t w0 = vld1q_s8(weights), w1 = vld1q_s8(weights + 64);
+                const int8x16_t w2 = vld1q_s8(weights + 128), w3 = vld1q_s8(weights + 192);
+                for (int p = 0; p < 2 * rows; p++) sum[p][quarter] = vdotq_laneq_s32(sum[p][quarter], w0, columns[p], 0);
+                for (int p = 0; p < 2 * rows; p++) sum[p][quarter] = vdotq_laneq_s32(sum[p][quarter], w1, columns[p], 1);
+                for (int p = 0; p < 2 * rows; p++) sum[p][quarter] = vdotq_laneq_s32(sum[p][quarter], w2, columns[p], 2);
+                for (int p = 0; p < 2 * rows; p++) sum[p][quarter] = vdotq_laneq_s32(sum[p][quarter], w3, columns[p], 3);
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int32x4_t total = joined(sum[2 * t][quarter], sum[2 * t + 1][quarter]);
+                acc[t][quarter] = vaddq_f32(acc[t][quarter], vcvtq_f32_s32(total));
+            }
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) store_int16(tile, panel, first + t, quarter, w_scales, acc[t][quarter]);
+    }
+}
+
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
+#define INT16(n) int16_rows(tile, panel, first, n)
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT8) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT4) }
+RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT16) }
 
-const rk_matmul_kernels rk_matmul_dotprod = {.name = "dotprod", .tile = {NULL, NULL, int8, int4}};
+const rk_matmul_kernels rk_matmul_dotprod = {.name = "dotprod", .tile = {NULL, NULL, int8, int4}, .int16 = int16};
 #endif

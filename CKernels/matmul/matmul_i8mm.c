@@ -119,8 +119,57 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
+// The coarse and the fine bytes of a row of x take the place of a pair of rows.
+RK_TARGET RK_INLINE int8x16_t load_coarse_and_fine(const int16_t *x) {
+    const int16x8_t columns = vld1q_s16(x);
+    return vcombine_s8(vshrn_n_s16(rounded_up(columns), 8), vmovn_s16(columns));
+}
+
+RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
+    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
+    const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+    const int16_t *x = rk_tile_x16(tile, first);
+    for (int half = 0; half < 2; half++) {
+        float32x4_t acc[4][2];
+        for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = vdupq_n_f32(0);
+        for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
+            const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
+            square sum[4][4];
+            for (int t = 0; t < rows; t++) {
+                for (int r = 0; r < 4; r++) sum[t][r] = vdupq_n_s32(0);
+            }
+            for (int k = block; k < end; k += 8) {
+                int8x16_t columns[4];
+                for (int t = 0; t < rows; t++) columns[t] = load_coarse_and_fine(x + tile->x_stride * (size_t)t + k);
+                RK_UNROLL
+                for (int quarter = 0; quarter < 2; quarter++) {
+                    const int8_t *weights = w + k * RK_PANEL + 32 * half + 16 * quarter;
+                    const int8x16_t near = vld1q_s8(weights), far = vld1q_s8(weights + 64);
+                    const int8x16_t w0 = first_rows(near, far), w1 = last_rows(near, far);
+                    RK_UNROLL
+                    for (int t = 0; t < rows; t++) {
+                        sum[t][2 * quarter] = vmmlaq_s32(sum[t][2 * quarter], w0, columns[t]);
+                        sum[t][2 * quarter + 1] = vmmlaq_s32(sum[t][2 * quarter + 1], w1, columns[t]);
+                    }
+                }
+            }
+            for (int t = 0; t < rows; t++) {
+                for (int quarter = 0; quarter < 2; quarter++) {
+                    const square a = sum[t][2 * quarter], b = sum[t][2 * quarter + 1];
+                    const int32x4_t total = joined(vuzp1q_s32(a, b), vuzp2q_s32(a, b));
+                    acc[t][quarter] = vaddq_f32(acc[t][quarter], vcvtq_f32_s32(total));
+                }
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int quarter = 0; quarter < 2; quarter++) store_int16(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
+        }
+    }
+}
+
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
+#define INT16(n) int16_rows(tile, panel, first, n)
 
 // One row of x would leave half of each product unused: dot products do it in half the instructions.
 
@@ -133,6 +182,7 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
     if (tile->count == 1) return rk_matmul_dotprod.tile[RK_INT4](tile);
     RK_FOR_TILES(tile, 8, INT4)
 }
+RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT16) }
 
-const rk_matmul_kernels rk_matmul_i8mm = {.name = "i8mm", .tile = {NULL, NULL, int8, int4}};
+const rk_matmul_kernels rk_matmul_i8mm = {.name = "i8mm", .tile = {NULL, NULL, int8, int4}, .int16 = int16};
 #endif

@@ -91,15 +91,66 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
     }
 }
 
+// Half a panel at a time: a row's four columns go to the four lanes of its own sum.
+RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
+    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
+    const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+    const int16_t *x = rk_tile_x16(tile, first);
+    for (int half = 0; half < 2; half++) {
+        float32x4_t acc[2][2];
+        for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = vdupq_n_f32(0);
+        for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
+            const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
+            int32x4_t sum[2][8];
+            for (int t = 0; t < rows; t++) {
+                for (int r = 0; r < 8; r++) sum[t][r] = vdupq_n_s32(0);
+            }
+            for (int k = block; k < end; k += 4) {
+                int16x8_t columns[2];
+                for (int t = 0; t < rows; t++) {
+                    const int16x4_t four = vld1_s16(x + tile->x_stride * (size_t)t + k);
+                    columns[t] = vcombine_s16(four, four);
+                }
+                RK_UNROLL
+                for (int quarter = 0; quarter < 2; quarter++) {
+                    const int8x16_t bytes = vld1q_s8(w + k * RK_PANEL + 32 * half + 16 * quarter);
+                    const int16x8_t weights[2] = {vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
+                    RK_UNROLL
+                    for (int t = 0; t < rows; t++) {
+                        RK_UNROLL
+                        for (int i = 0; i < 2; i++) {
+                            int32x4_t *s = &sum[t][4 * quarter + 2 * i];
+                            s[0] = vmlal_s16(s[0], vget_low_s16(weights[i]), vget_low_s16(columns[t]));
+                            s[1] = vmlal_high_s16(s[1], weights[i], columns[t]);
+                        }
+                    }
+                }
+            }
+            for (int t = 0; t < rows; t++) {
+                for (int quarter = 0; quarter < 2; quarter++) {
+                    const int32x4_t *s = &sum[t][4 * quarter];
+                    const int32x4_t total = vpaddq_s32(vpaddq_s32(s[0], s[1]), vpaddq_s32(s[2], s[3]));
+                    acc[t][quarter] = vaddq_f32(acc[t][quarter], vcvtq_f32_s32(total));
+                }
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int quarter = 0; quarter < 2; quarter++) store_int16(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
+        }
+    }
+}
+
 #define F32(n) float_rows(tile, RK_F32, panel, first, n)
 #define F16(n) float_rows(tile, RK_F16, panel, first, n)
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
+#define INT16(n) int16_rows(tile, panel, first, n)
 
 static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
 static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
 static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT8) }
 static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT4) }
+static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT16) }
 
-const rk_matmul_kernels rk_matmul_neon = {.name = "neon", .tile = {f32, f16, int8, int4}};
+const rk_matmul_kernels rk_matmul_neon = {.name = "neon", .tile = {f32, f16, int8, int4}, .int16 = int16};
 #endif

@@ -30,3 +30,14 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
     const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
     vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_n_f32(bias, acc, tile->scales[row]));
 }
+
+// The same for a sum of blocks of 16-bit x.
+RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, float32x4_t acc) {
+    const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
+    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(bias, acc, scale));
+}
+
+// 16-bit x is 256 times a coarse byte plus a fine one, both signed.
+RK_TARGET RK_INLINE int16x8_t rounded_up(int16x8_t x) { return vaddq_s16(x, vdupq_n_s16(128)); }
+RK_TARGET RK_INLINE int32x4_t joined(int32x4_t coarse, int32x4_t fine) { return vaddq_s32(vshlq_n_s32(coarse, 8), fine); }

@@ -47,6 +47,27 @@ static void int8(const rk_matmul_tile *tile) {
     }
 }
 
+static void int16(const rk_matmul_tile *tile) {
+    for (int panel = 0; panel < tile->panels; panel++) {
+        const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
+        const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+        for (int t = 0; t < tile->count; t++) {
+            const int16_t *x = rk_tile_x16(tile, t);
+            float *out = rk_tile_out(tile, panel, t);
+            for (int r = 0; r < RK_PANEL; r++) {
+                float acc = 0;
+                for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
+                    const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
+                    int32_t sum = 0;
+                    for (int k = block; k < end; k++) sum += w[k / 4 * 64 + 4 * r + k % 4] * x[k];
+                    acc += (float)sum;
+                }
+                out[r] = fmaf(acc, tile->scales[t] * w_scales[r], tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
+            }
+        }
+    }
+}
+
 static void int4(const rk_matmul_tile *tile) {
     for (int panel = 0; panel < tile->panels; panel++) {
         const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
@@ -73,4 +94,4 @@ static void int4(const rk_matmul_tile *tile) {
     }
 }
 
-const rk_matmul_kernels rk_matmul_scalar = {.name = "scalar", .tile = {f32, f16, int8, int4}};
+const rk_matmul_kernels rk_matmul_scalar = {.name = "scalar", .tile = {f32, f16, int8, int4}, .int16 = int16};

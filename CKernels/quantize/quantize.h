@@ -8,4 +8,10 @@ extern const rk_quantize_kernels rk_quantize_scalar, rk_quantize_avx2, rk_quanti
 // A largest magnitude below this has no finite 127 / max: such a row counts as zeros.
 #define RK_QUANTIZE_SMALLEST 0x1p-120f
 
+// Whether a row with this largest magnitude has a scale.
+RK_INLINE int rk_is_quantizable(float largest) { return largest >= RK_QUANTIZE_SMALLEST && largest < INFINITY; }
+
+// The scale of a row that has none.
+RK_INLINE float rk_no_scale(float largest) { return largest < RK_QUANTIZE_SMALLEST ? 0 : NAN; }
+
 #endif

@@ -4,5 +4,5 @@
 #define RK_TARGET RK_TARGET_AVX2
 #include "quantize_lanes.h"
 
-const rk_quantize_kernels rk_quantize_avx2 = {.name = "avx2", .row = row};
+const rk_quantize_kernels rk_quantize_avx2 = {.name = "avx2", .row = row, .row16 = row16};
 #endif

@@ -4,5 +4,5 @@
 #define RK_TARGET RK_TARGET_AVX512
 #include "quantize_lanes.h"
 
-const rk_quantize_kernels rk_quantize_avx512 = {.name = "avx512", .row = row};
+const rk_quantize_kernels rk_quantize_avx512 = {.name = "avx512", .row = row, .row16 = row16};
 #endif

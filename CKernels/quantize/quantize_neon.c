@@ -4,5 +4,5 @@
 #define RK_TARGET
 #include "quantize_lanes.h"
 
-const rk_quantize_kernels rk_quantize_neon = {.name = "neon", .row = row};
+const rk_quantize_kernels rk_quantize_neon = {.name = "neon", .row = row, .row16 = row16};
 #endif

@@ -1,18 +1,22 @@
 #include "quantize.h"
 
-static float row(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride) {
+static float largest_magnitude(const float *x, int columns) {
     uint32_t largest_bits = 0; // magnitudes order as their bits do, with infinity and then NaN above all numbers
     for (int k = 0; k < columns; k++) {
         uint32_t magnitude = rk_bits(x[k]) & 0x7fffffff;
         largest_bits = magnitude > largest_bits ? magnitude : largest_bits;
     }
-    const float largest = rk_float(largest_bits);
-    if (!(largest >= RK_QUANTIZE_SMALLEST && largest < INFINITY)) {
+    return rk_float(largest_bits);
+}
+
+static float row(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride) {
+    const float largest = largest_magnitude(x, columns);
+    if (!rk_is_quantizable(largest)) {
         memset(values, 0, (size_t)stride);
         memset(negated_sums, 0, (size_t)(stride / RK_GROUP) * sizeof *negated_sums);
-        return largest < RK_QUANTIZE_SMALLEST ? 0 : NAN;
+        return rk_no_scale(largest);
     }
-    const float inverse = 127.0f / largest;
+    const float inverse = RK_INT8_LARGEST / largest;
     for (int group = 0; group < stride / RK_GROUP; group++) {
         int32_t sum = 0;
         for (int k = group * RK_GROUP; k < (group + 1) * RK_GROUP; k++) {
@@ -21,7 +25,16 @@ static float row(int8_t *values, int32_t *negated_sums, const float *x, int colu
         }
         negated_sums[group] = -sum;
     }
-    return largest / 127.0f;
+    return largest / RK_INT8_LARGEST;
 }
 
-const rk_quantize_kernels rk_quantize_scalar = {.name = "scalar", .row = row};
+static float row16(int16_t *values, const float *x, int columns, int stride) {
+    const float largest = largest_magnitude(x, columns);
+    memset(values, 0, (size_t)stride * sizeof *values);
+    if (!rk_is_quantizable(largest)) return rk_no_scale(largest);
+    const float inverse = RK_INT16_LARGEST / largest;
+    for (int k = 0; k < columns; k++) values[k] = (int16_t)rintf(x[k] * inverse);
+    return largest / RK_INT16_LARGEST;
+}
+
+const rk_quantize_kernels rk_quantize_scalar = {.name = "scalar", .row = row, .row16 = row16};

@@ -3,25 +3,15 @@
 
 // Rows are handed out one by one: even a short row costs more than taking it.
 
-// With two planes, x becomes what the first one left over.
-static void quantize_row(const rk_quantize_kernels *kernels, const rk_int8_rows *rows, int t, float *x, int n) {
-    const int planes = rows->planes == 2 ? 2 : 1;
-    const size_t stride = (size_t)rows->stride;
-    for (int plane = t * planes; plane < (t + 1) * planes; plane++) {
-        int8_t *values = rows->values + (size_t)plane * stride;
-        const float scale = kernels->row(values, rows->negated_sums + (size_t)plane * (stride / RK_GROUP), x, n, rows->stride);
-        rows->scales[plane] = scale;
-        if (plane + 1 < (t + 1) * planes) {
-            for (int k = 0; k < n; k++) {
-                const float product = (float)values[k] * scale;
-                x[k] -= product;
-            }
-        }
-    }
+static void quantize_row(const rk_quantize_kernels *kernels, const rk_integer_rows *rows, int t, const float *x, int n) {
+    const size_t first = (size_t)t * (size_t)rows->stride;
+    rows->scales[t] = rows->is_int16
+        ? kernels->row16((int16_t *)rows->values + first, x, n, rows->stride)
+        : kernels->row((int8_t *)rows->values + first, rows->negated_sums + first / RK_GROUP, x, n, rows->stride);
 }
 
 void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,
-                  const rk_int8_rows *quantized) {
+                  const rk_integer_rows *quantized) {
     const rk_norm_kernels kernels = rk_norm_kernels_for(features);
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
     for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
@@ -33,7 +23,7 @@ void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk
 }
 
 void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_rows a, rk_layer_norm inner,
-                      rk_layer_norm outer, float epsilon, const rk_int8_rows *quantized) {
+                      rk_layer_norm outer, float epsilon, const rk_integer_rows *quantized) {
     const rk_norm_kernels kernels = rk_norm_kernels_for(features);
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
     for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
@@ -46,7 +36,7 @@ void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x
     rk_barrier(worker);
 }
 
-void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_int8_rows *quantized) {
+void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_integer_rows *quantized) {
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
     for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
         quantize_row(&quantize, quantized, t, x.data + (size_t)t * x.stride, x.n);

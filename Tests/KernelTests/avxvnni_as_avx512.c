@@ -4,5 +4,5 @@
 
 #if defined(__x86_64__)
 extern const rk_matmul_kernels test_avxvnni_as_avx512;
-const rk_matmul_kernels test_avxvnni_as_avx512 = {.name = "avxvnni*", .tile = {NULL, NULL, int8, int4}};
+const rk_matmul_kernels test_avxvnni_as_avx512 = {.name = "avxvnni*", .tile = {NULL, NULL, int8, int4}, .int16 = int16};
 #endif

@@ -78,16 +78,22 @@ void test_fill_halves(rk_f16 *values, size_t count, test_pattern pattern, float 
     }
 }
 
-void test_fill_bytes(int8_t *values, size_t count, test_pattern pattern, int low, int high) {
-    for (size_t i = 0; i < count; i++) {
-        switch (pattern) {
-        case TEST_ZERO: values[i] = 0; break;
-        case TEST_LOW: values[i] = (int8_t)low; break;
-        case TEST_HIGH: values[i] = (int8_t)high; break;
-        case TEST_ALTERNATING: values[i] = (int8_t)(i % 2 ? low : high); break;
-        default: values[i] = (int8_t)(low + test_random_below(high - low + 1)); break;
-        }
+static int patterned(test_pattern pattern, size_t i, int low, int high) {
+    switch (pattern) {
+    case TEST_ZERO: return 0;
+    case TEST_LOW: return low;
+    case TEST_HIGH: return high;
+    case TEST_ALTERNATING: return i % 2 ? low : high;
+    default: return low + test_random_below(high - low + 1);
     }
+}
+
+void test_fill_bytes(int8_t *values, size_t count, test_pattern pattern, int low, int high) {
+    for (size_t i = 0; i < count; i++) values[i] = (int8_t)patterned(pattern, i, low, high);
+}
+
+void test_fill_shorts(int16_t *values, size_t count, test_pattern pattern, int low, int high) {
+    for (size_t i = 0; i < count; i++) values[i] = (int16_t)patterned(pattern, i, low, high);
 }
 
 // A mapping is: front slack, buffer, back slack, a page that may not be touched.

@@ -52,6 +52,7 @@ extern const char *const test_pattern_names[TEST_PATTERNS];
 void test_fill_floats(float *values, size_t count, test_pattern pattern, float limit);
 void test_fill_halves(rk_f16 *values, size_t count, test_pattern pattern, float limit);
 void test_fill_bytes(int8_t *values, size_t count, test_pattern pattern, int low, int high);
+void test_fill_shorts(int16_t *values, size_t count, test_pattern pattern, int low, int high);
 
 // A buffer of `bytes` bytes, aligned to `alignment` (a power of two up to 4096), filled with a pattern that no kernel writes, whose end lies
 // less than `alignment` bytes before memory that may not be touched. Access past that ends the test program with the current

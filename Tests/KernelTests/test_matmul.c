@@ -3,10 +3,19 @@
 #include <string.h>
 #include "harness.h"
 
-static const char *const type_names[] = {"f32", "f16", "int8", "int4"};
+static const char *const kind_names[] = {"f32", "f16", "int8", "int4", "int8 x int16"};
 
 // The 256-bit VNNI kernels in the encoding of AVX-512, for machines that have only that; see avxvnni_as_avx512.c.
 extern const rk_matmul_kernels test_avxvnni_as_avx512;
+
+// The kinds of product: those of rk_type, then bytes with 16-bit x.
+enum { INT16 = RK_INT4 + 1, KINDS };
+
+static rk_type weights_of(int kind) { return kind == INT16 ? RK_INT8 : (rk_type)kind; }
+
+static rk_matmul_kernel kernel_of(const rk_matmul_kernels *kernels, int kind) {
+    return kind == INT16 ? kernels->int16 : kernels->tile[kind];
+}
 
 typedef struct implementation {
     const char *name;
@@ -14,17 +23,16 @@ typedef struct implementation {
 } implementation;
 
 // The implementations of a slot on this machine, scalar first, each once.
-static int implementations(rk_type type, implementation list[10]) {
+static int implementations(int kind, implementation list[10]) {
     int count = 0;
     for (int isa = 0; isa < test_isa_count; isa++) {
         const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[isa].features);
-        if (count == 0 || list[count - 1].run != kernels.tile[type]) {
-            list[count++] = (implementation){kernels.name, kernels.tile[type]};
-        }
+        const rk_matmul_kernel kernel = kernel_of(&kernels, kind);
+        if (count == 0 || list[count - 1].run != kernel) list[count++] = (implementation){kernels.name, kernel};
     }
 #if defined(__x86_64__)
-    if (test_isas[test_isa_count - 1].features & RK_CPU_AVX512 && test_avxvnni_as_avx512.tile[type]) {
-        list[count++] = (implementation){test_avxvnni_as_avx512.name, test_avxvnni_as_avx512.tile[type]};
+    if (test_isas[test_isa_count - 1].features & RK_CPU_AVX512 && kernel_of(&test_avxvnni_as_avx512, kind)) {
+        list[count++] = (implementation){test_avxvnni_as_avx512.name, kernel_of(&test_avxvnni_as_avx512, kind)};
     }
 #endif
     return count;
@@ -69,27 +77,30 @@ typedef struct rows_of_x {
     void *buffers[3];
 } rows_of_x;
 
-// `planes` is 1 or, for the integer types, 2: then there are twice as many rows of bytes.
-static rows_of_x make_x(rk_type type, int rows, int planes, int columns, test_pattern pattern) {
-    rows_of_x x = {.input.count = rows};
-    const int count = rows * planes;
-    if (is_integer(type)) {
+static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) {
+    rows_of_x x = {.input.count = count};
+    if (is_integer(weights_of(kind))) {
         const int stride = rk_padded_columns(columns), groups = stride / RK_GROUP;
-        int8_t *values = test_alloc((size_t)count * (size_t)stride, 64);
+        const size_t size = kind == INT16 ? sizeof(int16_t) : sizeof(int8_t);
+        char *values = test_alloc((size_t)count * (size_t)stride * size, 64);
         float *scales = test_alloc((size_t)count * sizeof(float), 4);
         int32_t *sums = test_alloc((size_t)count * (size_t)groups * sizeof(int32_t), 4);
         test_fill_floats(scales, (size_t)count, TEST_RANDOM, 0.01f);
+        memset(values, 0, (size_t)count * (size_t)stride * size);
         for (int t = 0; t < count; t++) {
-            int8_t *row = values + (size_t)t * (size_t)stride;
-            memset(row, 0, (size_t)stride);
-            test_fill_bytes(row, (size_t)columns, pattern, -127, 127);
+            char *row = values + (size_t)t * (size_t)stride * size;
+            if (kind == INT16) {
+                test_fill_shorts((int16_t *)row, (size_t)columns, pattern, -RK_INT16_LARGEST, RK_INT16_LARGEST);
+                continue;
+            }
+            test_fill_bytes((int8_t *)row, (size_t)columns, pattern, -RK_INT8_LARGEST, RK_INT8_LARGEST);
             for (int g = 0; g < groups; g++) {
                 int32_t sum = 0;
-                for (int k = 0; k < RK_GROUP; k++) sum -= row[g * RK_GROUP + k];
+                for (int k = 0; k < RK_GROUP; k++) sum -= (int8_t)row[g * RK_GROUP + k];
                 sums[t * groups + g] = sum;
             }
         }
-        x.input.int8 = (rk_int8_rows){values, scales, sums, stride, planes};
+        x.input.integers = (rk_integer_rows){values, scales, sums, stride, kind == INT16};
         x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = sums;
     } else {
         float *values = test_alloc((size_t)count * (size_t)columns * sizeof(float), 4);
@@ -107,38 +118,40 @@ static void free_x(rows_of_x x) {
     }
 }
 
-static rk_matmul_tile make_tile(rk_type type, const void *weights, int panels, int columns, const rk_input *input) {
+static rk_matmul_tile make_tile(int kind, const void *weights, int panels, int columns, const rk_input *input) {
+    const int integer = is_integer(weights_of(kind));
     return (rk_matmul_tile){
         .weights = weights,
         .panels = panels,
-        .columns = is_integer(type) ? rk_padded_columns(columns) : columns,
+        .columns = integer ? rk_padded_columns(columns) : columns,
         .x = input->x,
-        .x8 = input->int8.values,
-        .scales = input->int8.scales,
-        .negated_sums = input->int8.negated_sums,
-        .x_stride = is_integer(type) ? (size_t)input->int8.stride : input->stride,
+        .x8 = kind == INT16 ? NULL : input->integers.values,
+        .x16 = kind == INT16 ? input->integers.values : NULL,
+        .scales = input->integers.scales,
+        .negated_sums = kind == INT16 ? NULL : input->integers.negated_sums,
+        .x_stride = integer ? (size_t)input->integers.stride : input->stride,
         .count = input->count,
     };
 }
 
-static void check_tile(rk_type type, int panels, int columns, int count, test_pattern weights_pattern, test_pattern x_pattern) {
-    void *weights = make_weights(type, panels * RK_PANEL, columns, weights_pattern);
-    rows_of_x x = make_x(type, count, 1, columns, x_pattern);
+static void check_tile(int kind, int panels, int columns, int count, test_pattern weights_pattern, test_pattern x_pattern) {
+    void *weights = make_weights(weights_of(kind), panels * RK_PANEL, columns, weights_pattern);
+    rows_of_x x = make_x(kind, count, columns, x_pattern);
     float *bias = test_alloc((size_t)panels * RK_PANEL * sizeof(float), 4);
     test_fill_floats(bias, (size_t)panels * RK_PANEL, TEST_RANDOM, 1);
-    rk_matmul_tile tile = make_tile(type, weights, panels, columns, &x.input);
+    rk_matmul_tile tile = make_tile(kind, weights, panels, columns, &x.input);
     tile.bias = test_random_below(4) ? bias : NULL;
     const int width = panels * RK_PANEL, gap = test_random_below(3) * 5; // floats between rows of out that stay untouched
     tile.out_stride = (size_t)(width + gap);
     const size_t bytes = ((size_t)count * tile.out_stride - (size_t)gap) * sizeof(float);
 
     implementation list[10];
-    const int implementation_count = implementations(type, list);
+    const int implementation_count = implementations(kind, list);
     float *expected = test_alloc(bytes, 4);
     tile.out = expected;
     list[0].run(&tile);
     for (int i = 1; i < implementation_count; i++) {
-        test_begin("matmul", type_names[type], list[i].name, "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s",
+        test_begin("matmul", kind_names[kind], list[i].name, "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s",
                    panels, columns, count, test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.bias ? "yes" : "no");
         float *actual = test_alloc(bytes, 4);
         tile.out = actual;
@@ -154,18 +167,19 @@ static void check_tile(rk_type type, int panels, int columns, int count, test_pa
 }
 
 static void check_tiles(void) {
-    const int columns[] = {1, 3, 4, 31, 32, 33, 63, 64, 65, 128, 1000};
-    for (rk_type type = RK_F32; type <= RK_INT4; type++) {
+    const int columns[] = {1, 3, 4, 31, 32, 33, 63, 64, 65, 128, 1000, 1050};
+    for (int kind = 0; kind < KINDS; kind++) {
         for (int count = 1; count <= 30; count++) {
             for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
                 if (columns[c] > 128 && count > 14) continue;
-                check_tile(type, 1 + test_random_below(3), columns[c], count, TEST_RANDOM, TEST_RANDOM);
+                check_tile(kind, 1 + test_random_below(3), columns[c], count, TEST_RANDOM, TEST_RANDOM);
             }
         }
         for (test_pattern w = 0; w < TEST_PATTERNS; w++) {
             for (test_pattern x = 0; x < TEST_PATTERNS; x++) {
-                check_tile(type, 1, 192, 1, w, x);
-                check_tile(type, 1, 192, 13, w, x);
+                check_tile(kind, 1, 192, 1, w, x);
+                check_tile(kind, 1, 192, 13, w, x);
+                check_tile(kind, 1, 1024, 2, w, x);
             }
         }
     }
@@ -188,9 +202,10 @@ static void run_product(void *context, rk_worker *worker) {
 }
 
 // The step: any part of the rows, cut into chunks for several workers, with bias and activation.
-static void check_step(rk_type type, int rows, int columns, int count, int planes, int first_row, int row_count, int threads) {
+static void check_step(int kind, int rows, int columns, int count, int first_row, int row_count, int threads) {
+    const rk_type type = weights_of(kind);
     void *weights = make_weights(type, rows, columns, TEST_RANDOM);
-    rows_of_x x = make_x(type, count, planes, columns, TEST_RANDOM);
+    rows_of_x x = make_x(kind, count, columns, TEST_RANDOM);
     float *bias = test_alloc((size_t)rows * sizeof(float), 4);
     test_fill_floats(bias, (size_t)rows, TEST_RANDOM, 1);
     const int width = (row_count + RK_PANEL - 1) / RK_PANEL * RK_PANEL;
@@ -201,24 +216,19 @@ static void check_step(rk_type type, int rows, int columns, int count, int plane
     float *padded = test_alloc((size_t)width * sizeof(float), 4);
     memset(padded, 0, (size_t)width * sizeof(float));
     memcpy(padded, bias + first_row, (size_t)row_count * sizeof(float));
-    float *products = test_alloc(floats * (size_t)planes * sizeof(float), 4);
-    rk_matmul_tile tile = make_tile(type, (const char *)weights + rk_panel_bytes(type, columns) * (size_t)(first_row / RK_PANEL),
+    rk_matmul_tile tile = make_tile(kind, (const char *)weights + rk_panel_bytes(type, columns) * (size_t)(first_row / RK_PANEL),
                                     width / RK_PANEL, columns, &x.input);
-    tile.count = count * planes;
-    tile.out = products;
+    tile.out = expected;
     tile.out_stride = (size_t)width;
-    tile.bias = planes == 1 ? padded : NULL;
-    rk_matmul_kernels_for(0).tile[type](&tile);
-    for (size_t i = 0; i < floats; i++) {
-        const float *product = products + i / (size_t)width * (size_t)(planes * width) + i % (size_t)width;
-        expected[i] = planes == 1 ? *product : (product[0] + product[width]) + padded[i % (size_t)width];
-    }
+    tile.bias = padded;
+    const rk_matmul_kernels scalar = rk_matmul_kernels_for(0);
+    kernel_of(&scalar, kind)(&tile);
     const rk_activation activation = test_random_below(2) ? RK_GELU : RK_NONE;
     if (activation == RK_GELU) rk_norm_kernels_for(0).gelu(expected, (int)floats);
 
     for (int isa = 0; isa < test_isa_count; isa++) {
-        test_begin("matmul", type_names[type], test_isas[isa].name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d planes, %d threads",
-                   rows, columns, first_row, first_row + row_count, count, planes, threads);
+        test_begin("matmul", kind_names[kind], test_isas[isa].name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads",
+                   rows, columns, first_row, first_row + row_count, count, threads);
         float *actual = test_alloc(floats * sizeof(float), 4);
         product p = {test_isas[isa].features, {weights, type, rows, columns}, x.input, first_row, row_count, bias, activation, actual,
                      (size_t)width};
@@ -229,7 +239,6 @@ static void check_step(rk_type type, int rows, int columns, int count, int plane
         test_guards(actual);
         test_free(actual);
     }
-    test_free(products);
     test_free(padded);
     test_free(expected);
     test_free(bias);
@@ -238,18 +247,16 @@ static void check_step(rk_type type, int rows, int columns, int count, int plane
 }
 
 static void check_steps(void) {
-    for (rk_type type = RK_F32; type <= RK_INT4; type++) {
-        for (int planes = 1; planes <= (is_integer(type) ? 2 : 1); planes++) {
-            for (int rows = 1; rows <= 50; rows += 7) {
-                for (int threads = 1; threads <= 3; threads += 2) {
-                    check_step(type, rows, 1 + test_random_below(200), 1 + test_random_below(60), planes, 0, rows, threads);
-                }
+    for (int kind = 0; kind < KINDS; kind++) {
+        for (int rows = 1; rows <= 50; rows += 7) {
+            for (int threads = 1; threads <= 3; threads += 2) {
+                check_step(kind, rows, 1 + test_random_below(200), 1 + test_random_below(60), 0, rows, threads);
             }
-            check_step(type, 200, 96, 3, planes, 48, 101, 2);
-            check_step(type, 64, 520, 150, planes, 16, 48, 2);
-            check_step(type, 1000, 64, 1, planes, 0, 1000, 2);
-            check_step(type, 32, 33, 600, planes, 0, 32, 2);
         }
+        check_step(kind, 200, 96, 3, 48, 101, 2);
+        check_step(kind, 64, 520, 150, 16, 48, 2);
+        check_step(kind, 1000, 64, 1, 0, 1000, 2);
+        check_step(kind, 32, 33, 600, 0, 32, 2);
     }
 }
 
@@ -321,7 +328,8 @@ static void call_timed(void *context) {
     t->next += t->products;
 }
 
-static void bench_shape(rk_type type, int rows, int columns, int threads) {
+static void bench_shape(int kind, int rows, int columns, int threads) {
+    const rk_type type = weights_of(kind);
     enum { WEIGHT_BYTES = 160 << 20, COUNTS = 4 };
     const int counts[COUNTS] = {1, 8, 48, 320};
     const size_t bytes = rk_panel_bytes(type, columns) * (size_t)((rows + RK_PANEL - 1) / RK_PANEL);
@@ -330,15 +338,15 @@ static void bench_shape(rk_type type, int rows, int columns, int threads) {
     void *one = make_weights(type, rows, columns, TEST_RANDOM);
     for (int i = 0; i < copies; i++) memcpy(weights + bytes * (size_t)i, one, bytes);
     test_free(one);
-    rows_of_x x = make_x(type, counts[COUNTS - 1], 1, columns, TEST_RANDOM);
+    rows_of_x x = make_x(kind, counts[COUNTS - 1], columns, TEST_RANDOM);
     float *out = test_alloc((size_t)counts[COUNTS - 1] * (size_t)rows * sizeof(float), 64);
 
     double scalar = 0; // seconds of one row of x; more rows take as much each
     rk_matmul_kernel before = NULL;
     for (int isa = 0; isa < test_isa_count; isa++) {
         const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[isa].features);
-        if (kernels.tile[type] == before) continue;
-        before = kernels.tile[type];
+        if (kernel_of(&kernels, kind) == before) continue;
+        before = kernel_of(&kernels, kind);
         for (int i = 0; i < (isa ? COUNTS : 1); i++) {
             timed t = {
                 .product = {test_isas[isa].features, {NULL, type, rows, columns}, x.input, 0, rows, NULL, RK_NONE, out, (size_t)rows},
@@ -349,9 +357,9 @@ static void bench_shape(rk_type type, int rows, int columns, int threads) {
             char shape[48];
             snprintf(shape, sizeof shape, "%dx%d x%d, %d threads", rows, columns, counts[i], threads);
             if (counts[i] == 1) {
-                test_report("matmul", type_names[type], kernels.name, shape, (double)bytes * 1e-9, "GB", seconds, isa ? scalar : 0);
+                test_report("matmul", kind_names[kind], kernels.name, shape, (double)bytes * 1e-9, "GB", seconds, isa ? scalar : 0);
             } else {
-                test_report("matmul", type_names[type], kernels.name, shape, 1e-9 * rows * columns * counts[i], "GMAC", seconds,
+                test_report("matmul", kind_names[kind], kernels.name, shape, 1e-9 * rows * columns * counts[i], "GMAC", seconds,
                             scalar * counts[i]);
             }
         }
@@ -363,9 +371,9 @@ static void bench_shape(rk_type type, int rows, int columns, int threads) {
 
 void bench_matmul(void) {
     const int shapes[][2] = {{3072, 1024}, {1024, 1024}, {4096, 1024}, {1024, 4096}, {16384, 1024}}; // of the 350M
-    for (rk_type type = RK_F32; type <= RK_INT4; type++) {
+    for (int kind = 0; kind < KINDS; kind++) {
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-            bench_shape(type, shapes[i][0], shapes[i][1], test_threads);
+            bench_shape(kind, shapes[i][0], shapes[i][1], test_threads);
         }
     }
 }

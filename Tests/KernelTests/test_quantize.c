@@ -44,6 +44,39 @@ static void check_definition(const row_buffers *b, const float *x, int columns) 
     test_expect(wrong == 0, "%d sums wrong", wrong);
 }
 
+static void check_row16(const float *x, int columns, const char *what) {
+    const int stride = rk_padded_columns(columns);
+    const size_t bytes = (size_t)stride * sizeof(int16_t);
+    int16_t *expected = test_alloc(bytes, 64);
+    const float scale = rk_quantize_kernels_for(0).row16(expected, x, columns, stride);
+    test_begin("quantize", "row16", "scalar", "%d columns, %s", columns, what);
+    if (isfinite(scale)) {
+        // Half a step, and the roundings of x * (32512 / largest) and of the scale, whose relative errors the value multiplies.
+        const float step = scale > 0 ? (0.5f + 4 * 0x1p-24f * RK_INT16_LARGEST) * scale : 0x1p-120f;
+        int wrong = 0, largest = 0;
+        for (int k = 0; k < stride; k++) {
+            const int value = expected[k], magnitude = value < 0 ? -value : value;
+            largest = magnitude > largest ? magnitude : largest;
+            wrong += k < columns ? fabsf(x[k] - (float)value * scale) > step : value != 0;
+        }
+        test_expect(wrong == 0, "%d values further than half a step", wrong);
+        test_expect(largest == (scale > 0 ? RK_INT16_LARGEST : 0), "largest value %d, scale %g", largest, scale);
+    }
+    test_guards(expected);
+    for (int isa = 1; isa < test_isa_count; isa++) {
+        rk_quantize_kernels kernels = rk_quantize_kernels_for(test_isas[isa].features);
+        if (kernels.row16 == rk_quantize_kernels_for(test_isas[isa - 1].features).row16) continue;
+        int16_t *actual = test_alloc(bytes, 64);
+        test_begin("quantize", "row16", kernels.name, "%d columns, %s", columns, what);
+        const float actual_scale = kernels.row16(actual, x, columns, stride);
+        test_equal_floats(&scale, &actual_scale, 1);
+        test_equal_bytes(expected, actual, bytes);
+        test_guards(actual);
+        test_free(actual);
+    }
+    test_free(expected);
+}
+
 static void check_row(const float *x, int columns, const char *what) {
     row_buffers expected = allocate(columns);
     expected.scale = rk_quantize_kernels_for(0).row(expected.values, expected.negated_sums, x, columns, expected.stride);
@@ -53,6 +86,7 @@ static void check_row(const float *x, int columns, const char *what) {
     }
     test_guards(expected.values);
     test_guards(expected.negated_sums);
+    check_row16(x, columns, what);
     for (int isa = 1; isa < test_isa_count; isa++) {
         rk_quantize_kernels kernels = rk_quantize_kernels_for(test_isas[isa].features);
         if (kernels.row == rk_quantize_kernels_for(test_isas[isa - 1].features).row) {

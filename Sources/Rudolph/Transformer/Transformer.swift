@@ -36,7 +36,8 @@ final class Transformer {
     // the wide rows, which are queries, keys and values first and the MLP's hidden layer later.
     private let memory: UnsafeMutableRawPointer
     private let hidden, normed, output, wide, scores: UnsafeMutablePointer<Float>
-    private let narrow8, wide8: rk_int8_rows
+    private let narrowIntegers, wideIntegers: rk_integer_rows
+    private let precision: ActivationPrecision
     private let hiddenStride, wideStride, scoresStride: Int
     private var logitsMemory: UnsafeMutablePointer<Float>? = nil
     private var logitsCapacity = 0
@@ -61,29 +62,29 @@ final class Transformer {
 
     /// Bytes of the buffers for `rows` positions at once.
     static func bytes(_ configuration: Configuration, rows: Int, threads: Int, precision: ActivationPrecision) -> UInt64 {
-        UInt64(Sizes(configuration, rows: rows, threads: threads, planes: precision.planes).total)
+        UInt64(Sizes(configuration, rows: rows, threads: threads, precision: precision).total)
     }
 
     /// Offsets of the buffers in one block of memory.
     private struct Sizes {
-        let hiddenStride, wideStride, scoresStride, narrow8Stride, wide8Stride: Int
+        let hiddenStride, wideStride, scoresStride, narrowIntegersStride, wideIntegersStride: Int
         private(set) var offsets: [Int] = []
         private(set) var total = 0
 
-        init(_ configuration: Configuration, rows: Int, threads: Int, planes: Int) {
+        init(_ configuration: Configuration, rows: Int, threads: Int, precision: ActivationPrecision) {
             let h = configuration.hiddenSize
             hiddenStride = Self.padded(h)
             wideStride = Self.padded(4 * h)
             // Of four queries at once, see rk_attention.
             scoresStride = 4 * Self.padded(configuration.sequenceLength)
-            narrow8Stride = Int(rk_padded_columns(Int32(h)))
-            wide8Stride = Int(rk_padded_columns(Int32(4 * h)))
+            narrowIntegersStride = Int(rk_padded_columns(Int32(h)))
+            wideIntegersStride = Int(rk_padded_columns(Int32(4 * h)))
             let group = Int(RK_GROUP)
             for bytes in [
                 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * wideStride,
                 4 * threads * scoresStride,
-                planes * rows * narrow8Stride, 4 * planes * rows, 4 * planes * rows * (narrow8Stride / group),
-                planes * rows * wide8Stride, 4 * planes * rows, 4 * planes * rows * (wide8Stride / group),
+                precision.bytes * rows * narrowIntegersStride, 4 * rows, 4 * rows * (narrowIntegersStride / group),
+                precision.bytes * rows * wideIntegersStride, 4 * rows, 4 * rows * (wideIntegersStride / group),
             ] {
                 offsets.append(total)
                 total += (bytes + 63) / 64 * 64
@@ -97,13 +98,14 @@ final class Transformer {
         _ model: Model, threads: Int, maximumRows: Int, precision: ActivationPrecision, stop: StopFlag
     ) throws(RudolphError) {
         let configuration = model.configuration
-        let sizes = Sizes(configuration, rows: maximumRows, threads: threads, planes: precision.planes)
+        let sizes = Sizes(configuration, rows: maximumRows, threads: threads, precision: precision)
         guard let memory = rp_allocate(UInt64(sizes.total)) else {
             throw RudolphError("out of memory: \(sizes.total) bytes for the buffers of \(maximumRows) positions")
         }
         self.model = model
         self.configuration = configuration
         self.threads = threads
+        self.precision = precision
         self.maximumRows = maximumRows
         self.stop = stop
         stops = .allocate(capacity: configuration.layers)
@@ -117,18 +119,18 @@ final class Transformer {
         func floats(_ index: Int) -> UnsafeMutablePointer<Float> {
             (memory + sizes.offsets[index]).assumingMemoryBound(to: Float.self)
         }
-        func rows8(_ index: Int, stride: Int) -> rk_int8_rows {
-            rk_int8_rows(
-                values: (memory + sizes.offsets[index]).assumingMemoryBound(to: Int8.self), scales: floats(index + 1),
-                negated_sums: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), planes: Int32(precision.planes))
+        func integers(_ index: Int, stride: Int) -> rk_integer_rows {
+            rk_integer_rows(
+                values: memory + sizes.offsets[index], scales: floats(index + 1),
+                negated_sums: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), is_int16: 0)
         }
         hidden = floats(0)
         normed = floats(1)
         output = floats(2)
         wide = floats(3)
         scores = floats(4)
-        narrow8 = rows8(5, stride: sizes.narrow8Stride)
-        wide8 = rows8(8, stride: sizes.wide8Stride)
+        narrowIntegers = integers(5, stride: sizes.narrowIntegersStride)
+        wideIntegers = integers(8, stride: sizes.wideIntegersStride)
 
         var masks: [Mask] = []
         var maskOfLayer: [Int] = []
@@ -293,7 +295,7 @@ final class Transformer {
                     if layerIndex == 0 {
                         norm(worker, layer.inputNorm, count, for: layer.queryKeyValue)
                     }
-                    multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrow8, count, output: wide, wideStride)
+                    multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrowIntegers, count, output: wide, wideStride)
                     rk_rows_store(
                         worker, features, rk_rows(data: wide + h, stride: wideStride, count: Int32(count), n: Int32(h)),
                         rk_rows(data: wide + 2 * h, stride: wideStride, count: Int32(count), n: Int32(h)),
@@ -314,13 +316,13 @@ final class Transformer {
                     rk_attention(
                         worker, features, normed, hiddenStride, wide, wideStride, Int32(count), Int32(configuration.heads),
                         Int32(configuration.headSize), layerViews, runs[mask], offsets, scores, scoresStride)
-                    quantize(worker, rows(normed, hiddenStride, count, h), narrow8, for: layer.dense)
-                    multiply(worker, layer.dense, normed, hiddenStride, narrow8, count, output: output, hiddenStride)
+                    quantize(worker, rows(normed, hiddenStride, count, h), narrowIntegers, for: layer.dense)
+                    multiply(worker, layer.dense, normed, hiddenStride, narrowIntegers, count, output: output, hiddenStride)
                     addAndNorm(worker, layer.firstAdditionNorm, layer.postAttentionNorm, count, for: layer.up)
                     multiply(
-                        worker, layer.up, normed, hiddenStride, narrow8, count, activation: RK_GELU, output: wide, wideStride)
-                    quantize(worker, rows(wide, wideStride, count, 4 * h), wide8, for: layer.down)
-                    multiply(worker, layer.down, wide, wideStride, wide8, count, output: output, hiddenStride)
+                        worker, layer.up, normed, hiddenStride, narrowIntegers, count, activation: RK_GELU, output: wide, wideStride)
+                    quantize(worker, rows(wide, wideStride, count, 4 * h), wideIntegers, for: layer.down)
+                    multiply(worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride)
                     if layerIndex + 1 < layers.count {
                         addAndNorm(worker, layer.secondAdditionNorm, layers[layerIndex + 1].inputNorm, count,
                             for: layers[layerIndex + 1].queryKeyValue)
@@ -342,10 +344,10 @@ final class Transformer {
         case .image(let rows): (linear, outputRows) = (model.transformer.imageHead, rows)
         }
         let normedRows = rows(normed, hiddenStride, count, configuration.hiddenSize)
-        withQuantized(narrow8, for: linear) { quantized in
+        withQuantized(narrowIntegers, for: linear) { quantized in
             rk_rows_norm(worker, features, normedRows, normedRows, model.transformer.headNorm, Self.epsilon, quantized)
         }
-        multiply(worker, linear, normed, hiddenStride, narrow8, count, outputRows: outputRows, output: logits, logitsStride)
+        multiply(worker, linear, normed, hiddenStride, narrowIntegers, count, outputRows: outputRows, output: logits, logitsStride)
     }
 
     private static let epsilon: Float = 1e-5
@@ -403,11 +405,19 @@ final class Transformer {
         rk_rows(data: data, stride: stride, count: Int32(count), n: Int32(n))
     }
 
+    /// The rows as `linear` takes them.
+    @inline(__always)
+    private func integers(_ rows: rk_integer_rows, for linear: Linear) -> rk_integer_rows {
+        var rows = rows
+        rows.is_int16 = precision == .int16 && linear.type == .int8 ? 1 : 0
+        return rows
+    }
+
     /// Calls `body` with the rows to quantize into, or nil when the next matrix takes floats.
     @inline(__always)
-    private func withQuantized(_ rows: rk_int8_rows, for next: Linear?, _ body: (UnsafePointer<rk_int8_rows>?) -> Void) {
+    private func withQuantized(_ rows: rk_integer_rows, for next: Linear?, _ body: (UnsafePointer<rk_integer_rows>?) -> Void) {
         if let next, next.type.quantizesInput {
-            withUnsafePointer(to: rows) { body($0) }
+            withUnsafePointer(to: integers(rows, for: next)) { body($0) }
         } else {
             body(nil)
         }
@@ -415,7 +425,7 @@ final class Transformer {
 
     private func norm(_ worker: UnsafeMutablePointer<rk_worker>, _ norm: rk_layer_norm, _ count: Int, for next: Linear) {
         let h = configuration.hiddenSize
-        withQuantized(narrow8, for: next) { quantized in
+        withQuantized(narrowIntegers, for: next) { quantized in
             rk_rows_norm(
                 worker, features, rows(normed, hiddenStride, count, h), rows(hidden, hiddenStride, count, h), norm, Self.epsilon,
                 quantized)
@@ -426,7 +436,7 @@ final class Transformer {
         _ worker: UnsafeMutablePointer<rk_worker>, _ inner: rk_layer_norm, _ outer: rk_layer_norm, _ count: Int, for next: Linear?
     ) {
         let h = configuration.hiddenSize
-        withQuantized(narrow8, for: next) { quantized in
+        withQuantized(narrowIntegers, for: next) { quantized in
             rk_rows_add_norm(
                 worker, features, rows(normed, hiddenStride, count, h), rows(hidden, hiddenStride, count, h),
                 rows(output, hiddenStride, count, h), inner, outer, Self.epsilon, quantized)
@@ -434,7 +444,7 @@ final class Transformer {
     }
 
     private func quantize(
-        _ worker: UnsafeMutablePointer<rk_worker>, _ source: rk_rows, _ target: rk_int8_rows, for next: Linear
+        _ worker: UnsafeMutablePointer<rk_worker>, _ source: rk_rows, _ target: rk_integer_rows, for next: Linear
     ) {
         withQuantized(target, for: next) { quantized in
             if let quantized { rk_rows_quantize(worker, features, source, quantized) }
@@ -443,10 +453,10 @@ final class Transformer {
 
     private func multiply(
         _ worker: UnsafeMutablePointer<rk_worker>, _ linear: Linear, _ x: UnsafeMutablePointer<Float>, _ stride: Int,
-        _ int8: rk_int8_rows, _ count: Int, outputRows: Int? = nil, activation: rk_activation = RK_NONE,
+        _ rows: rk_integer_rows, _ count: Int, outputRows: Int? = nil, activation: rk_activation = RK_NONE,
         output: UnsafeMutablePointer<Float>, _ outputStride: Int
     ) {
-        var input = rk_input(x: x, stride: stride, int8: int8, count: Int32(count))
+        var input = rk_input(x: x, stride: stride, integers: integers(rows, for: linear), count: Int32(count))
         var matrix = linear.matrix
         rk_matmul(
             worker, features, &matrix, &input, 0, Int32(outputRows ?? linear.rows), linear.bias, activation, output, outputStride)

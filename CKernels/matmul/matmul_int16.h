@@ -1,0 +1,58 @@
+// Products of bytes with 16-bit x on 256-bit registers. The includer defines RK_TARGET and MADD16(sum, w, x): to each 32-bit lane of `sum`, the
+// products of two 16-bit columns.
+#include "matmul_avx2.h"
+
+// Four columns of a row of x, for four rows of the panel.
+RK_TARGET RK_INLINE __m256i broadcast4_16(const int16_t *x) {
+    int64_t columns;
+    memcpy(&columns, x, sizeof columns);
+    return _mm256_set1_epi64x(columns);
+}
+
+// Four columns of four rows of the panel.
+RK_TARGET RK_INLINE __m256i load_as_16(const int8_t *w) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w)); }
+
+// Each pass over a panel makes `halves` of it, 8 rows each: both for few rows of x, one for many, as the registers allow.
+RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
+    const int halves = rows <= 2 ? 2 : 1;
+    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
+    const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+    const int16_t *x = rk_tile_x16(tile, first);
+    for (int pass = 0; pass < 2; pass += halves) {
+        __m256 acc[6][2];
+        for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+        for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
+            const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
+            __m256i sum[6][4]; // two lanes for each row of the panel
+            for (int t = 0; t < rows; t++) {
+                for (int i = 0; i < 2 * halves; i++) sum[t][i] = _mm256_setzero_si256();
+            }
+            for (int k = block; k < end; k += 4) {
+                const int8_t *columns = w + k * RK_PANEL + 32 * pass;
+                if (first == 0 && pass == 0) prefetch(columns, 64);
+                __m256i weights[4];
+                for (int i = 0; i < 2 * halves; i++) weights[i] = load_as_16(columns + 16 * i);
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) {
+                    const __m256i x4 = broadcast4_16(x + tile->x_stride * (size_t)t + k);
+                    RK_UNROLL
+                    for (int i = 0; i < 2 * halves; i++) sum[t][i] = MADD16(sum[t][i], weights[i], x4);
+                }
+            }
+            for (int t = 0; t < rows; t++) {
+                for (int half = 0; half < halves; half++) {
+                    const __m256i pairs = _mm256_hadd_epi32(sum[t][2 * half], sum[t][2 * half + 1]); // rows 0 1 4 5 2 3 6 7
+                    const __m256i total = _mm256_permute4x64_epi64(pairs, _MM_SHUFFLE(3, 1, 2, 0));
+                    acc[t][half] = _mm256_add_ps(acc[t][half], _mm256_cvtepi32_ps(total));
+                }
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int half = 0; half < halves; half++) store_scaled(tile, panel, first + t, pass + half, w_scales, acc[t][half]);
+        }
+    }
+}
+
+#define INT16(n) int16_rows(tile, panel, first, n)
+
+RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT16) }
