@@ -2,6 +2,7 @@
 
     make peers                                          all of it: about fifteen minutes after the installation
     Benchmarks/peers/run.sh --quick                     two rounds, upstream's drawing extrapolated
+    Benchmarks/peers/run.sh --cpu-time                  one thread, processor time, for a machine that is not idle
     Benchmarks/peers/run.sh --models /tmp/models        our files and the checkpoint from there: 350M-int4.gguf, 350M-int8.gguf, 350M/
 
 Every peer has a process of its own, loaded once, that sleeps until it is asked: llama.py, ctranslate.py, onnx_vqgan.py, upstream.py.
@@ -22,7 +23,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from peer import PROMPT, THREADS, TOKENS
+from peer import CPU_TIME, PROMPT, THREADS, TOKENS
 from prepare import BIN, HERE, ROOT
 
 READ = 258  # tokens of a picture and two of the prompt, after the left text
@@ -88,6 +89,10 @@ def run(command, environment=None):
     return output, usage
 
 
+def processor_seconds(usage):
+    return (usage.ru_utime + usage.ru_stime) / THREADS
+
+
 STAGES = {  # of RudolphBenchmark, by the names of the peers' jobs
     "open the model": "open", "picture to tokens": "encode", "tokens to picture": "decode", "read the picture's tokens": "prefill",
     "token at depth 0": "shallow", "token after the picture": "deep", "8 sequences, one picture": "eight",
@@ -105,7 +110,7 @@ class Ours:
 
     def measure(self):
         output, _ = run([BIN / "RudolphBenchmark", self.model, "--threads", THREADS, "--repetitions", 1, "--no-drawing", "--json",
-                         *self.options], self.environment)
+                         *self.options, *(["--cpu-time"] if CPU_TIME else [])], self.environment)
         report = json.loads(output)
         self.reports.append(report)
         return {STAGES[name]: [stage["median_ms"] / 1e3] for name, stage in report["stages"].items() if name in STAGES}
@@ -118,13 +123,17 @@ class Ours:
         moments = json.loads(output)
         if moments["tokens"] != TOKENS:
             raise SystemExit(f"{self.model}: a caption of {moments['tokens']} tokens, expected {TOKENS}")
-        return {"caption": [wall], "caption-inside": [moments["end"] - moments["first_kernel"]],
-                "start": [moments["first_kernel"] - start], "peak_mib": [usage.ru_maxrss / 1024]}
+        inside = moments["end"] - moments["first_kernel"]
+        if CPU_TIME:
+            wall = inside = processor_seconds(usage)
+        return {"caption": [wall], "caption-inside": [inside], "start": [moments["first_kernel"] - start],
+                "peak_mib": [usage.ru_maxrss / 1024]}
 
     def draw(self, output):
         start = time.monotonic()
-        run([BIN / "rudolph", "draw", "кот", "-o", output, "--seed", 1, "--threads", THREADS, "--model", self.model, "--quiet"])
-        return {"draw": [time.monotonic() - start]}
+        _, usage = run(
+            [BIN / "rudolph", "draw", "кот", "-o", output, "--seed", 1, "--threads", THREADS, "--model", self.model, "--quiet"])
+        return {"draw": [processor_seconds(usage) if CPU_TIME else time.monotonic() - start]}
 
 
 class Samples:
@@ -199,7 +208,7 @@ def rows(samples, has_avx512):
     def row(title, ours, peer, ours_what, peer_what=None, work=(1, 1), unit="tokens/s", target=None):
         peer_what = samples.faster(peer, peer_what or ours_what)
         ratio, least, most = samples.ratio((ours, ours_what), (peer, peer_what))
-        scale = (work[1] / work[0]) ** -1  # to the same number of tokens
+        scale = work[0] / work[1]  # to the same number of tokens
         result.append({
             "work": title, "ours": ours, "peer": peer + (", flash attention" if peer_what.endswith("/flash") else ""), "unit": unit,
             "ours_seconds": samples.median(ours, ours_what), "peer_seconds": samples.median(peer, peer_what),
@@ -249,16 +258,16 @@ def reached(value, target, at_least=True):
 def markdown(report):
     machine, lines = report["machine"], []
     lines.append(
-        f"{report['date']}, {report['cpu']}, {THREADS} threads, {report['kernels']} kernels, medians of {report['rounds']} interleaved rounds, "
-        f"load average {report['load']}. The machine's limits: reading {machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
+        f"{report['date']}, {report['cpu']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, medians of "
+        f"{report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. The machine's limits: reading {machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
         f"{machine['int8_products_per_second'] / 1e9:.0f} G int8 and {machine['f32_products_per_second'] / 1e9:.0f} G f32 products/s.")
     lines += ["", "| work | ours | | peer | | ratio (range) | target | reached |", "|---|---|---|---|---|---|---|---|"]
     for row in report["rows"]:
+        ours, peer = (shown(row[f"{side}_seconds"], row["unit"], tokens) for side, tokens in zip(("ours", "peer"), row["tokens"]))
         target = "" if row["target"] is None else f"{row['target']:g}"
         lines.append(
-            f"| {row['work']} | {row['ours'].removeprefix('ours ')} | {shown(row['ours_seconds'], row['unit'], row['tokens'][0])} | {row['peer']} | "
-            f"{shown(row['peer_seconds'], row['unit'], row['tokens'][1])} | {row['ratio']:.2f} ({row['least']:.2f}-{row['most']:.2f}) | {target} | "
-            f"{reached(row['ratio'], row['target'])} |")
+            f"| {row['work']} | {row['ours'].removeprefix('ours ')} | {ours} | {row['peer']} | {peer} | "
+            f"{row['ratio']:.2f} ({row['least']:.2f}-{row['most']:.2f}) | {target} | {reached(row['ratio'], row['target'])} |")
     lines += ["", "| against the machine or a bound | ours | target | reached |", "|---|---|---|---|"]
     for title, value, text, target, bound, at_least in report["bounds"]:
         lines.append(f"| {title} | {text} | {target} | {reached(value, bound, at_least)} |")
@@ -302,9 +311,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, help="folder of 350M/, 350M-int4.gguf, 350M-int8.gguf (default: made in build/peers)")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, processor time: for a machine that others use as well")
     parser.add_argument("--quick", action="store_true", help="two rounds; upstream's drawing from nine tokens at three depths")
     parser.add_argument("--output", type=Path, help="the JSON file (default: build/peers/results.json)")
     arguments = parser.parse_args()
+    if arguments.cpu_time and not CPU_TIME:
+        # The constants of peer.py come from the environment, here as in the children.
+        os.environ.update(PEERS_THREADS="1", PEERS_CPU_TIME="1")
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     work = argparse.Namespace(folder=ROOT / "build" / "peers")
     work.models = (arguments.models or work.folder).resolve()
     rounds = arguments.rounds or (2 if arguments.quick else 5)
@@ -370,7 +384,7 @@ def main():
         "versions": {name: importlib.metadata.version(name) for name in ("ctranslate2", "onnxruntime", "torch", "gguf", "rudolph")},
         "idle_seconds": {peer.name: peer.idle for peer in peers}, "samples": samples.values,
         "notes": [
-            f"Ratios: how many times faster ours is. Prefill: ours and llama.cpp read {READ} tokens after {READ and PROMPT - READ}, logits of "
+            f"Ratios: how many times faster ours is. Prefill: ours and llama.cpp read {READ} tokens after {PROMPT - READ}, logits of "
             f"the last; CTranslate2 and upstream {PROMPT} at once, logits of all; all per token. Upstream's times are in its process, "
             "without loading; its drawing was " + ("extrapolated from nine tokens at three depths." if arguments.quick else "measured once."),
             "llama.cpp attends with or without flash attention, whichever was faster in that row. While others computed, idle peers took "

@@ -4,12 +4,11 @@ forward_batch reads the whole prompt at once and gives the logits of all positio
 timed between two calls of the generation callback, with the prompt as a cached static prompt.
 """
 import sys
-import time
 
 import ctranslate2
 import numpy
 
-from peer import PROMPT, ROWS, STEPS, THREADS, TOKENS, serve, timed
+from peer import PROMPT, ROWS, STEPS, THREADS, TOKENS, clock, serve, timed
 
 ids = [977 * position % (ROWS - 8) + 8 for position in range(PROMPT)]
 words = [f"t{index}" for index in ids]
@@ -23,7 +22,7 @@ def load():
         moments = {}
 
         def step(result):
-            moments[result.step] = time.perf_counter()
+            moments[result.step] = clock()
             return False
 
         generator.generate_batch(
