@@ -38,7 +38,7 @@ class Peer:
 
     def __init__(self, name, script, *arguments, path=None):
         self.name = name
-        self.command = [sys.executable, str(HERE / script), *map(str, arguments)]
+        self.command = [sys.executable, "-W", "ignore", str(HERE / script), *map(str, arguments)]
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": str(path or LLAMA["native"])}
         self.idle = 0.0
 
