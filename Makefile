@@ -1,5 +1,5 @@
 # Every way in. Each target installs what it needs and can be run first.
-.PHONY: help deps test-deps build demo test bench parity lib clean
+.PHONY: help deps test-deps build demo test bench peers parity lib clean
 
 help:
 	@echo 'make demo    install what is missing, build, caption sample pictures'
@@ -7,6 +7,7 @@ help:
 	@echo 'make build   the programs .build/release/rudolph and .build/release/rudolph-quant'
 	@echo 'make lib     the static library build/lib/<arch>/librudolph.a; ARCH=aarch64 for ARM, SERIAL=1 without OpenMP'
 	@echo 'make bench   kernels and stages of this machine'
+	@echo 'make peers   ours beside llama.cpp, CTranslate2, onnxruntime and the reference, in turns; installs them first'
 	@echo 'make parity  comparison with the reference in PyTorch, in its own virtual environment'
 
 deps:
@@ -28,6 +29,10 @@ test: test-deps
 
 bench: build
 	@Benchmarks/run.sh
+
+peers: deps
+	@Scripts/install-packages.sh cmake g++ ninja-build python3-venv
+	@Benchmarks/peers/run.sh
 
 parity: build
 	@Tests/Parity/run.sh

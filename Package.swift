@@ -38,7 +38,7 @@ let package = Package(
         .executableTarget(
             name: "RudolphBenchmark",
             dependencies: [
-                "Rudolph", "CKernels", "CPlatform", "MachineProbes",
+                "Rudolph", "CKernels", "CPlatform", "ImageFiles", "MachineProbes",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/RudolphBenchmark"),

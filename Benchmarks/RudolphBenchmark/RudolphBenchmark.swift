@@ -34,6 +34,11 @@ struct RudolphBenchmark: ParsableCommand {
     @Flag(help: "Leave out drawing, which takes longest.")
     var noDrawing = false
 
+    @Option(help: ArgumentHelp(
+        "Only caption this PNG or JPEG file with 30 tokens, once, and print one JSON object with the moments of the monotonic clock.",
+        valueName: "picture"))
+    var caption: String?
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
@@ -44,7 +49,14 @@ struct RudolphBenchmark: ParsableCommand {
 
     func run() throws {
         let threads = self.threads ?? Int(rk_default_threads())
-        let stages = try Stages(path: model, threads: threads, precision: int8Activations ? .int8 : nil, clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
+        let precision: ActivationPrecision? = int8Activations ? .int8 : nil
+        if let caption {
+            print(try OneCaption(path: model, picture: caption, threads: threads, precision: precision).run())
+            return
+        }
+        let stages = try Stages(
+            path: model, threads: threads, precision: precision,
+            clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
         for _ in 0..<repetitions { try stages.run(drawing: !noDrawing) }
         // Last: what this reads would count as the process's peak memory.
         let report = Report(stages: stages, limits: Limits(threads: threads), threads: threads)
