@@ -91,15 +91,68 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
     }
 }
 
+RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
+    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
+    const int32_t *sums = rk_tile_sums(tile, first) + from->group;
+    float32x4_t acc[2][4];
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = load_acc(tile, from, panel, first + t, quarter);
+    }
+    for (int g = 0; g < from->groups; g++, x += RK_GROUP, sums++) {
+        int16x8_t low[2][4], high[2][4]; // as above
+        RK_UNROLL
+        for (int c = 0; c < 8; c++) {
+            int8x16_t columns[2];
+            for (int t = 0; t < rows; t++) columns[t] = broadcast4(x + tile->x_stride * (size_t)t + 4 * c);
+            RK_UNROLL
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int8x16_t w = vld1q_s8(&from->weights[8 * g + c][16 * quarter]);
+                for (int t = 0; t < rows; t++) {
+                    int16x8_t *l = &low[t][quarter], *h = &high[t][quarter];
+                    *l = c ? vmlal_s8(*l, vget_low_s8(w), vget_low_s8(columns[t])) : vmull_s8(vget_low_s8(w), vget_low_s8(columns[t]));
+                    *h = c ? vmlal_high_s8(*h, w, columns[t]) : vmull_high_s8(w, columns[t]);
+                }
+            }
+        }
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const float32x4_t scales = vld1q_f32(&from->scales[g][4 * quarter]);
+            for (int t = 0; t < rows; t++) {
+                const int32x4_t start = vdupq_n_s32(group_start(sums + groups * (size_t)t));
+                const int32x4_t sum = vpadalq_s16(start, vpaddq_s16(low[t][quarter], high[t][quarter]));
+                acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum), scales);
+            }
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) store_acc(tile, from, panel, first + t, quarter, acc[t][quarter]);
+    }
+}
+
 #define F32(n) float_rows(tile, RK_F32, panel, first, n)
 #define F16(n) float_rows(tile, RK_F16, panel, first, n)
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
+#define INT4_MANY(n) int4_many_rows(tile, &from, panel, first, n)
 
 static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
 static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
 static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT8) }
-static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT4) }
+
+static void int4(const rk_matmul_tile *tile) {
+    if (tile->count < 8) {
+        RK_FOR_TILES(tile, 2, INT4)
+        return;
+    }
+    unpacked from;
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
+            unpack(&from, tile, panel, group);
+            RK_FOR_ROWS(tile->count, 2, INT4_MANY)
+        }
+    }
+}
 
 const rk_matmul_kernels rk_matmul_neon = {.name = "neon", .tile = {f32, f16, int8, int4}};
 #endif

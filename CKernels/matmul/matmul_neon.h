@@ -30,3 +30,41 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
     const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
     vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_n_f32(bias, acc, tile->scales[row]));
 }
+
+// Many rows of x share the unpacking of int4: some groups of a panel at a time become bytes and floats, which stay in the first-level
+// cache while all rows of x pass by. Between them a row's sums wait in `out`.
+enum { STRETCH = 8 };
+typedef struct unpacked {
+    int8_t weights[STRETCH * 8][64]; // 4 columns of the panel each, plus 8
+    float scales[STRETCH][RK_PANEL];
+    int group, groups, last;         // the first one, how many, whether they end the panel
+} unpacked;
+
+RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int panel, int group) {
+    const int groups = tile->columns / RK_GROUP;
+    to->group = group;
+    to->groups = rk_min(STRETCH, groups - group);
+    to->last = group + to->groups == groups;
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+    for (int g = 0; g < to->groups; g++) {
+        const uint8_t *block = blocks + (group + g) / 2 * 576;
+        const uint8_t *scales = block + (group + g) % 2 * 32, *pairs = block + 64 + (group + g) % 2 * 256;
+        for (int quarter = 0; quarter < 4; quarter++) {
+            vst1q_f32(&to->scales[g][4 * quarter], load_halves(scales + 8 * quarter));
+            for (int c = 0; c < 4; c++) {
+                const uint8x16_t pair = vld1q_u8(pairs + 64 * c + 16 * quarter);
+                vst1q_s8(&to->weights[8 * g + 2 * c][16 * quarter], low_nibbles(pair));
+                vst1q_s8(&to->weights[8 * g + 2 * c + 1][16 * quarter], high_nibbles(pair));
+            }
+        }
+    }
+}
+
+RK_TARGET RK_INLINE float32x4_t load_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter) {
+    return from->group ? vld1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter) : vdupq_n_f32(0);
+}
+
+RK_TARGET RK_INLINE void store_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter, float32x4_t acc) {
+    if (from->last) store_int4(tile, panel, row, quarter, acc);
+    else vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, acc);
+}
