@@ -22,7 +22,7 @@ ROWS(int8, 1) ROWS(int8, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, 2)
 FLOAT_ROWS(f32, RK_F32, 1) FLOAT_ROWS(f32, RK_F32, 6) FLOAT_ROWS(f16, RK_F16, 1) FLOAT_ROWS(f16, RK_F16, 6)
 #elif defined(KERNELS_DOTPROD)
 ROWS(int8, 1) ROWS(int8, 2) ROWS(int8, 4) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, 4)
-RK_TARGET void unpack_nibbles(unpacked *to, const rk_matmul_tile *tile) { unpack(to, tile, 0, 8); }
+RK_TARGET void unpack_nibbles(unpacked *to, const rk_matmul_tile *tile) { unpack(to, tile, 0, 8, 0); }
 #elif defined(KERNELS_I8MM)
-ROWS(int8, 2) ROWS(int8, 8) ROWS(int4, 2) ROWS(int4, 8)
+ROWS(int8, 2) ROWS(int8, 8) MANY_ROWS(int4, 4)
 #endif

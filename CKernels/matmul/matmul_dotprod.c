@@ -71,7 +71,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
 
 // Two quarters of the panel by up to 4 rows of x.
 RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    const size_t groups = (size_t)tile->columns / RK_GROUP, stride = tile->x_stride;
+    const int stretch = from->groups;
     for (int quarter = 0; quarter < 4; quarter += 2) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
         const int32_t *sums = rk_tile_sums(tile, first) + from->group;
@@ -79,19 +80,16 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
         for (int t = 0; t < rows; t++) {
             for (int q = 0; q < 2; q++) acc[t][q] = load_acc(tile, from, panel, first + t, quarter + q);
         }
-        for (int g = 0; g < from->groups; g++, x += RK_GROUP, sums++) {
-            const int8_t *weights = &from->weights[8 * g][16 * quarter];
+        for (int g = 0; g < stretch; g++, x += RK_GROUP, sums++) {
+            const int8_t *weights = from->weights + GROUP_BYTES * g + 16 * quarter;
             int32x4_t sum[4][2];
             int8x16_t columns[4][2];
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
-                int32_t start = group_start(sums + groups * (size_t)t);
-                sum[t][0] = vdupq_n_s32(start);
-                // Hides that both are equal: a second broadcast is free beside the products, a copy would take the place of one.
-                __asm__("" : "+r"(start));
-                sum[t][1] = vdupq_n_s32(start);
-                columns[t][0] = vld1q_s8(x + tile->x_stride * (size_t)t);
-                columns[t][1] = vld1q_s8(x + tile->x_stride * (size_t)t + 16);
+                const int32_t start = group_start(sums + groups * (size_t)t);
+                for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)again((uint32_t)start));
+                columns[t][0] = vld1q_s8(x + stride * (size_t)t);
+                columns[t][1] = vld1q_s8(x + stride * (size_t)t + 16);
             }
             RK_UNROLL
             for (int half = 0; half < 2; half++) {
@@ -107,7 +105,7 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             }
             RK_UNROLL
             for (int q = 0; q < 2; q++) {
-                const float32x4_t scales = vld1q_f32(&from->scales[g][4 * (quarter + q)]);
+                const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * (quarter + q));
                 for (int t = 0; t < rows; t++) acc[t][q] = vfmaq_f32(acc[t][q], group_float(sum[t][q]), scales);
             }
         }
@@ -131,7 +129,7 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
     unpacked from;
     for (int panel = 0; panel < tile->panels; panel++) {
         for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
-            unpack(&from, tile, panel, group);
+            unpack(&from, tile, panel, group, 0);
             RK_FOR_ROWS(tile->count, 4, INT4_MANY)
         }
     }

@@ -107,7 +107,7 @@ RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, 
             for (int t = 0; t < rows; t++) columns[t] = broadcast4(x + tile->x_stride * (size_t)t + 4 * c);
             RK_UNROLL
             for (int quarter = 0; quarter < 4; quarter++) {
-                const int8x16_t w = vld1q_s8(&from->weights[8 * g + c][16 * quarter]);
+                const int8x16_t w = vld1q_s8(from->weights + GROUP_BYTES * g + 64 * c + 16 * quarter);
                 for (int t = 0; t < rows; t++) {
                     int16x8_t *l = &low[t][quarter], *h = &high[t][quarter];
                     *l = c ? vmlal_s8(*l, vget_low_s8(w), vget_low_s8(columns[t])) : vmull_s8(vget_low_s8(w), vget_low_s8(columns[t]));
@@ -117,7 +117,7 @@ RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, 
         }
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) {
-            const float32x4_t scales = vld1q_f32(&from->scales[g][4 * quarter]);
+            const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * quarter);
             for (int t = 0; t < rows; t++) {
                 const int32x4_t start = vdupq_n_s32(group_start(sums + groups * (size_t)t));
                 const int32x4_t sum = vpadalq_s16(start, vpaddq_s16(low[t][quarter], high[t][quarter]));
@@ -148,7 +148,7 @@ static void int4(const rk_matmul_tile *tile) {
     unpacked from;
     for (int panel = 0; panel < tile->panels; panel++) {
         for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
-            unpack(&from, tile, panel, group);
+            unpack(&from, tile, panel, group, 0);
             RK_FOR_ROWS(tile->count, 2, INT4_MANY)
         }
     }
