@@ -1,5 +1,5 @@
 // The inner loops that mca.py looks at, each in a function of its own with the number of rows of x fixed: the kernels' own code, included.
-// Compiled once for each KERNELS_ that is defined.
+// The rest, of attention and the quantizer, are functions already.
 #if defined(KERNELS_NEON)
 #include "matmul/matmul_neon.c"
 #elif defined(KERNELS_DOTPROD)
@@ -16,13 +16,13 @@
 #define MANY_ROWS(kernel, n) \
     RK_TARGET void kernel##_many_##n(const rk_matmul_tile *tile, const unpacked *from) { kernel##_many_rows(tile, from, 0, 0, n); }
 #define FLOAT_ROWS(name, type, n) void name##_##n(const rk_matmul_tile *tile) { float_rows(tile, type, 0, 0, n); }
+#define UNPACK(paired) RK_TARGET void int4_unpack(const rk_matmul_tile *tile, unpacked *to) { unpack(to, tile, 0, 0, paired); }
 
 #if defined(KERNELS_NEON)
-ROWS(int8, 1) ROWS(int8, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, 2)
-FLOAT_ROWS(f32, RK_F32, 1) FLOAT_ROWS(f32, RK_F32, 6) FLOAT_ROWS(f16, RK_F16, 1) FLOAT_ROWS(f16, RK_F16, 6)
+ROWS(int8, 1) ROWS(int8, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, 2) UNPACK(0)
+FLOAT_ROWS(f32, RK_F32, 6) FLOAT_ROWS(f16, RK_F16, 6)
 #elif defined(KERNELS_DOTPROD)
-ROWS(int8, 1) ROWS(int8, 2) ROWS(int8, 4) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, 4)
-RK_TARGET void unpack_nibbles(unpacked *to, const rk_matmul_tile *tile) { unpack(to, tile, 0, 8, 0); }
+ROWS(int8, 1) ROWS(int8, 2) ROWS(int8, 4) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, 4) UNPACK(0)
 #elif defined(KERNELS_I8MM)
-ROWS(int8, 2) ROWS(int8, 8) MANY_ROWS(int4, 4)
+ROWS(int8, 8) MANY_ROWS(int4, 4) UNPACK(1)
 #endif
