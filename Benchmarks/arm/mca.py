@@ -57,7 +57,7 @@ DOTPROD = [
     ("DOTPROD", "int4_unpack", "int4, unpacking for many rows", NONE, 0, 16, 32, 0),
 ]
 I8MM = [
-    ("I8MM", "int8_8", "int8, many rows", SQUARE, 8, 8, 16, 0),
+    ("I8MM", "int8_many_6", "int8, many rows", SQUARE, 6, 16, 8, 0),
     ("I8MM", "int4_many_4", "int4, many rows", SQUARE, 4, 8, 32, 0),
     ("I8MM", "int4_unpack", "int4, unpacking for many rows", NONE, 0, 16, 32, 0),
 ]
