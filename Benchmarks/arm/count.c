@@ -46,8 +46,8 @@ int main(int argc, char **argv) {
         status = rudolph_caption(session, pixels, SIDE, SIDE, &options, text, sizeof text, error, sizeof error);
         mark();
     }
-    // What ends at each mark but the first; the last token is what stops the task.
-    for (int i = 0; i < m.count; i++) printf("%d %d\n", m.done[i], m.total[i]);
+    // What begins at each mark; at the last one nothing does where it was told to stop.
+    for (int i = 0; i < m.count - (status == RUDOLPH_STOPPED); i++) printf("%d %d\n", m.done[i], m.total[i]);
     rudolph_session_close(session);
     rudolph_model_close(model);
     if (status == RUDOLPH_OK || status == RUDOLPH_STOPPED) return 0;

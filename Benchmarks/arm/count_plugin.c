@@ -19,7 +19,6 @@ enum { ADD_U64 = 0, NO_REGISTERS = 0 };
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*call)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*call)(unsigned cpu, void *data), int flags, void *data);
 void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int operation, void *counter, uint64_t addend);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*call)(qemu_plugin_id_t id, void *data), void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 const char *qemu_plugin_insn_symbol(const struct qemu_plugin_insn *insn);
@@ -27,10 +26,9 @@ void qemu_plugin_outs(const char *text);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
-enum { FUNCTIONS = 4096, MARKS = 128 };
+enum { FUNCTIONS = 4096 };
 static char names[FUNCTIONS][96];
-static uint64_t executed[FUNCTIONS];
-static uint64_t at_mark[MARKS][FUNCTIONS];
+static uint64_t executed[FUNCTIONS], before[FUNCTIONS];
 static int functions, marks;
 
 static uint64_t *counter_of(const char *name) {
@@ -43,9 +41,16 @@ static uint64_t *counter_of(const char *name) {
     return &executed[i];
 }
 
+// Lines "mark function instructions" for what ran since the mark before.
 static void marked(unsigned cpu, void *data) {
     (void)cpu, (void)data;
-    if (marks < MARKS) memcpy(at_mark[marks++], executed, sizeof executed);
+    for (int i = 0; i < functions; i++) {
+        char line[160];
+        snprintf(line, sizeof line, "%d %s %" PRIu64 "\n", marks, names[i], executed[i] - before[i]);
+        if (marks && executed[i] != before[i]) qemu_plugin_outs(line);
+        before[i] = executed[i];
+    }
+    marks++;
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
@@ -55,22 +60,8 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     if (name && strcmp(name, "mark") == 0) qemu_plugin_register_vcpu_tb_exec_cb(tb, marked, NO_REGISTERS, NULL);
 }
 
-// Lines "mark function instructions" for what ran since the mark before.
-static void report(qemu_plugin_id_t id, void *data) {
-    (void)id, (void)data;
-    for (int m = 1; m < marks; m++) {
-        for (int i = 0; i < functions; i++) {
-            char line[160];
-            const uint64_t count = at_mark[m][i] - at_mark[m - 1][i];
-            snprintf(line, sizeof line, "%d %s %" PRIu64 "\n", m, names[i], count);
-            if (count) qemu_plugin_outs(line);
-        }
-    }
-}
-
 __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info *info, int argc, char **argv) {
     (void)info, (void)argc, (void)argv;
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
-    qemu_plugin_register_atexit_cb(id, report, NULL);
     return 0;
 }

@@ -2,8 +2,53 @@
 
 #if defined(__aarch64__)
 #define RK_TARGET
-#include "matmul_lanes.h"
 #include "matmul_neon.h"
+
+// Weights [columns][16] of a panel from column `column` on, all of them or a stretch: between stretches a row's sums wait in `out`. Four
+// columns of x are one load, and products take them from its lanes: broadcasts would take the place of products.
+RK_INLINE void float_rows(const rk_matmul_tile *tile, const float *w, int column, int columns, int panel, int first, const int rows) {
+    const float *x = tile->x + tile->x_stride * (size_t)first + column;
+    float32x4_t acc[6][4];
+    RK_UNROLL
+    for (int t = 0; t < rows; t++) {
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            acc[t][quarter] = column ? vld1q_f32(rk_tile_out(tile, panel, first + t) + 4 * quarter) : vdupq_n_f32(0);
+        }
+    }
+    int k = 0;
+    for (; k + 4 <= columns; k += 4, w += 4 * RK_PANEL) {
+        float32x4_t four[6];
+        for (int t = 0; t < rows; t++) four[t] = vld1q_f32(x + tile->x_stride * (size_t)t + k);
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const float *weights = w + 4 * quarter;
+            const float32x4_t w0 = vld1q_f32(weights), w1 = vld1q_f32(weights + 16);
+            const float32x4_t w2 = vld1q_f32(weights + 32), w3 = vld1q_f32(weights + 48);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w0, four[t], 0);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w1, four[t], 1);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w2, four[t], 2);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w3, four[t], 3);
+        }
+    }
+    for (; k < columns; k++, w += RK_PANEL) {
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const float32x4_t weights = vld1q_f32(w + 4 * quarter);
+            for (int t = 0; t < rows; t++) {
+                acc[t][quarter] = vfmaq_n_f32(acc[t][quarter], weights, x[tile->x_stride * (size_t)t + (size_t)k]);
+            }
+        }
+    }
+    const int last = column + columns == tile->columns;
+    RK_UNROLL
+    for (int quarter = 0; quarter < 4; quarter++) {
+        const float32x4_t bias = last ? load_bias(tile, panel, quarter) : vdupq_n_f32(0);
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) {
+            const float32x4_t sum = last ? vaddq_f32(acc[t][quarter], bias) : acc[t][quarter];
+            vst1q_f32(rk_tile_out(tile, panel, first + t) + 4 * quarter, sum);
+        }
+    }
+}
 
 // Bytes are multiplied to 16 bits, four columns of two rows at a time, added there as long as they fit, then in pairs to 32 bits.
 
@@ -130,14 +175,27 @@ RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, 
     }
 }
 
-#define F32(n) float_rows(tile, RK_F32, panel, first, n)
-#define F16(n) float_rows(tile, RK_F16, panel, first, n)
+#define F32(n) float_rows(tile, rk_tile_panel(tile, RK_F32, panel), 0, tile->columns, panel, first, n)
+#define F16(n) float_rows(tile, w, column, columns, panel, first, n)
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 #define INT4_MANY(n) int4_many_rows(tile, &from, panel, first, n)
 
 static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
-static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
+
+static void f16(const rk_matmul_tile *tile) {
+    enum { COLUMNS = 128 };
+    float w[COLUMNS * RK_PANEL];
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int column = 0; column < tile->columns; column += COLUMNS) {
+            const rk_f16 *halves = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel) + column * RK_PANEL;
+            const int columns = rk_min(COLUMNS, tile->columns - column);
+            for (int i = 0; i < columns * RK_PANEL; i += 4) vst1q_f32(w + i, load_halves(halves + i));
+            RK_FOR_ROWS(tile->count, 6, F16)
+        }
+    }
+}
+
 static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT8) }
 
 static void int4(const rk_matmul_tile *tile) {

@@ -27,14 +27,18 @@ RK_INLINE uint64_t again(uint64_t value) {
 RK_TARGET RK_INLINE int8x16_t low_nibbles(uint8x16_t pair) { return vreinterpretq_s8_u8(vandq_u8(pair, vdupq_n_u8(15))); }
 RK_TARGET RK_INLINE int8x16_t high_nibbles(uint8x16_t pair) { return vreinterpretq_s8_u8(vshrq_n_u8(pair, 4)); }
 
+RK_TARGET RK_INLINE float32x4_t load_bias(const rk_matmul_tile *tile, int panel, int quarter) {
+    return tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+}
+
 RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, int32x4_t sum) {
     const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
-    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+    const float32x4_t bias = load_bias(tile, panel, quarter);
     vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(bias, vcvtq_f32_s32(sum), scale));
 }
 
 RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int quarter, float32x4_t acc) {
-    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+    const float32x4_t bias = load_bias(tile, panel, quarter);
     vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_n_f32(bias, acc, tile->scales[row]));
 }
 
