@@ -21,5 +21,5 @@ for core in ${CORES:-cortex-a53 cortex-a72 cortex-a76 max}; do
          $1 in stage { print $1, stage[$1], $2, $3 }' "$name.marks" "$name.functions" > "$name.txt"
     rm "$name.functions" "$name.marks"
     echo "$core"
-    awk '{ total[$1] += $4; stage[$1] = $2 } END { for (i = 1; i in total; i++) printf "  %-10s %15d\n", stage[i], total[i] }' "$name.txt"
+    awk '{ total[$1] += $4; stage[$1] = $2 } END { for (i = 1; i in total; i++) printf "  %-10s %15.0f\n", stage[i], total[i] }' "$name.txt"
 done
