@@ -45,18 +45,18 @@ RK_INLINE int32_t rk_columns4(const int8_t *x) {
     return columns;
 }
 
-// Cuts the rows of x into at most `largest` at a time and makes each a CALL(rows) with a constant number of rows, the variable `first` in
-// scope. `largest` is one of the numbers that RK_CASES_ has.
-#define RK_FOR_ROWS(tile, largest, CALL)                                                                                         \
-    for (int first = 0; first < (tile)->count;) {                                                                                \
-        const int rows = rk_tile_rows((tile)->count - first, largest);                                                           \
+// Cuts `tile` into panels times at most `largest` rows of x and makes each a CALL(rows) with a constant number of rows, the
+// variables `panel` and `first` in scope. `largest` is one of the numbers that RK_CASES_ has.
+#define RK_FOR_TILES(tile, largest, CALL)                                                                                        \
+    for (int panel = 0; panel < (tile)->panels; panel++) { RK_FOR_ROWS((tile)->count, largest, CALL) }
+
+// The tiles of one panel.
+#define RK_FOR_ROWS(count, largest, CALL)                                                                                        \
+    for (int first = 0; first < (count);) {                                                                                      \
+        const int rows = rk_tile_rows((count) - first, largest);                                                                 \
         switch (rows) { RK_CASES_##largest(CALL) }                                                                               \
         first += rows;                                                                                                           \
     }
-
-// The same for each panel, with `panel` in scope.
-#define RK_FOR_TILES(tile, largest, CALL)                                                                                        \
-    for (int panel = 0; panel < (tile)->panels; panel++) RK_FOR_ROWS(tile, largest, CALL)
 
 #define RK_CASE(CALL, n) case n: CALL(n); break;
 #define RK_CASES_2(CALL) RK_CASE(CALL, 1) RK_CASE(CALL, 2)

@@ -179,7 +179,7 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
         for (size_t from = 0; from < groups; from += UNPACKED_GROUPS) {
             const size_t count = groups - from < UNPACKED_GROUPS ? groups - from : UNPACKED_GROUPS;
             unpack(&u, rk_tile_panel(tile, RK_INT4, panel), from, count);
-            RK_FOR_ROWS(tile, 6, UNPACKED)
+            RK_FOR_ROWS(tile->count, 6, UNPACKED)
         }
     }
 }

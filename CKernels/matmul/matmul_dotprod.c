@@ -31,50 +31,86 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
-// Each pass over a panel makes `width` quarters of it, 4 rows each: all for few rows of x, one for many, as the registers allow.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const int width = rows <= 2 ? 4 : 1;
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
-    for (int pass = 0; pass < 4; pass += width) {
-        const int8_t *x = rk_tile_x8(tile, first);
-        const int32_t *sums = rk_tile_sums(tile, first);
-        float32x4_t acc[4][8];
-        for (int q = 0; q < width; q++) {
-            for (int t = 0; t < rows; t++) acc[q][t] = vdupq_n_f32(0);
-        }
-        for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
-            const uint8_t *block = blocks + group / 2 * 576 + 8 * pass;
-            const uint8_t *pairs = blocks + group / 2 * 576 + 64 + group % 2 * 256 + 16 * pass;
+    const int8_t *x = rk_tile_x8(tile, first);
+    const int32_t *sums = rk_tile_sums(tile, first);
+    float32x4_t acc[2][4];
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
+    }
+    for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
+        const uint8_t *scales = blocks + group / 2 * 576 + group % 2 * 32;
+        const uint8_t *pairs = blocks + group / 2 * 576 + 64 + group % 2 * 256;
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            int32x4_t sum[2];
+            for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(sums + groups * (size_t)t));
             RK_UNROLL
-            for (int q = 0; q < width; q++) {
-                int32x4_t sum[8];
+            for (int half = 0; half < 2; half++) {
+                int8x16_t columns[2];
+                for (int t = 0; t < rows; t++) columns[t] = vld1q_s8(x + tile->x_stride * (size_t)t + 16 * half);
+                const uint8_t *weights = pairs + 128 * half + 16 * quarter;
+                const uint8x16_t pair0 = vld1q_u8(weights), pair1 = vld1q_u8(weights + 64);
+                const int8x16_t w0 = low_nibbles(pair0), w1 = high_nibbles(pair0);
+                const int8x16_t w2 = low_nibbles(pair1), w3 = high_nibbles(pair1);
+                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w0, columns[t], 0);
+                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w1, columns[t], 1);
+                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w2, columns[t], 2);
+                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w3, columns[t], 3);
+            }
+            const float32x4_t group_scales = load_halves(scales + 8 * quarter);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum[t]), group_scales);
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) store_int4(tile, panel, first + t, quarter, acc[t][quarter]);
+    }
+}
+
+// Two quarters of the panel by up to 4 rows of x.
+RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
+    const size_t groups = (size_t)tile->columns / RK_GROUP, stride = tile->x_stride;
+    const int stretch = from->groups;
+    for (int quarter = 0; quarter < 4; quarter += 2) {
+        const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
+        const int32_t *sums = rk_tile_sums(tile, first) + from->group;
+        float32x4_t acc[4][2];
+        for (int t = 0; t < rows; t++) {
+            for (int q = 0; q < 2; q++) acc[t][q] = load_acc(tile, from, panel, first + t, quarter + q);
+        }
+        for (int g = 0; g < stretch; g++, x += RK_GROUP, sums++) {
+            const int8_t *weights = from->weights + GROUP_BYTES * g + 16 * quarter;
+            int32x4_t sum[4][2];
+            int8x16_t columns[4][2];
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) {
+                const int32_t start = group_start(sums + groups * (size_t)t);
+                for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)again((uint32_t)start));
+                columns[t][0] = vld1q_s8(x + stride * (size_t)t);
+                columns[t][1] = vld1q_s8(x + stride * (size_t)t + 16);
+            }
+            RK_UNROLL
+            for (int half = 0; half < 2; half++) {
                 RK_UNROLL
-                for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(sums + groups * (size_t)t));
-                RK_UNROLL
-                for (int half = 0; half < 2; half++) {
-                    int8x16_t columns[8];
-                    RK_UNROLL
-                    for (int t = 0; t < rows; t++) columns[t] = vld1q_s8(x + tile->x_stride * (size_t)t + 16 * half);
-                    const uint8x16_t pair0 = vld1q_u8(pairs + 128 * half + 16 * q), pair1 = vld1q_u8(pairs + 128 * half + 64 + 16 * q);
-                    const int8x16_t w0 = low_nibbles(pair0), w1 = high_nibbles(pair0);
-                    const int8x16_t w2 = low_nibbles(pair1), w3 = high_nibbles(pair1);
-                    RK_UNROLL
-                    for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w0, columns[t], 0);
-                    RK_UNROLL
-                    for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w1, columns[t], 1);
-                    RK_UNROLL
-                    for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w2, columns[t], 2);
-                    RK_UNROLL
-                    for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w3, columns[t], 3);
+                for (int q = 0; q < 2; q++) {
+                    const int8_t *w = weights + 256 * half + 16 * q;
+                    const int8x16_t w0 = vld1q_s8(w), w1 = vld1q_s8(w + 64), w2 = vld1q_s8(w + 128), w3 = vld1q_s8(w + 192);
+                    for (int t = 0; t < rows; t++) sum[t][q] = vdotq_laneq_s32(sum[t][q], w0, columns[t][half], 0);
+                    for (int t = 0; t < rows; t++) sum[t][q] = vdotq_laneq_s32(sum[t][q], w1, columns[t][half], 1);
+                    for (int t = 0; t < rows; t++) sum[t][q] = vdotq_laneq_s32(sum[t][q], w2, columns[t][half], 2);
+                    for (int t = 0; t < rows; t++) sum[t][q] = vdotq_laneq_s32(sum[t][q], w3, columns[t][half], 3);
                 }
-                const float32x4_t scales = load_halves(block + group % 2 * 32 + 8 * q);
-                RK_UNROLL
-                for (int t = 0; t < rows; t++) acc[q][t] = vfmaq_f32(acc[q][t], group_float(sum[t]), scales);
+            }
+            RK_UNROLL
+            for (int q = 0; q < 2; q++) {
+                const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * (quarter + q));
+                for (int t = 0; t < rows; t++) acc[t][q] = vfmaq_f32(acc[t][q], group_float(sum[t][q]), scales);
             }
         }
-        for (int q = 0; q < width; q++) {
-            for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, pass + q, acc[q][t]);
+        for (int t = 0; t < rows; t++) {
+            for (int q = 0; q < 2; q++) store_acc(tile, from, panel, first + t, quarter + q, acc[t][q]);
         }
     }
 }
@@ -120,16 +156,31 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int quarter = 0; quarter < 4; quarter++) store_int16(tile, panel, first + t, quarter, w_scales, acc[t][quarter]);
+        for (int quarter = 0; quarter < 4; quarter++) store_scaled(tile, panel, first + t, quarter, w_scales, acc[t][quarter]);
     }
 }
 
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 #define INT16(n) int16_rows(tile, panel, first, n)
+#define INT4_MANY(n) int4_many_rows(tile, &from, panel, first, n)
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT8) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT4) }
+
+RK_TARGET static void int4(const rk_matmul_tile *tile) {
+    if (tile->count <= 2) {
+        RK_FOR_TILES(tile, 2, INT4)
+        return;
+    }
+    unpacked from;
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
+            unpack(&from, tile, panel, group, 0);
+            RK_FOR_ROWS(tile->count, 4, INT4_MANY)
+        }
+    }
+}
+
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT16) }
 
 const rk_matmul_kernels rk_matmul_dotprod = {.name = "dotprod", .tile = {NULL, NULL, int8, int4}, .int16 = int16};

@@ -4,120 +4,147 @@
 #define RK_TARGET RK_TARGET_I8MM
 #include "matmul_neon.h"
 
-// smmla multiplies 2 rows of the panel by 2 rows of x, 8 columns deep. A tile is half a panel (4 pairs of its rows) by up to 4
-// pairs of rows of x; an odd last row of x is paired with itself and stored once.
+// smmla multiplies 2 rows of the panel by 2 rows of x, 8 columns deep. Pairs of the panel's rows are zipped once for all rows of x; an odd
+// last row of x is paired with itself and stored once.
 
 // Sums of a pair of the panel's rows [r, r+1] and a pair of x rows [t, t+1]: lanes (r, t), (r, t+1), (r+1, t), (r+1, t+1).
 typedef int32x4_t square;
 
-// Rows r, r+1 (and r+2, r+3) by 8 columns, from two registers of 4 rows by 4 columns.
-RK_TARGET RK_INLINE int8x16_t first_rows(int8x16_t near, int8x16_t far) {
-    return vreinterpretq_s8_s32(vzip1q_s32(vreinterpretq_s32_s8(near), vreinterpretq_s32_s8(far)));
+RK_TARGET RK_INLINE int odd_row(int pair, int rows) { return 2 * pair + 1 < rows ? 2 * pair + 1 : 2 * pair; }
+
+// Some columns of a panel of int8: 8 columns of its 8 pairs of rows, then the next.
+enum { COLUMNS = 512 };
+typedef struct zipped {
+    int8_t weights[COLUMNS * RK_PANEL];
+    int column, columns, last; // the first one, how many, whether they end the panel
+} zipped;
+
+RK_TARGET RK_INLINE void zip(zipped *to, const rk_matmul_tile *tile, int panel, int column) {
+    to->column = column;
+    to->columns = rk_min(COLUMNS, tile->columns - column);
+    to->last = column + to->columns == tile->columns;
+    const int8_t *w = (const int8_t *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float) + column * RK_PANEL;
+    for (int k = 0; k < to->columns; k += 8) {
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const int8x16_t near = vld1q_s8(w + k * RK_PANEL + 16 * quarter), far = vld1q_s8(w + k * RK_PANEL + 64 + 16 * quarter);
+            vst1q_s8(to->weights + k * RK_PANEL + 32 * quarter, first_rows(near, far));
+            vst1q_s8(to->weights + k * RK_PANEL + 32 * quarter + 16, last_rows(near, far));
+        }
+    }
 }
 
-RK_TARGET RK_INLINE int8x16_t last_rows(int8x16_t near, int8x16_t far) {
-    return vreinterpretq_s8_s32(vzip2q_s32(vreinterpretq_s32_s8(near), vreinterpretq_s32_s8(far)));
+RK_TARGET RK_INLINE int32x4_t load_sum(const rk_matmul_tile *tile, const zipped *from, int panel, int row, int quarter) {
+    return from->column ? vreinterpretq_s32_f32(vld1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter)) : vdupq_n_s32(0);
 }
 
-// The 16 columns from k of two rows of x: 8 columns of both, then the next 8.
-RK_TARGET RK_INLINE void load_pair(int8x16_t pair[2], const int8_t *even, const int8_t *odd, size_t k) {
-    const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(even + k)), b = vreinterpretq_s64_s8(vld1q_s8(odd + k));
+RK_TARGET RK_INLINE void store_sum(const rk_matmul_tile *tile, const zipped *from, int panel, int row, int quarter, int32x4_t sum) {
+    if (from->last) store_int8(tile, panel, row, quarter, rk_tile_panel(tile, RK_INT8, panel), sum);
+    else vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vreinterpretq_f32_s32(sum));
+}
+
+// A panel by up to 3 pairs of rows of x.
+RK_TARGET RK_INLINE void int8_many_rows(const rk_matmul_tile *tile, const zipped *from, int panel, int first, const int rows) {
+    const size_t stride = tile->x_stride;
+    const int pairs = (rows + 1) / 2, columns = from->columns;
+    const int8_t *x = rk_tile_x8(tile, first) + from->column, *weights = from->weights;
+    square sum[3][8];
+    RK_UNROLL
+    for (int p = 0; p < pairs; p++) {
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const int32x4_t even = load_sum(tile, from, panel, first + 2 * p, quarter);
+            const int32x4_t odd = load_sum(tile, from, panel, first + odd_row(p, rows), quarter);
+            sum[p][2 * quarter] = vzip1q_s32(even, odd);
+            sum[p][2 * quarter + 1] = vzip2q_s32(even, odd);
+        }
+    }
+    for (int k = 0; k < columns; k += 8, x += 8, weights += 8 * RK_PANEL) {
+        int8x16_t eight[3];
+        RK_UNROLL
+        for (int p = 0; p < pairs; p++) {
+            eight[p] = vcombine_s8(vld1_s8(x + stride * (size_t)(2 * p)), vld1_s8(x + stride * (size_t)odd_row(p, rows)));
+        }
+        RK_UNROLL
+        for (int r = 0; r < 8; r++) {
+            const int8x16_t w = vld1q_s8(weights + 16 * r);
+            for (int p = 0; p < pairs; p++) sum[p][r] = vmmlaq_s32(sum[p][r], w, eight[p]);
+        }
+    }
+    RK_UNROLL
+    for (int p = 0; p < pairs; p++) {
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const square a = sum[p][2 * quarter], b = sum[p][2 * quarter + 1];
+            store_sum(tile, from, panel, first + 2 * p, quarter, vuzp1q_s32(a, b));
+            if (2 * p + 1 < rows) store_sum(tile, from, panel, first + 2 * p + 1, quarter, vuzp2q_s32(a, b));
+        }
+    }
+}
+
+// 16 columns of two rows of x: 8 columns of both, then the next 8.
+RK_TARGET RK_INLINE void load_pair(int8x16_t pair[2], const int8_t *even, const int8_t *odd) {
+    const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(even)), b = vreinterpretq_s64_s8(vld1q_s8(odd));
     pair[0] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
     pair[1] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
 }
 
-RK_TARGET RK_INLINE int odd_row(int pair, int rows) { return 2 * pair + 1 < rows ? 2 * pair + 1 : 2 * pair; }
-
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
-    const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
-    const int8_t *x = rk_tile_x8(tile, first);
+// Half a panel by up to 2 pairs of rows of x. The sums of a group become floats as squares: their rows are sorted out once a stretch.
+RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
+    const size_t groups = (size_t)tile->columns / RK_GROUP, stride = tile->x_stride;
+    const int stretch = from->groups;
     const int pairs = (rows + 1) / 2;
     for (int half = 0; half < 2; half++) {
-        square sum[4][4];
+        const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
+        const int32_t *sums = rk_tile_sums(tile, first) + from->group;
+        float32x4_t acc[2][4];
         for (int p = 0; p < pairs; p++) {
-            for (int r = 0; r < 4; r++) sum[p][r] = vdupq_n_s32(0);
+            for (int quarter = 0; quarter < 2; quarter++) {
+                const float32x4_t even = load_acc(tile, from, panel, first + 2 * p, 2 * half + quarter);
+                const float32x4_t odd = load_acc(tile, from, panel, first + odd_row(p, rows), 2 * half + quarter);
+                acc[p][2 * quarter] = vzip1q_f32(even, odd);
+                acc[p][2 * quarter + 1] = vzip2q_f32(even, odd);
+            }
         }
-        for (int k = 0; k < tile->columns; k += 16) {
-            int8x16_t columns[4][2];
+        for (int g = 0; g < stretch; g++, x += RK_GROUP, sums++) {
+            const int8_t *weights = from->weights + GROUP_BYTES * g + 64 * half;
+            square sum[2][4];
+            int8x16_t columns[2][4];
+            RK_UNROLL
             for (int p = 0; p < pairs; p++) {
-                load_pair(columns[p], x + tile->x_stride * (size_t)(2 * p), x + tile->x_stride * (size_t)odd_row(p, rows), (size_t)k);
+                const size_t even = 2 * (size_t)p, odd = (size_t)odd_row(p, rows);
+                const uint64_t low = (uint32_t)group_start(sums + groups * even), high = (uint32_t)group_start(sums + groups * odd);
+                for (int r = 0; r < 4; r++) sum[p][r] = vreinterpretq_s32_u64(vdupq_n_u64(again(low | high << 32)));
+                load_pair(columns[p], x + stride * even, x + stride * odd);
+                load_pair(columns[p] + 2, x + stride * even + 16, x + stride * odd + 16);
             }
             RK_UNROLL
-            for (int eight = 0; eight < 2; eight++) {
+            for (int eight = 0; eight < 4; eight++) {
                 RK_UNROLL
-                for (int quarter = 0; quarter < 2; quarter++) {
-                    const int8_t *weights = w + (k + 8 * eight) * RK_PANEL + 32 * half + 16 * quarter;
-                    const int8x16_t near = vld1q_s8(weights), far = vld1q_s8(weights + 64);
-                    const int8x16_t w0 = first_rows(near, far), w1 = last_rows(near, far);
-                    RK_UNROLL
-                    for (int p = 0; p < pairs; p++) {
-                        sum[p][2 * quarter] = vmmlaq_s32(sum[p][2 * quarter], w0, columns[p][eight]);
-                        sum[p][2 * quarter + 1] = vmmlaq_s32(sum[p][2 * quarter + 1], w1, columns[p][eight]);
-                    }
+                for (int r = 0; r < 4; r++) {
+                    const int8x16_t w = vld1q_s8(weights + 128 * eight + 16 * r);
+                    for (int p = 0; p < pairs; p++) sum[p][r] = vmmlaq_s32(sum[p][r], w, columns[p][eight]);
                 }
+            }
+            RK_UNROLL
+            for (int r = 0; r < 4; r++) {
+                const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 16 * half + 4 * r);
+                for (int p = 0; p < pairs; p++) acc[p][r] = vfmaq_f32(acc[p][r], group_float(sum[p][r]), scales);
             }
         }
         for (int p = 0; p < pairs; p++) {
             for (int quarter = 0; quarter < 2; quarter++) {
-                const square a = sum[p][2 * quarter], b = sum[p][2 * quarter + 1];
-                store_int8(tile, panel, first + 2 * p, 2 * half + quarter, w_scales, vuzp1q_s32(a, b));
-                if (2 * p + 1 < rows) store_int8(tile, panel, first + 2 * p + 1, 2 * half + quarter, w_scales, vuzp2q_s32(a, b));
+                const float32x4_t a = acc[p][2 * quarter], b = acc[p][2 * quarter + 1];
+                store_acc(tile, from, panel, first + 2 * p, 2 * half + quarter, vuzp1q_f32(a, b));
+                if (2 * p + 1 < rows) store_acc(tile, from, panel, first + 2 * p + 1, 2 * half + quarter, vuzp2q_f32(a, b));
             }
         }
     }
 }
 
-// Each pass over a panel makes one quarter of it: 4 rows by up to 8 rows of x are what the registers hold.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
-    const int pairs = (rows + 1) / 2;
-    for (int quarter = 0; quarter < 4; quarter++) {
-        const int8_t *x = rk_tile_x8(tile, first);
-        const int32_t *sums = rk_tile_sums(tile, first);
-        float32x4_t acc[8];
-        for (int t = 0; t < 2 * pairs; t++) acc[t] = vdupq_n_f32(0);
-        for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
-            const uint8_t *block = blocks + group / 2 * 576 + 8 * quarter;
-            const uint8_t *nibbles = blocks + group / 2 * 576 + 64 + group % 2 * 256 + 16 * quarter;
-            square sum[4][2];
-            RK_UNROLL
-            for (int p = 0; p < pairs; p++) {
-                const uint32_t even = (uint32_t)group_start(sums + groups * (size_t)(2 * p));
-                const uint32_t odd = (uint32_t)group_start(sums + groups * (size_t)odd_row(p, rows));
-                sum[p][0] = sum[p][1] = vreinterpretq_s32_u64(vdupq_n_u64(even | (uint64_t)odd << 32));
-            }
-            RK_UNROLL
-            for (int half = 0; half < 2; half++) {
-                int8x16_t columns[4][2];
-                RK_UNROLL
-                for (int p = 0; p < pairs; p++) {
-                    load_pair(columns[p], x + tile->x_stride * (size_t)(2 * p), x + tile->x_stride * (size_t)odd_row(p, rows),
-                              16 * (size_t)half);
-                }
-                RK_UNROLL
-                for (int eight = 0; eight < 2; eight++) {
-                    const uint8x16_t pair = vld1q_u8(nibbles + 128 * half + 64 * eight);
-                    const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
-                    const int8x16_t w0 = first_rows(near, far), w1 = last_rows(near, far);
-                    RK_UNROLL
-                    for (int p = 0; p < pairs; p++) {
-                        sum[p][0] = vmmlaq_s32(sum[p][0], w0, columns[p][eight]);
-                        sum[p][1] = vmmlaq_s32(sum[p][1], w1, columns[p][eight]);
-                    }
-                }
-            }
-            const float32x4_t scales = load_halves(block + group % 2 * 32);
-            RK_UNROLL
-            for (int p = 0; p < pairs; p++) {
-                acc[2 * p] = vfmaq_f32(acc[2 * p], group_float(vuzp1q_s32(sum[p][0], sum[p][1])), scales);
-                acc[2 * p + 1] = vfmaq_f32(acc[2 * p + 1], group_float(vuzp2q_s32(sum[p][0], sum[p][1])), scales);
-            }
-        }
-        for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, quarter, acc[t]);
-    }
-}
+#define INT8_MANY(n) int8_many_rows(tile, &from, panel, first, n)
+#define INT4_MANY(n) int4_many_rows(tile, &from, panel, first, n)
+#define INT16(n) int16_rows(tile, panel, first, n)
 
 // The coarse and the fine bytes of a row of x take the place of a pair of rows.
 RK_TARGET RK_INLINE int8x16_t load_coarse_and_fine(const int16_t *x) {
@@ -162,26 +189,35 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
             }
         }
         for (int t = 0; t < rows; t++) {
-            for (int quarter = 0; quarter < 2; quarter++) store_int16(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
+            for (int quarter = 0; quarter < 2; quarter++) store_scaled(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
         }
     }
 }
 
-#define INT8(n) int8_rows(tile, panel, first, n)
-#define INT4(n) int4_rows(tile, panel, first, n)
-#define INT16(n) int16_rows(tile, panel, first, n)
-
-// One row of x would leave half of each product unused: dot products do it in half the instructions.
+// Zipping does not pay for one row of x, which would leave half of each product unused too, nor for two.
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
-    if (tile->count == 1) return rk_matmul_dotprod.tile[RK_INT8](tile);
-    RK_FOR_TILES(tile, 8, INT8)
+    if (tile->count <= 2) return rk_matmul_dotprod.tile[RK_INT8](tile);
+    zipped from;
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int column = 0; column < tile->columns; column += COLUMNS) {
+            zip(&from, tile, panel, column);
+            RK_FOR_ROWS(tile->count, 6, INT8_MANY)
+        }
+    }
 }
 
 RK_TARGET static void int4(const rk_matmul_tile *tile) {
-    if (tile->count == 1) return rk_matmul_dotprod.tile[RK_INT4](tile);
-    RK_FOR_TILES(tile, 8, INT4)
+    if (tile->count <= 2) return rk_matmul_dotprod.tile[RK_INT4](tile);
+    unpacked from;
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
+            unpack(&from, tile, panel, group, 1);
+            RK_FOR_ROWS(tile->count, 4, INT4_MANY)
+        }
+    }
 }
+
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT16) }
 
 const rk_matmul_kernels rk_matmul_i8mm = {.name = "i8mm", .tile = {NULL, NULL, int8, int4}, .int16 = int16};

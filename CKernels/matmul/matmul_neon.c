@@ -2,8 +2,53 @@
 
 #if defined(__aarch64__)
 #define RK_TARGET
-#include "matmul_lanes.h"
 #include "matmul_neon.h"
+
+// Weights [columns][16] of a panel from column `column` on, all of them or a stretch: between stretches a row's sums wait in `out`. Four
+// columns of x are one load, and products take them from its lanes: broadcasts would take the place of products.
+RK_INLINE void float_rows(const rk_matmul_tile *tile, const float *w, int column, int columns, int panel, int first, const int rows) {
+    const float *x = tile->x + tile->x_stride * (size_t)first + column;
+    float32x4_t acc[6][4];
+    RK_UNROLL
+    for (int t = 0; t < rows; t++) {
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            acc[t][quarter] = column ? vld1q_f32(rk_tile_out(tile, panel, first + t) + 4 * quarter) : vdupq_n_f32(0);
+        }
+    }
+    int k = 0;
+    for (; k + 4 <= columns; k += 4, w += 4 * RK_PANEL) {
+        float32x4_t four[6];
+        for (int t = 0; t < rows; t++) four[t] = vld1q_f32(x + tile->x_stride * (size_t)t + k);
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const float *weights = w + 4 * quarter;
+            const float32x4_t w0 = vld1q_f32(weights), w1 = vld1q_f32(weights + 16);
+            const float32x4_t w2 = vld1q_f32(weights + 32), w3 = vld1q_f32(weights + 48);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w0, four[t], 0);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w1, four[t], 1);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w2, four[t], 2);
+            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w3, four[t], 3);
+        }
+    }
+    for (; k < columns; k++, w += RK_PANEL) {
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const float32x4_t weights = vld1q_f32(w + 4 * quarter);
+            for (int t = 0; t < rows; t++) {
+                acc[t][quarter] = vfmaq_n_f32(acc[t][quarter], weights, x[tile->x_stride * (size_t)t + (size_t)k]);
+            }
+        }
+    }
+    const int last = column + columns == tile->columns;
+    RK_UNROLL
+    for (int quarter = 0; quarter < 4; quarter++) {
+        const float32x4_t bias = last ? load_bias(tile, panel, quarter) : vdupq_n_f32(0);
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) {
+            const float32x4_t sum = last ? vaddq_f32(acc[t][quarter], bias) : acc[t][quarter];
+            vst1q_f32(rk_tile_out(tile, panel, first + t) + 4 * quarter, sum);
+        }
+    }
+}
 
 // Bytes are multiplied to 16 bits, four columns of two rows at a time, added there as long as they fit, then in pairs to 32 bits.
 
@@ -135,21 +180,88 @@ RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, cons
             }
         }
         for (int t = 0; t < rows; t++) {
-            for (int quarter = 0; quarter < 2; quarter++) store_int16(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
+            for (int quarter = 0; quarter < 2; quarter++) store_scaled(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
         }
     }
 }
 
-#define F32(n) float_rows(tile, RK_F32, panel, first, n)
-#define F16(n) float_rows(tile, RK_F16, panel, first, n)
+RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
+    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
+    const int32_t *sums = rk_tile_sums(tile, first) + from->group;
+    float32x4_t acc[2][4];
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = load_acc(tile, from, panel, first + t, quarter);
+    }
+    for (int g = 0; g < from->groups; g++, x += RK_GROUP, sums++) {
+        int16x8_t low[2][4], high[2][4]; // as above
+        RK_UNROLL
+        for (int c = 0; c < 8; c++) {
+            int8x16_t columns[2];
+            for (int t = 0; t < rows; t++) columns[t] = broadcast4(x + tile->x_stride * (size_t)t + 4 * c);
+            RK_UNROLL
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int8x16_t w = vld1q_s8(from->weights + GROUP_BYTES * g + 64 * c + 16 * quarter);
+                for (int t = 0; t < rows; t++) {
+                    int16x8_t *l = &low[t][quarter], *h = &high[t][quarter];
+                    *l = c ? vmlal_s8(*l, vget_low_s8(w), vget_low_s8(columns[t])) : vmull_s8(vget_low_s8(w), vget_low_s8(columns[t]));
+                    *h = c ? vmlal_high_s8(*h, w, columns[t]) : vmull_high_s8(w, columns[t]);
+                }
+            }
+        }
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * quarter);
+            for (int t = 0; t < rows; t++) {
+                const int32x4_t start = vdupq_n_s32(group_start(sums + groups * (size_t)t));
+                const int32x4_t sum = vpadalq_s16(start, vpaddq_s16(low[t][quarter], high[t][quarter]));
+                acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum), scales);
+            }
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int quarter = 0; quarter < 4; quarter++) store_acc(tile, from, panel, first + t, quarter, acc[t][quarter]);
+    }
+}
+
+#define F32(n) float_rows(tile, rk_tile_panel(tile, RK_F32, panel), 0, tile->columns, panel, first, n)
+#define F16(n) float_rows(tile, w, column, columns, panel, first, n)
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 #define INT16(n) int16_rows(tile, panel, first, n)
+#define INT4_MANY(n) int4_many_rows(tile, &from, panel, first, n)
 
 static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
-static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
+
+static void f16(const rk_matmul_tile *tile) {
+    enum { COLUMNS = 128 };
+    float w[COLUMNS * RK_PANEL];
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int column = 0; column < tile->columns; column += COLUMNS) {
+            const rk_f16 *halves = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel) + column * RK_PANEL;
+            const int columns = rk_min(COLUMNS, tile->columns - column);
+            for (int i = 0; i < columns * RK_PANEL; i += 4) vst1q_f32(w + i, load_halves(halves + i));
+            RK_FOR_ROWS(tile->count, 6, F16)
+        }
+    }
+}
+
 static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT8) }
-static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT4) }
+
+static void int4(const rk_matmul_tile *tile) {
+    if (tile->count < 8) {
+        RK_FOR_TILES(tile, 2, INT4)
+        return;
+    }
+    unpacked from;
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
+            unpack(&from, tile, panel, group, 0);
+            RK_FOR_ROWS(tile->count, 2, INT4_MANY)
+        }
+    }
+}
+
 static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT16) }
 
 const rk_matmul_kernels rk_matmul_neon = {.name = "neon", .tile = {f32, f16, int8, int4}, .int16 = int16};

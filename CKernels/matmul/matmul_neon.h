@@ -16,28 +16,88 @@ RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) {
 RK_TARGET RK_INLINE int32_t group_start(const int32_t *negated_sum) { return 0x4b400000 + *negated_sum * 8; }
 RK_TARGET RK_INLINE float32x4_t group_float(int32x4_t sum) { return vsubq_f32(vreinterpretq_f32_s32(sum), vdupq_n_f32(0x1.8p23f)); }
 
+// The same value, but the compiler does not know: broadcasting it again goes beside the products, copying the broadcast would take the
+// place of one.
+RK_INLINE uint64_t again(uint64_t value) {
+    __asm__ volatile("" : "+r"(value));
+    return value;
+}
+
 // Weights plus 8, of the near and the far 4 columns.
 RK_TARGET RK_INLINE int8x16_t low_nibbles(uint8x16_t pair) { return vreinterpretq_s8_u8(vandq_u8(pair, vdupq_n_u8(15))); }
 RK_TARGET RK_INLINE int8x16_t high_nibbles(uint8x16_t pair) { return vreinterpretq_s8_u8(vshrq_n_u8(pair, 4)); }
 
-RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, int32x4_t sum) {
+RK_TARGET RK_INLINE float32x4_t load_bias(const rk_matmul_tile *tile, int panel, int quarter) {
+    return tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+}
+
+RK_TARGET RK_INLINE void store_scaled(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, float32x4_t sum) {
     const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
-    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
-    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(bias, vcvtq_f32_s32(sum), scale));
+    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(load_bias(tile, panel, quarter), sum, scale));
+}
+
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, int32x4_t sum) {
+    store_scaled(tile, panel, row, quarter, w_scales, vcvtq_f32_s32(sum));
 }
 
 RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int quarter, float32x4_t acc) {
-    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+    const float32x4_t bias = load_bias(tile, panel, quarter);
     vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_n_f32(bias, acc, tile->scales[row]));
-}
-
-// The same for a sum of blocks of 16-bit x.
-RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, float32x4_t acc) {
-    const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
-    const float32x4_t bias = tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
-    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(bias, acc, scale));
 }
 
 // 16-bit x is 256 times a coarse byte plus a fine one, both signed.
 RK_TARGET RK_INLINE int16x8_t rounded_up(int16x8_t x) { return vaddq_s16(x, vdupq_n_s16(128)); }
 RK_TARGET RK_INLINE int32x4_t joined(int32x4_t coarse, int32x4_t fine) { return vaddq_s32(vshlq_n_s32(coarse, 8), fine); }
+
+// Rows r, r+1 (and r+2, r+3) by 8 columns, from two registers of 4 rows by 4 columns.
+RK_TARGET RK_INLINE int8x16_t first_rows(int8x16_t near, int8x16_t far) {
+    return vreinterpretq_s8_s32(vzip1q_s32(vreinterpretq_s32_s8(near), vreinterpretq_s32_s8(far)));
+}
+
+RK_TARGET RK_INLINE int8x16_t last_rows(int8x16_t near, int8x16_t far) {
+    return vreinterpretq_s8_s32(vzip2q_s32(vreinterpretq_s32_s8(near), vreinterpretq_s32_s8(far)));
+}
+
+// Many rows of x share the unpacking of int4: some groups of a panel at a time become bytes and floats, which stay in the first-level
+// cache while all rows of x pass by. Between them a row's sums wait in `out`.
+enum { STRETCH = 8, GROUP_BYTES = RK_GROUP * RK_PANEL };
+typedef struct unpacked {
+    int8_t weights[STRETCH * GROUP_BYTES]; // plus 8; 4 columns of the 16 rows, or 8 columns of the 8 pairs of rows, then the next
+    float scales[STRETCH * 2 * RK_PANEL];  // of a group: its rows, or each row twice
+    int group, groups, last;               // the first one, how many, whether they end the panel
+} unpacked;
+
+RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int panel, int group, const int paired) {
+    const int groups = tile->columns / RK_GROUP;
+    to->group = group;
+    to->groups = rk_min(STRETCH, groups - group);
+    to->last = group + to->groups == groups;
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+    for (int g = 0; g < to->groups; g++) {
+        const uint8_t *block = blocks + (group + g) / 2 * 576;
+        const uint8_t *half_scales = block + (group + g) % 2 * 32, *pairs = block + 64 + (group + g) % 2 * 256;
+        int8_t *weights = to->weights + GROUP_BYTES * g;
+        float *scales = to->scales + 2 * RK_PANEL * g;
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const float32x4_t s = load_halves(half_scales + 8 * quarter);
+            vst1q_f32(scales + 4 * quarter * (paired ? 2 : 1), paired ? vzip1q_f32(s, s) : s);
+            if (paired) vst1q_f32(scales + 8 * quarter + 4, vzip2q_f32(s, s));
+            for (int c = 0; c < 4; c++) {
+                const uint8x16_t pair = vld1q_u8(pairs + 64 * c + 16 * quarter);
+                const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
+                int8_t *w = weights + 128 * c + (paired ? 32 : 16) * quarter;
+                vst1q_s8(w, paired ? first_rows(near, far) : near);
+                vst1q_s8(w + (paired ? 16 : 64), paired ? last_rows(near, far) : far);
+            }
+        }
+    }
+}
+
+RK_TARGET RK_INLINE float32x4_t load_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter) {
+    return from->group ? vld1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter) : vdupq_n_f32(0);
+}
+
+RK_TARGET RK_INLINE void store_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter, float32x4_t acc) {
+    if (from->last) store_int4(tile, panel, row, quarter, acc);
+    else vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, acc);
+}
