@@ -77,12 +77,15 @@ typedef struct cursor {
     const rk_attention_head *at;
     const rk_key_run *run; // the next one
     const char *key;
-    size_t size; // of an element
-    int left;    // keys of the current run that are still to come
+    size_t size;         // of an element
+    ptrdiff_t to_values; // from a key to its value
+    int left;            // keys of the current run that are still to come
 } cursor;
 
 RK_LANES_INLINE void open_run(cursor *c) {
+    const rk_key_value_cache *cache = &c->at->caches[c->run->cache];
     c->key = run_keys(c->at, c->run, c->size);
+    c->to_values = (const char *)cache->values - (const char *)cache->keys;
     c->left = c->run->count;
     c->run++;
 }
@@ -106,16 +109,16 @@ RK_LANES_INLINE const void *next_key(cursor *c) {
 }
 
 // The dots of one query with four keys: four, so that they share the joining of their lanes.
-RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const rk_f16 *const keys[4], int head_size) {
+RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4], int head_size) {
     v16 sums[4] = {{0}, {0}, {0}, {0}};
     int i = 0;
     for (; i + 16 <= head_size; i += 16) {
         const v16 q = v16_load(query + i);
-        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half(keys[k] + i), sums[k]);
+        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half((const rk_f16 *)keys[k] + i), sums[k]);
     }
     if (i < head_size) {
         const v16 q = v16_load_upto(query + i, head_size - i);
-        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half_upto(keys[k] + i, head_size - i), sums[k]);
+        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half_upto((const rk_f16 *)keys[k] + i, head_size - i), sums[k]);
     }
     return v16_sum4(sums[0], sums[1], sums[2], sums[3]);
 }
@@ -135,18 +138,18 @@ RK_LANES_INLINE v8 dots_of_queries(const float *queries, size_t stride, const rk
     return v16_pairs4(sums[0], sums[1], sums[2], sums[3]);
 }
 
-RK_LANES_INLINE v4 dots_of_keys_int8(const int16_t *query, const int8_t *const keys[4], int head_size) {
+RK_LANES_INLINE v4 dots_of_keys_int8(const int16_t *query, const void *const keys[4], int head_size) {
     v8_int sums[4] = {{0}, {0}, {0}, {0}};
     int i = 0;
     for (; i + 16 <= head_size; i += 16) {
         const v16_short q = v16_load_shorts_upto(query + i, 16);
         for (int k = 0; k < 4; k++)
-            sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto(keys[k] + i, 16), v16_short), q);
+            sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto((const int8_t *)keys[k] + i, 16), v16_short), q);
     }
     if (i < head_size) {
         const v16_short q = v16_load_shorts_upto(query + i, head_size - i);
         for (int k = 0; k < 4; k++)
-            sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto(keys[k] + i, head_size - i), v16_short), q);
+            sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto((const int8_t *)keys[k] + i, head_size - i), v16_short), q);
     }
     return __builtin_convertvector(sums_of_four(sums), v4);
 }
@@ -177,14 +180,21 @@ RK_LANES_INLINE void multiply_by_scales(const rk_attention_head *at, float *x, c
     }
 }
 
+// The next four keys, the last of `left` repeated. Asks for their values, so that those are on their way before the last key is read.
+RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], int left) {
+    for (int k = 0; k < 4; k++) keys[k] = k < left ? next_key(c) : keys[k - 1];
+    const char *values = (const char *)keys[0] + c->to_values, *end = values + 4 * (size_t)c->at->head_size * c->size;
+    for (; values < end; values += 64) __builtin_prefetch(values);
+}
+
 // Scores of the keys from number `done` on, a multiple of 4, then the softmax of all. Returns its sum.
 __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attention_head *at, const float *query, const rk_key_run *runs,
                                                                 int run_count, int done, float *scores) {
     const int count = rk_run_total(runs, run_count);
     cursor c = cursor_at(at, sizeof(rk_f16), runs, done);
     for (int i = done; i < count; i += 4) {
-        const rk_f16 *keys[4];
-        for (int k = 0; k < 4; k++) keys[k] = i + k < count ? next_key(&c) : keys[k - 1];
+        const void *keys[4];
+        next_keys(&c, keys, count - i);
         const v4 dots = dots_of_keys_f16(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
         memcpy(scores + i, &dots, sizeof dots);
     }
@@ -198,8 +208,8 @@ __attribute__((noinline)) RK_TARGET static float score_keys_int8(const rk_attent
     const int count = rk_run_total(runs, run_count);
     cursor c = cursor_at(at, sizeof(int8_t), runs, done);
     for (int i = done; i < count; i += 4) {
-        const int8_t *keys[4];
-        for (int k = 0; k < 4; k++) keys[k] = i + k < count ? next_key(&c) : keys[k - 1];
+        const void *keys[4];
+        next_keys(&c, keys, count - i);
         const v4 dots = dots_of_keys_int8(query, keys, at->head_size);
         memcpy(scores + i, &dots, sizeof dots);
     }

@@ -413,66 +413,175 @@ void test_attention(void) {
     test_to_int8();
 }
 
-static void call_step(void *context) { rk_parallel(rk_default_threads(), run_step, context); }
+static void call_step(void *context) { rk_parallel(test_threads, run_step, context); }
 
-// The 350M model: heads of 64, 64 left-text tokens, 16 x 16 image tokens, 64 right-text tokens.
-static int image_runs(rk_key_run *runs, int q, int column) {
-    const int left = 64, side = 16;
+typedef enum mask { ROW, COLUMN, WINDOW, TEXT, MASKS } mask;
+static const char *const mask_names[MASKS] = {"row", "column", "window of 11", "text"};
+
+// What the image query q sees, as AttentionLayout lays it out: `left` slots of text, then side * side image tokens, those of layers with the
+// column mask column by column. TEXT sees all that is before it.
+static int mask_runs(rk_key_run *runs, mask m, int left, int side, int q) {
+    enum { REACH = 5 };
+    const int row = q / side, column = q % side;
     int count = 0;
-    runs[count++] = (rk_key_run){0, 0, left};
-    if (!column) {
-        int first = q > side ? q - side : 0;
-        runs[0].count = first == 0 ? left + q + 1 : left;
-        if (first > 0) {
-            runs[count++] = (rk_key_run){0, left + first, q - first + 1};
-        }
+    if (m == TEXT) {
+        runs[count++] = (rk_key_run){0, 0, left + q + 1};
         return count;
     }
-    for (int k = q % side; k <= q; k += side) {
-        runs[count++] = (rk_key_run){0, left + k, 1};
+    runs[count++] = (rk_key_run){0, 0, left};
+    if (m == COLUMN) runs[count++] = (rk_key_run){0, left + column * side, row + 1};
+    if (m == ROW) {
+        if (row > 0) runs[count++] = (rk_key_run){0, left + q - side, side - column};
+        runs[count++] = (rk_key_run){0, left + row * side, column + 1};
+    }
+    if (m == WINDOW) {
+        const int first = column > REACH ? column - REACH : 0, last = column + REACH < side ? column + REACH : side - 1;
+        for (int r = row > REACH ? row - REACH : 0; r < row; r++) runs[count++] = (rk_key_run){0, left + r * side + first, last - first + 1};
+        runs[count++] = (rk_key_run){0, left + row * side + first, column - first + 1};
     }
     return count;
 }
 
-static void bench_case(format f, const char *shape, int count, int heads, int head_size, int column) {
-    const int slots = 384;
-    enum { QUERIES = 256 };
-    static rk_key_run runs[QUERIES * 20];
-    int32_t offsets[QUERIES + 1] = {0};
+// `count` queries that see these runs of `c`.
+static void bench_runs(format f, const char *shape, int count, int heads, int head_size, const caches *c, const rk_key_run *runs,
+                       const int32_t *offsets) {
     double keys = 0;
+    int most = 0;
     for (int t = 0; t < count; t++) {
-        if (count == 1) {
-            runs[0] = (rk_key_run){0, 0, slots};
-            offsets[1] = 1;
-        } else {
-            offsets[t + 1] = offsets[t] + image_runs(runs + offsets[t], t, column);
-        }
-        for (int r = offsets[t]; r < offsets[t + 1]; r++) {
-            keys += runs[r].count;
-        }
+        int sees = 0;
+        for (int r = offsets[t]; r < offsets[t + 1]; r++) sees += runs[r].count;
+        keys += sees;
+        most = sees > most ? sees : most;
     }
-    caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 1);
     const size_t stride = (size_t)(heads * head_size), used = stride * (size_t)count * sizeof(float);
+    const size_t scores_stride = 4 * (size_t)((most + 15) / 16 * 16);
     float *queries = test_alloc(used, 64), *out = test_alloc(used, 64);
-    float *scores = test_alloc((size_t)rk_default_threads() * 1600 * sizeof(float), 64);
+    float *scores = test_alloc((size_t)test_threads * scores_stride * sizeof(float), 64);
     test_fill_floats(queries, stride * (size_t)count, TEST_RANDOM, 1);
     double scalar = 0;
     for (int isa = 0; isa < test_isa_count; isa++) {
-        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, 1600};
+        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
         double seconds = test_time(call_step, &s);
-        test_report("attention", "step", test_isas[isa].name, shape, 4e-9 * keys * heads * head_size, "GFLOP", seconds, isa ? scalar : 0);
+        test_report("attention", format_names[f], test_isas[isa].name, shape, 4e-9 * keys * heads * head_size, "GFLOP", seconds, isa ? scalar : 0);
         scalar = isa ? scalar : seconds;
     }
     test_free(queries), test_free(out), test_free(scores);
+}
+
+// A picture of the 350M model, 16 x 16 image tokens behind 64 of text; or one text query behind it.
+static void bench_mask(format f, const char *shape, mask m, int count, int head_size) {
+    enum { QUERIES = 256 };
+    static rk_key_run runs[QUERIES * 8];
+    int32_t offsets[QUERIES + 1] = {0};
+    for (int t = 0; t < count; t++) offsets[t + 1] = offsets[t] + mask_runs(runs + offsets[t], m, 64, 16, count == 1 ? 257 : t);
+    caches c = make_caches(f, 16, 384, head_size, TEST_RANDOM, 1);
+    bench_runs(f, shape, count, 16, head_size, &c, runs, offsets);
+    free_caches(&c);
+}
+
+// 48 sequences that share 322 slots and have 8 of their own.
+static void bench_shared(format f) {
+    enum { SEQUENCES = 48 };
+    rk_key_run runs[2 * SEQUENCES];
+    int32_t offsets[SEQUENCES + 1] = {0};
+    for (int t = 0; t < SEQUENCES; t++) {
+        runs[2 * t] = (rk_key_run){0, 0, 322};
+        runs[2 * t + 1] = (rk_key_run){1, 8 * (t % 40), 8};
+        offsets[t + 1] = 2 * t + 2;
+    }
+    caches c = make_caches(f, 16, 384, 64, TEST_RANDOM, 1);
+    bench_runs(f, "48 share 322 keys, 8 more", SEQUENCES, 16, 64, &c, runs, offsets);
+    free_caches(&c);
+}
+
+// The 24 layers of a token whose keys and values are in no cache, as in decoding: each call takes the next of ten sequences.
+enum { LAYERS = 24, SEQUENCES = 10 };
+
+typedef struct cold {
+    step steps[LAYERS * SEQUENCES];
+    int sequence;
+} cold;
+
+static void run_cold(void *context, rk_worker *worker) {
+    cold *c = context;
+    for (int l = 0; l < LAYERS; l++) run_step(&c->steps[c->sequence * LAYERS + l], worker);
+}
+
+static void call_cold(void *context) {
+    cold *c = context;
+    rk_parallel(test_threads, run_cold, c);
+    c->sequence = (c->sequence + 1) % SEQUENCES;
+}
+
+static void bench_cold(format f) {
+    enum { HEADS = 16, HEAD_SIZE = 64, SLOTS = 384, KEYS = 322 };
+    const size_t size = f == F16 ? sizeof(rk_f16) : 1, rows = HEADS * SLOTS, bytes = rows * HEAD_SIZE * size;
+    caches first = make_caches(f, HEADS, SLOTS, HEAD_SIZE, TEST_RANDOM, 1);
+    static cold c;
+    static rk_key_value_cache copies[LAYERS * SEQUENCES];
+    const rk_key_run run = {0, 0, KEYS};
+    const int32_t offsets[2] = {0, 1};
+    float queries[HEADS * HEAD_SIZE], out[HEADS * HEAD_SIZE], *scores = test_alloc((size_t)test_threads * SLOTS * sizeof *scores, 64);
+    test_fill_floats(queries, COUNT(queries), TEST_RANDOM, 1);
+    for (int i = 0; i < LAYERS * SEQUENCES; i++) {
+        copies[i] = (rk_key_value_cache){.keys = test_alloc(bytes, 64), .values = test_alloc(bytes, 64), .slots = SLOTS};
+        memcpy(copies[i].keys, first.cache[0].keys, bytes), memcpy(copies[i].values, first.cache[0].values, bytes);
+        if (f == INT8) {
+            copies[i].key_scales = test_alloc(rows * sizeof(float), 64), copies[i].value_scales = test_alloc(rows * sizeof(float), 64);
+            memcpy(copies[i].key_scales, first.cache[0].key_scales, rows * sizeof(float));
+            memcpy(copies[i].value_scales, first.cache[0].value_scales, rows * sizeof(float));
+        }
+    }
+    for (int isa = 1; isa < test_isa_count; isa++) {
+        for (int i = 0; i < LAYERS * SEQUENCES; i++)
+            c.steps[i] = (step){test_isas[isa].features, out, queries, 1, HEADS, HEAD_SIZE, &copies[i], &run, offsets, scores, COUNT(out), SLOTS};
+        const double read = 2.0 * LAYERS * HEADS * KEYS * (HEAD_SIZE * (double)size + (f == INT8 ? sizeof(float) : 0));
+        test_report("attention", format_names[f], test_isas[isa].name, "24 layers, 322 keys, cold", 1e-9 * read, "GB", test_time(call_cold, &c), 0);
+    }
+    for (int i = 0; i < LAYERS * SEQUENCES; i++) {
+        test_free(copies[i].keys), test_free(copies[i].values);
+        if (f == INT8) test_free(copies[i].key_scales), test_free(copies[i].value_scales);
+    }
+    test_free(scores);
+    free_caches(&first);
+}
+
+// Time against visible keys: one query of a picture of 32 x 32 tokens behind 64 of text, in 16 heads of 64.
+static void bench_visible(format f) {
+    enum { LEFT = 64, SIDE = 32, HEADS = 16, HEAD_SIZE = 64, SLOTS = LEFT + SIDE * SIDE };
+    const rk_key_run none = {0, 0, 1};
+    rk_key_run runs[16];
+    caches c = make_caches(f, HEADS, SLOTS, HEAD_SIZE, TEST_RANDOM, 1);
+    float queries[HEADS * HEAD_SIZE], out[HEADS * HEAD_SIZE], *scores = test_alloc((size_t)test_threads * SLOTS * sizeof *scores, 64);
+    test_fill_floats(queries, COUNT(queries), TEST_RANDOM, 1);
+    int32_t offsets[2] = {0, 1};
+    step s = {test_isas[test_isa_count - 1].features, out, queries, 1, HEADS, HEAD_SIZE, c.cache, &none, offsets, scores, COUNT(out), SLOTS};
+    const double fixed = test_time(call_step, &s);
+    for (int m = 0; m < MASKS; m++) {
+        for (int row = 0; row < SIDE; row = row ? 2 * row + (row == 16) * -1 : 1) {
+            const int q = row * SIDE + SIDE / 2;
+            offsets[1] = mask_runs(runs, (mask)m, LEFT, SIDE, q);
+            int keys = 0;
+            for (int r = 0; r < offsets[1]; r++) keys += runs[r].count;
+            s.runs = runs;
+            const double seconds = test_time(call_step, &s);
+            printf("%-4s %-14s token %4d sees %4d keys of %4d: %7.2f us, %.2f ns for a key and head\n", format_names[f], mask_names[m], q, keys,
+                   LEFT + q + 1, 1e6 * seconds, 1e9 * (seconds - fixed) / (HEADS * (keys - 1)));
+        }
+    }
+    test_free(scores);
     free_caches(&c);
 }
 
 void bench_attention(void) {
     for (int f = 0; f < FORMATS; f++) {
-        printf("keys and values as %s\n", format_names[f]);
-        bench_case((format)f, "1 x 16 x 64, 384 keys", 1, 16, 64, 0);
-        bench_case((format)f, "256 x 16 x 64, row mask", 256, 16, 64, 0);
-        bench_case((format)f, "256 x 16 x 64, column mask", 256, 16, 64, 1);
-        bench_case((format)f, "256 x 16 x 80, row mask", 256, 16, 80, 0);
+        bench_mask((format)f, "text, 322 keys", TEXT, 1, 64);
+        bench_mask((format)f, "256 row mask", ROW, 256, 64);
+        bench_mask((format)f, "256 column mask", COLUMN, 256, 64);
+        bench_mask((format)f, "256 window of 11", WINDOW, 256, 64);
+        bench_mask((format)f, "256 row mask, heads of 80", ROW, 256, 80);
+        bench_shared((format)f);
+        bench_cold((format)f);
+        bench_visible((format)f);
     }
 }
