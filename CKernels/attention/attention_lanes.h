@@ -138,29 +138,33 @@ RK_LANES_INLINE v8 dots_of_queries(const float *queries, size_t stride, const rk
     return v16_pairs4(sums[0], sums[1], sums[2], sums[3]);
 }
 
+// `width` elements of four keys and of one query.
+RK_LANES_INLINE void add_keys_int8(v8_int sums[4], const int16_t *query, const void *const keys[4], int first, int width) {
+    const v16_short q = v16_load_shorts_upto(query + first, width);
+    for (int k = 0; k < 4; k++)
+        sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto((const int8_t *)keys[k] + first, width), v16_short), q);
+}
+
 RK_LANES_INLINE v4 dots_of_keys_int8(const int16_t *query, const void *const keys[4], int head_size) {
     v8_int sums[4] = {{0}, {0}, {0}, {0}};
     int i = 0;
-    for (; i + 16 <= head_size; i += 16) {
-        const v16_short q = v16_load_shorts_upto(query + i, 16);
-        for (int k = 0; k < 4; k++)
-            sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto((const int8_t *)keys[k] + i, 16), v16_short), q);
-    }
-    if (i < head_size) {
-        const v16_short q = v16_load_shorts_upto(query + i, head_size - i);
-        for (int k = 0; k < 4; k++)
-            sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto((const int8_t *)keys[k] + i, head_size - i), v16_short), q);
-    }
+    for (; i + 16 <= head_size; i += 16) add_keys_int8(sums, query, keys, i, 16);
+    if (i < head_size) add_keys_int8(sums, query, keys, i, head_size - i);
     return __builtin_convertvector(sums_of_four(sums), v4);
+}
+
+// `width` elements of four queries and of one key.
+RK_LANES_INLINE void add_queries_int8(v8_int sums[4], const int16_t *queries, size_t stride, const int8_t *key, int first, int width) {
+    const v16_short k = __builtin_convertvector(v16_load_bytes_upto(key + first, width), v16_short);
+    for (int q = 0; q < 4; q++)
+        sums[q] = add_products(sums[q], k, v16_load_shorts_upto(queries + (size_t)q * stride + first, width));
 }
 
 RK_LANES_INLINE v4 dots_of_queries_int8(const int16_t *queries, size_t stride, const int8_t *key, int head_size) {
     v8_int sums[4] = {{0}, {0}, {0}, {0}};
-    for (int i = 0; i < head_size; i += 16) {
-        const v16_short k = __builtin_convertvector(v16_load_bytes_upto(key + i, head_size - i), v16_short);
-        for (int q = 0; q < 4; q++)
-            sums[q] = add_products(sums[q], k, v16_load_shorts_upto(queries + (size_t)q * stride + i, head_size - i));
-    }
+    int i = 0;
+    for (; i + 16 <= head_size; i += 16) add_queries_int8(sums, queries, stride, key, i, 16);
+    if (i < head_size) add_queries_int8(sums, queries, stride, key, i, head_size - i);
     return __builtin_convertvector(sums_of_four(sums), v4);
 }
 
@@ -171,11 +175,13 @@ RK_LANES_INLINE void multiply_by_scales(const rk_attention_head *at, float *x, c
         const rk_key_value_cache *cache = &at->caches[runs[r].cache];
         const float *scales = (is_value ? cache->value_scales : cache->key_scales) + rk_run_slot(at, &runs[r]);
         const int count = runs[r].count;
-        for (int s = 0; s < count; s += 16) {
-            v16 v = v16_load_upto(x + s, count - s) * v16_load_upto(scales + s, count - s);
-            if (!is_value) v *= v16_all(factor);
-            v16_store_upto(x + s, v, count - s);
+        int s = 0;
+        for (; s + 16 <= count; s += 16) {
+            const v16 v = v16_load(x + s) * v16_load(scales + s);
+            v16_store(x + s, is_value ? v : v * v16_all(factor));
         }
+#pragma clang loop vectorize(disable) unroll(disable) // few, and never the same number
+        for (; s < count; s++) x[s] = is_value ? x[s] * scales[s] : x[s] * scales[s] * factor;
         x += count;
     }
 }
