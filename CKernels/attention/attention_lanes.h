@@ -114,10 +114,12 @@ RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4
     int i = 0;
     for (; i + 16 <= head_size; i += 16) {
         const v16 q = v16_load(query + i);
+        RK_UNROLL
         for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half((const rk_f16 *)keys[k] + i), sums[k]);
     }
     if (i < head_size) {
         const v16 q = v16_load_upto(query + i, head_size - i);
+        RK_UNROLL
         for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half_upto((const rk_f16 *)keys[k] + i, head_size - i), sums[k]);
     }
     return v16_sum4(sums[0], sums[1], sums[2], sums[3]);
@@ -129,10 +131,12 @@ RK_LANES_INLINE v8 dots_of_queries(const float *queries, size_t stride, const rk
     int i = 0;
     for (; i + 16 <= head_size; i += 16) {
         const v16 k = v16_load_half(key + i);
+        RK_UNROLL
         for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_load(queries + (size_t)q * stride + i), k, sums[q]);
     }
     if (i < head_size) {
         const v16 k = v16_load_half_upto(key + i, head_size - i);
+        RK_UNROLL
         for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_load_upto(queries + (size_t)q * stride + i, head_size - i), k, sums[q]);
     }
     return v16_pairs4(sums[0], sums[1], sums[2], sums[3]);
@@ -141,6 +145,7 @@ RK_LANES_INLINE v8 dots_of_queries(const float *queries, size_t stride, const rk
 // `width` elements of four keys and of one query.
 RK_LANES_INLINE void add_keys_int8(v8_int sums[4], const int16_t *query, const void *const keys[4], int first, int width) {
     const v16_short q = v16_load_shorts_upto(query + first, width);
+    RK_UNROLL
     for (int k = 0; k < 4; k++)
         sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto((const int8_t *)keys[k] + first, width), v16_short), q);
 }
@@ -156,6 +161,7 @@ RK_LANES_INLINE v4 dots_of_keys_int8(const int16_t *query, const void *const key
 // `width` elements of four queries and of one key.
 RK_LANES_INLINE void add_queries_int8(v8_int sums[4], const int16_t *queries, size_t stride, const int8_t *key, int first, int width) {
     const v16_short k = __builtin_convertvector(v16_load_bytes_upto(key + first, width), v16_short);
+    RK_UNROLL
     for (int q = 0; q < 4; q++)
         sums[q] = add_products(sums[q], k, v16_load_shorts_upto(queries + (size_t)q * stride + first, width));
 }
