@@ -25,6 +25,9 @@ struct RudolphBenchmark: ParsableCommand {
     @Flag(help: "8-bit activations for 8-bit weights too.")
     var int8Activations = false
 
+    @Flag(help: "Keys and values in 8 bits.")
+    var int8Cache = false
+
     @Flag(help: """
         Processor time of the whole process divided by the threads, for a machine that others use as well. Waiting counts, so it is \
         only fair with one thread.
@@ -44,7 +47,9 @@ struct RudolphBenchmark: ParsableCommand {
 
     func run() throws {
         let threads = self.threads ?? Int(rk_default_threads())
-        let stages = try Stages(path: model, threads: threads, precision: int8Activations ? .int8 : nil, clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
+        let stages = try Stages(
+            path: model, threads: threads, precision: int8Activations ? .int8 : nil, keyValueFormat: int8Cache ? .int8 : .f16,
+            clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
         for _ in 0..<repetitions { try stages.run(drawing: !noDrawing) }
         // Last: what this reads would count as the process's peak memory.
         let report = Report(stages: stages, limits: Limits(threads: threads), threads: threads)
