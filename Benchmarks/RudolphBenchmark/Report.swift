@@ -19,7 +19,7 @@ struct Report {
 
     private var lines: [Line] {
         let configuration = stages.model.configuration
-        let summary = stages.model.summary(threads: threads)
+        let summary = stages.model.summary(threads: threads, keyValueFormat: stages.keyValueFormat)
         func part(_ name: String) -> ModelSummary.Part? { summary.parts.first { $0.name == name } }
         let layers = part("layers")
         // Of the head, only the rows that a text can come from.
@@ -28,8 +28,8 @@ struct Report {
         let headBytes = Double(part("head")?.bytes ?? 0) * share
         let layerBytes = Double(layers?.bytes ?? 0)
         let layerProducts = Double(layers?.weights ?? 0)
-        // Keys and values, two bytes each.
-        let position = 4 * Double(configuration.hiddenSize * configuration.layers)
+        // Keys and values of one position.
+        let position = Double(summary.cacheBytes) / Double(configuration.sequenceLength)
         let prompt = configuration.rightTextStart + 2
 
         return Stage.allCases.compactMap { stage in

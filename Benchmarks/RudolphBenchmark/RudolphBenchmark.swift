@@ -25,6 +25,9 @@ struct RudolphBenchmark: ParsableCommand {
     @Flag(help: "8-bit activations for 8-bit weights too.")
     var int8Activations = false
 
+    @Flag(help: "Keys and values in 8 bits.")
+    var int8Cache = false
+
     @Flag(help: """
         Processor time of the whole process divided by the threads, for a machine that others use as well. Waiting counts, so it is \
         only fair with one thread.
@@ -55,7 +58,7 @@ struct RudolphBenchmark: ParsableCommand {
             return
         }
         let stages = try Stages(
-            path: model, threads: threads, precision: precision,
+            path: model, threads: threads, precision: precision, keyValueFormat: int8Cache ? .int8 : .f16,
             clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
         for _ in 0..<repetitions { try stages.run(drawing: !noDrawing) }
         // Last: what this reads would count as the process's peak memory.

@@ -21,6 +21,7 @@ final class Stages {
     let path: String
     let threads: Int
     let precision: ActivationPrecision?
+    let keyValueFormat: KeyValueFormat
     let clock: () -> Double
     let model: Model
     private(set) var seconds: [Stage: [Double]] = [:]
@@ -30,13 +31,14 @@ final class Stages {
     private let picture: RGBImage
     private var questions = 0
 
-    init(path: String, threads: Int, precision: ActivationPrecision?, clock: @escaping () -> Double) throws {
+    init(path: String, threads: Int, precision: ActivationPrecision?, keyValueFormat: KeyValueFormat, clock: @escaping () -> Double) throws {
         self.clock = clock
         self.path = path
         self.threads = threads
         self.precision = precision
+        self.keyValueFormat = keyValueFormat
         model = try Model(path: path)
-        session = try Session(model, threads: threads, precision: precision)
+        session = try Session(model, threads: threads, precision: precision, keyValueFormat: keyValueFormat)
         let side = model.configuration.imageSide
         // A disc before a gradient.
         var pixels = [UInt8](repeating: 0, count: 3 * side * side)
@@ -55,7 +57,7 @@ final class Stages {
     }
 
     func run(drawing: Bool) throws {
-        try time(.open) { _ = try Session(try Model(path: path), threads: threads, precision: precision) }
+        try time(.open) { _ = try Session(try Model(path: path), threads: threads, precision: precision, keyValueFormat: keyValueFormat) }
         // First, before the other stages take more memory.
         try time(.caption) {
             let tokens = try session.imageTokens(of: picture)

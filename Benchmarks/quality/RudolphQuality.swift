@@ -2,7 +2,7 @@ import Converters
 import Foundation
 import Rudolph
 
-/// Converts the demo checkpoint to every weight type, measures each and prints the table of Docs/QUALITY.md:
+/// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values and prints the table of Docs/QUALITY.md:
 /// `swift run -c release rudolph-quality`.
 @main
 struct RudolphQuality {
@@ -14,17 +14,23 @@ struct RudolphQuality {
         let decoded = try Reference.decoded()
         let types: [Converters.WeightType] = [.f16, .int8, .int4]
         var columns: [[String]] = []
+        var names: [String] = []
         for type in types {
             let model = try DemoModel(type, in: folder)
-            let quality = try Quality(try Session(try Model(path: model.path)), pictures, decoded) { index in
-                guard isatty(STDERR_FILENO) != 0 else { return }
-                FileHandle.standardError.write(Data("\r\(type.name): \(index + 1) of \(pictures.count) pictures".utf8))
+            for cache in KeyValueFormat.allCases {
+                let name = cache == .f16 ? type.name : "\(type.name), \(cache.name) cache"
+                names.append(name)
+                let session = try Session(try Model(path: model.path), keyValueFormat: cache)
+                let quality = try Quality(session, pictures, decoded) { index in
+                    guard isatty(STDERR_FILENO) != 0 else { return }
+                    FileHandle.standardError.write(Data("\r\(name): \(index + 1) of \(pictures.count) pictures".utf8))
+                }
+                if isatty(STDERR_FILENO) != 0 { FileHandle.standardError.write(Data("\n".utf8)) }
+                columns.append(cells(quality, model.report))
             }
-            if isatty(STDERR_FILENO) != 0 { FileHandle.standardError.write(Data("\n".utf8)) }
-            columns.append(cells(quality, model.report))
         }
-        print("| | " + types.map(\.name).joined(separator: " | ") + " |")
-        print("|---|" + types.map { _ in "---:|" }.joined())
+        print("| | " + names.joined(separator: " | ") + " |")
+        print("|---|" + names.map { _ in "---:|" }.joined())
         for (row, title) in titles.enumerated() {
             print("| \(title) | " + columns.map { $0[row] }.joined(separator: " | ") + " |")
         }

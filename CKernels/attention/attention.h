@@ -1,4 +1,4 @@
-// The instruction sets of rk_attention.h, and the walk over the keys that a query sees.
+// The instruction sets of rk_attention.h, and where the keys that a query sees lie.
 #ifndef ATTENTION_H
 #define ATTENTION_H
 
@@ -6,15 +6,9 @@
 
 extern const rk_attention_kernels rk_attention_scalar, rk_attention_avx2, rk_attention_avx512, rk_attention_neon;
 
-// Head `head`, slot `run->first`, of the keys or values of the cache that the run names.
-static inline const rk_f16 *rk_run_keys(const rk_key_value_cache *caches, const rk_key_run *run, int head, int head_size) {
-    const rk_key_value_cache *cache = &caches[run->cache];
-    return cache->keys + (size_t)head * cache->head_stride + (size_t)run->first * (size_t)head_size;
-}
-
-static inline const rk_f16 *rk_run_values(const rk_key_value_cache *caches, const rk_key_run *run, int head, int head_size) {
-    const rk_key_value_cache *cache = &caches[run->cache];
-    return cache->values + (size_t)head * cache->head_stride + (size_t)run->first * (size_t)head_size;
+// The first slot of a run, counted over all heads.
+static inline size_t rk_run_slot(const rk_attention_head *at, const rk_key_run *run) {
+    return (size_t)at->head * at->caches[run->cache].slots + (size_t)run->first;
 }
 
 static inline int rk_run_total(const rk_key_run *runs, int run_count) {
@@ -22,6 +16,12 @@ static inline int rk_run_total(const rk_key_run *runs, int run_count) {
     for (int r = 0; r < run_count; r++) keys += runs[r].count;
     return keys;
 }
+
+// The largest magnitude of a quantized query: the sums of its products with bytes fit into 32 bits.
+static inline int rk_query_limit(int head_size) { return rk_min(INT16_MAX, INT32_MAX / 127 / head_size); }
+
+// A row whose largest magnitude is below this times the limit of its integers counts as zeros: limit / largest would be infinite.
+#define RK_ATTENTION_SMALLEST 0x1p-127f
 
 // How many leading keys the four queries have in common, rounded down to a multiple of 4.
 static inline int rk_shared_keys(const rk_key_run *runs, const int32_t *run_offsets) {

@@ -4,50 +4,123 @@
 #include "../norm/norm.h"
 #include "attention.h"
 
+// Sixteen bytes, widened; a sum of their products with integers, in lanes of any order, because it is exact.
+typedef int8_t v16_bytes __attribute__((vector_size(16)));
+typedef int16_t v16_short __attribute__((vector_size(32)));
+typedef int32_t v8_int __attribute__((vector_size(32)));
+typedef int32_t v4_int __attribute__((vector_size(16)));
+
+RK_LANES_INLINE v16_bytes v16_load_bytes_upto(const int8_t *p, int n) {
+    v16_bytes v = {0};
+    if (__builtin_expect(n >= 16, 1)) memcpy(&v, p, sizeof v);
+    else copy_below_16(&v, p, n, sizeof *p);
+    return v;
+}
+
+RK_LANES_INLINE v16_short v16_load_shorts_upto(const int16_t *p, int n) {
+    v16_short v = {0};
+    if (__builtin_expect(n >= 16, 1)) memcpy(&v, p, sizeof v);
+    else copy_below_16(&v, p, n, sizeof *p);
+    return v;
+}
+
+RK_LANES_INLINE v8_int add_products(v8_int sums, v16_short a, v16_short b) {
+#if defined(__x86_64__)
+    return sums + (v8_int)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+    typedef int16_t v8_short __attribute__((vector_size(16)));
+    const v8_short a0 = __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7), a1 = __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
+    const v8_short b0 = __builtin_shufflevector(b, b, 0, 1, 2, 3, 4, 5, 6, 7), b1 = __builtin_shufflevector(b, b, 8, 9, 10, 11, 12, 13, 14, 15);
+    sums += __builtin_convertvector(a0, v8_int) * __builtin_convertvector(b0, v8_int);
+    return sums + __builtin_convertvector(a1, v8_int) * __builtin_convertvector(b1, v8_int);
+#endif
+}
+
+// In each half of the register the sums of neighbours, first of a, then of b.
+RK_LANES_INLINE v8_int add_neighbours(v8_int a, v8_int b) {
+    return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) + __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
+}
+
+RK_LANES_INLINE v4_int sums_of_four(const v8_int sums[4]) {
+    const v8_int s = add_neighbours(add_neighbours(sums[0], sums[1]), add_neighbours(sums[2], sums[3]));
+    return __builtin_shufflevector(s, s, 0, 1, 2, 3) + __builtin_shufflevector(s, s, 4, 5, 6, 7);
+}
+
+// Of the quantization of x to integers up to `limit`: see attention_scalar.c.
+RK_LANES_INLINE float scale_of(float *factor, const float *x, int n, float limit) {
+    v16_int magnitudes = {0};
+    for (int i = 0; i < n; i += 16)
+        magnitudes = __builtin_elementwise_max(magnitudes, (v16_int)v16_load_upto(x + i, n - i) & 0x7fffffff);
+    const float largest = rk_float((uint32_t)__builtin_reduce_max(magnitudes));
+    const int is_finite = largest < INFINITY, is_zero = largest < limit * RK_ATTENTION_SMALLEST;
+    *factor = is_finite && !is_zero ? limit / largest : 0;
+    return is_zero ? 0 : is_finite ? largest / limit : NAN;
+}
+
+// Sixteen elements of x at most, times a factor of `scale_of`, as integers.
+RK_LANES_INLINE v16_int quantized(const float *x, int n, float factor) {
+    if (!(factor > 0)) return (v16_int){0};
+    return __builtin_convertvector(__builtin_elementwise_rint(v16_load_upto(x, n) * v16_all(factor)), v16_int);
+}
+
+// The keys or values of a run: of elements of one byte or two.
+RK_LANES_INLINE const char *run_keys(const rk_attention_head *at, const rk_key_run *run, size_t size) {
+    return (const char *)at->caches[run->cache].keys + rk_run_slot(at, run) * (size_t)at->head_size * size;
+}
+
+RK_LANES_INLINE const char *run_values(const rk_attention_head *at, const rk_key_run *run, size_t size) {
+    return (const char *)at->caches[run->cache].values + rk_run_slot(at, run) * (size_t)at->head_size * size;
+}
+
 // Walks over the keys of a query's runs.
 typedef struct cursor {
-    const rk_key_value_cache *caches;
+    const rk_attention_head *at;
     const rk_key_run *run; // the next one
-    const rk_f16 *key;
-    int left; // keys of the current run that are still to come
-    int head, head_size;
+    const char *key;
+    size_t size;         // of an element
+    ptrdiff_t to_values; // from a key to its value
+    int left;            // keys of the current run that are still to come
 } cursor;
 
 RK_LANES_INLINE void open_run(cursor *c) {
-    c->key = rk_run_keys(c->caches, c->run, c->head, c->head_size);
+    const rk_key_value_cache *cache = &c->at->caches[c->run->cache];
+    c->key = run_keys(c->at, c->run, c->size);
+    c->to_values = (const char *)cache->values - (const char *)cache->keys;
     c->left = c->run->count;
     c->run++;
 }
 
 // At key number `skipped`.
-RK_LANES_INLINE cursor cursor_at(const rk_attention_head *at, const rk_key_run *runs, int skipped) {
-    cursor c = {.caches = at->caches, .run = runs, .head = at->head, .head_size = at->head_size};
+RK_LANES_INLINE cursor cursor_at(const rk_attention_head *at, size_t size, const rk_key_run *runs, int skipped) {
+    cursor c = {.at = at, .run = runs, .size = size};
     if (skipped == 0) return c;
     for (; skipped > c.left; open_run(&c)) skipped -= c.left;
-    c.key += (size_t)skipped * (size_t)at->head_size;
+    c.key += (size_t)skipped * (size_t)at->head_size * size;
     c.left -= skipped;
     return c;
 }
 
-RK_LANES_INLINE const rk_f16 *next_key(cursor *c) {
+RK_LANES_INLINE const void *next_key(cursor *c) {
     while (c->left == 0) open_run(c);
-    const rk_f16 *key = c->key;
-    c->key += c->head_size;
+    const char *key = c->key;
+    c->key += (size_t)c->at->head_size * c->size;
     c->left--;
     return key;
 }
 
 // The dots of one query with four keys: four, so that they share the joining of their lanes.
-RK_LANES_INLINE v4 dots_of_keys(const float *query, const rk_f16 *const keys[4], int head_size) {
+RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4], int head_size) {
     v16 sums[4] = {{0}, {0}, {0}, {0}};
     int i = 0;
     for (; i + 16 <= head_size; i += 16) {
         const v16 q = v16_load(query + i);
-        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half(keys[k] + i), sums[k]);
+        RK_UNROLL
+        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half((const rk_f16 *)keys[k] + i), sums[k]);
     }
     if (i < head_size) {
         const v16 q = v16_load_upto(query + i, head_size - i);
-        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half_upto(keys[k] + i, head_size - i), sums[k]);
+        RK_UNROLL
+        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half_upto((const rk_f16 *)keys[k] + i, head_size - i), sums[k]);
     }
     return v16_sum4(sums[0], sums[1], sums[2], sums[3]);
 }
@@ -58,83 +131,197 @@ RK_LANES_INLINE v8 dots_of_queries(const float *queries, size_t stride, const rk
     int i = 0;
     for (; i + 16 <= head_size; i += 16) {
         const v16 k = v16_load_half(key + i);
+        RK_UNROLL
         for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_load(queries + (size_t)q * stride + i), k, sums[q]);
     }
     if (i < head_size) {
         const v16 k = v16_load_half_upto(key + i, head_size - i);
+        RK_UNROLL
         for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_load_upto(queries + (size_t)q * stride + i, head_size - i), k, sums[q]);
     }
     return v16_pairs4(sums[0], sums[1], sums[2], sums[3]);
 }
 
+// `width` elements of four keys and of one query.
+RK_LANES_INLINE void add_keys_int8(v8_int sums[4], const int16_t *query, const void *const keys[4], int first, int width) {
+    const v16_short q = v16_load_shorts_upto(query + first, width);
+    RK_UNROLL
+    for (int k = 0; k < 4; k++)
+        sums[k] = add_products(sums[k], __builtin_convertvector(v16_load_bytes_upto((const int8_t *)keys[k] + first, width), v16_short), q);
+}
+
+RK_LANES_INLINE v4 dots_of_keys_int8(const int16_t *query, const void *const keys[4], int head_size) {
+    v8_int sums[4] = {{0}, {0}, {0}, {0}};
+    int i = 0;
+    for (; i + 16 <= head_size; i += 16) add_keys_int8(sums, query, keys, i, 16);
+    if (i < head_size) add_keys_int8(sums, query, keys, i, head_size - i);
+    return __builtin_convertvector(sums_of_four(sums), v4);
+}
+
+// `width` elements of four queries and of one key.
+RK_LANES_INLINE void add_queries_int8(v8_int sums[4], const int16_t *queries, size_t stride, const int8_t *key, int first, int width) {
+    const v16_short k = __builtin_convertvector(v16_load_bytes_upto(key + first, width), v16_short);
+    RK_UNROLL
+    for (int q = 0; q < 4; q++)
+        sums[q] = add_products(sums[q], k, v16_load_shorts_upto(queries + (size_t)q * stride + first, width));
+}
+
+RK_LANES_INLINE v4 dots_of_queries_int8(const int16_t *queries, size_t stride, const int8_t *key, int head_size) {
+    v8_int sums[4] = {{0}, {0}, {0}, {0}};
+    int i = 0;
+    for (; i + 16 <= head_size; i += 16) add_queries_int8(sums, queries, stride, key, i, 16);
+    if (i < head_size) add_queries_int8(sums, queries, stride, key, i, head_size - i);
+    return __builtin_convertvector(sums_of_four(sums), v4);
+}
+
+// x[i] = x[i] * scale of key or value i * factor.
+RK_LANES_INLINE void multiply_by_scales(const rk_attention_head *at, float *x, const rk_key_run *runs, int run_count, int is_value,
+                                        float factor) {
+    for (int r = 0; r < run_count; r++) {
+        const rk_key_value_cache *cache = &at->caches[runs[r].cache];
+        const float *scales = (is_value ? cache->value_scales : cache->key_scales) + rk_run_slot(at, &runs[r]);
+        const int count = runs[r].count;
+        int s = 0;
+        for (; s + 16 <= count; s += 16) {
+            const v16 v = v16_load(x + s) * v16_load(scales + s);
+            v16_store(x + s, is_value ? v : v * v16_all(factor));
+        }
+#pragma clang loop vectorize(disable) unroll(disable) // few, and never the same number
+        for (; s < count; s++) x[s] = is_value ? x[s] * scales[s] : x[s] * scales[s] * factor;
+        x += count;
+    }
+}
+
+// The next four keys, the last of `left` repeated. Asks for their values, so that those are on their way before the last key is read.
+RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], int left) {
+    for (int k = 0; k < 4; k++) keys[k] = k < left ? next_key(c) : keys[k - 1];
+    const char *values = (const char *)keys[0] + c->to_values, *end = values + 4 * (size_t)c->at->head_size * c->size;
+    for (; values < end; values += 64) __builtin_prefetch(values);
+}
+
 // Scores of the keys from number `done` on, a multiple of 4, then the softmax of all. Returns its sum.
-__attribute__((noinline)) RK_TARGET static float score_keys(const rk_attention_head *at, const float *query,
-                                                            const rk_key_run *runs, int run_count, int done, float *scores) {
+__attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attention_head *at, const float *query, const rk_key_run *runs,
+                                                                int run_count, int done, float *scores) {
     const int count = rk_run_total(runs, run_count);
-    cursor c = cursor_at(at, runs, done);
+    cursor c = cursor_at(at, sizeof(rk_f16), runs, done);
     for (int i = done; i < count; i += 4) {
-        const rk_f16 *keys[4];
-        for (int k = 0; k < 4; k++) keys[k] = i + k < count ? next_key(&c) : keys[k - 1];
-        const v4 dots = dots_of_keys(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
+        const void *keys[4];
+        next_keys(&c, keys, count - i);
+        const v4 dots = dots_of_keys_f16(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
         memcpy(scores + i, &dots, sizeof dots);
     }
     return RK_SOFTMAX(scores, count);
 }
 
+// Likewise with a quantized query, whose factor is the scale times its own; the first `done` scores are dots. In the end the
+// probabilities are multiplied by the scales of the values.
+__attribute__((noinline)) RK_TARGET static float score_keys_int8(const rk_attention_head *at, const int16_t *query, float factor,
+                                                                 const rk_key_run *runs, int run_count, int done, float *scores) {
+    const int count = rk_run_total(runs, run_count);
+    cursor c = cursor_at(at, sizeof(int8_t), runs, done);
+    for (int i = done; i < count; i += 4) {
+        const void *keys[4];
+        next_keys(&c, keys, count - i);
+        const v4 dots = dots_of_keys_int8(query, keys, at->head_size);
+        memcpy(scores + i, &dots, sizeof dots);
+    }
+    multiply_by_scales(at, scores, runs, run_count, 0, factor);
+    const float sum = RK_SOFTMAX(scores, count);
+    multiply_by_scales(at, scores, runs, run_count, 1, 1);
+    return sum;
+}
+
+// The query as integers. They lie where its result will be: that is not written before the scores are done.
+RK_LANES_INLINE float quantize_query(const rk_attention_head *at, int16_t *y, const float *query) {
+    const int n = at->head_size;
+    float factor;
+    const float scale = scale_of(&factor, query, n, (float)rk_query_limit(n));
+    for (int i = 0; i < n; i += 16) {
+        const v16_short shorts = __builtin_convertvector(quantized(query + i, n - i, factor), v16_short);
+        if (n - i >= 16) memcpy(y + i, &shorts, sizeof shorts);
+        else copy_below_16(y + i, &shorts, n - i, sizeof *y);
+    }
+    return at->scale * scale;
+}
+
+RK_LANES_INLINE v16 load_value(const char *value, int first, int width, size_t size) {
+    if (size == sizeof(rk_f16)) return v16_load_half_upto((const rk_f16 *)value + first, width);
+    return __builtin_convertvector(v16_load_bytes_upto((const int8_t *)value + first, width), v16);
+}
+
 // `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the values of the keys from number
 // `done` on, added to `out` if that is not 0; then the division by `sum`.
-RK_LANES_INLINE void add_values(const rk_attention_head *at, float *out, const rk_key_run *runs, int run_count, int done,
+RK_LANES_INLINE void add_values(const rk_attention_head *at, size_t size, float *out, const rk_key_run *runs, int run_count, int done,
                                 const float *p, float sum, int first, int blocks, int width) {
+    const size_t step = (size_t)at->head_size * size;
     v16 sums[4] = {{0}, {0}, {0}, {0}};
     for (int b = 0; b < blocks && done; b++) sums[b] = v16_load_upto(out + first + 16 * b, width);
     p += done;
     for (int r = 0; r < run_count; r++) {
         const int skipped = rk_min(done, runs[r].count);
-        const rk_f16 *value = rk_run_values(at->caches, &runs[r], at->head, at->head_size) + first;
-        value += (size_t)skipped * (size_t)at->head_size;
-        for (int s = skipped; s < runs[r].count; s++, value += at->head_size, p++)
+        const char *value = run_values(at, &runs[r], size) + (size_t)skipped * step;
+        for (int s = skipped; s < runs[r].count; s++, value += step, p++)
             for (int b = 0; b < blocks; b++)
-                sums[b] = v16_fma(v16_all(*p), v16_load_half_upto(value + 16 * b, width), sums[b]);
+                sums[b] = v16_fma(v16_all(*p), load_value(value, first + 16 * b, width, size), sums[b]);
         done -= skipped;
     }
     for (int b = 0; b < blocks; b++) v16_store_upto(out + first + 16 * b, sums[b] / v16_all(sum), width);
 }
 
+RK_LANES_INLINE void add_blocks(const rk_attention_head *at, size_t size, float *out, const rk_key_run *runs, int run_count, int done,
+                                const float *p, float sum) {
+    int first = 0;
+    for (; first + 64 <= at->head_size; first += 64) add_values(at, size, out, runs, run_count, done, p, sum, first, 4, 16);
+    for (; first + 32 <= at->head_size; first += 32) add_values(at, size, out, runs, run_count, done, p, sum, first, 2, 16);
+    for (; first + 16 <= at->head_size; first += 16) add_values(at, size, out, runs, run_count, done, p, sum, first, 1, 16);
+    if (first < at->head_size) add_values(at, size, out, runs, run_count, done, p, sum, first, 1, at->head_size - first);
+}
+
 __attribute__((noinline)) RK_TARGET static void add_all_values(const rk_attention_head *at, float *out, const rk_key_run *runs,
                                                                int run_count, int done, const float *p, float sum) {
-    int first = 0;
-    for (; first + 64 <= at->head_size; first += 64) add_values(at, out, runs, run_count, done, p, sum, first, 4, 16);
-    for (; first + 32 <= at->head_size; first += 32) add_values(at, out, runs, run_count, done, p, sum, first, 2, 16);
-    for (; first + 16 <= at->head_size; first += 16) add_values(at, out, runs, run_count, done, p, sum, first, 1, 16);
-    if (first < at->head_size) add_values(at, out, runs, run_count, done, p, sum, first, 1, at->head_size - first);
+    if (rk_is_int8(at->caches)) add_blocks(at, sizeof(int8_t), out, runs, run_count, done, p, sum);
+    else add_blocks(at, sizeof(rk_f16), out, runs, run_count, done, p, sum);
 }
 
 RK_TARGET static void attend(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                              float *scores) {
-    const float sum = score_keys(at, query, runs, run_count, 0, scores);
+    float sum;
+    if (rk_is_int8(at->caches)) {
+        const float factor = quantize_query(at, (int16_t *)out, query);
+        sum = score_keys_int8(at, (const int16_t *)out, factor, runs, run_count, 0, scores);
+    } else {
+        sum = score_keys_f16(at, query, runs, run_count, 0, scores);
+    }
     add_all_values(at, out, runs, run_count, 0, scores, sum);
 }
 
 // `width` elements of the head from element `first`: the first `shared` values for four queries, not divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *run, int shared,
-                                  const float *p, size_t p_stride, int first, int width) {
+RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run,
+                                  int shared, const float *p, size_t p_stride, int first, int width) {
     v16 sums[4] = {{0}, {0}, {0}, {0}};
-    const size_t head_size = (size_t)at->head_size;
+    const size_t step = (size_t)at->head_size * size;
     const float *end = p + shared;
     for (; p < end; run++) {
-        const rk_f16 *value = rk_run_values(at->caches, run, at->head, at->head_size) + first;
-        for (const float *run_end = p + rk_min((int)(end - p), run->count); p < run_end; p++, value += head_size) {
-            const v16 v = v16_load_half_upto(value, width);
+        const char *value = run_values(at, run, size);
+        for (const float *run_end = p + rk_min((int)(end - p), run->count); p < run_end; p++, value += step) {
+            const v16 v = load_value(value, first, width, size);
             for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_all(p[(size_t)q * p_stride]), v, sums[q]);
         }
     }
     for (int q = 0; q < 4; q++) v16_store_upto(out + (size_t)q * out_stride + first, sums[q], width);
 }
 
+RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *runs,
+                                  int shared, const float *p, size_t p_stride) {
+    int first = 0;
+    for (; first + 16 <= at->head_size; first += 16) share_values(at, size, out, out_stride, runs, shared, p, p_stride, first, 16);
+    if (first < at->head_size) share_values(at, size, out, out_stride, runs, shared, p, p_stride, first, at->head_size - first);
+}
+
 // The parts of attend4 are functions of their own: inlined, they cost each other registers.
-__attribute__((noinline)) RK_TARGET static void share_keys(const rk_attention_head *at, const float *queries, size_t query_stride,
-                                                           const rk_key_run *runs, int shared, float *scores, size_t scores_stride) {
-    cursor c = cursor_at(at, runs, 0);
+__attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attention_head *at, const float *queries, size_t query_stride,
+                                                               const rk_key_run *runs, int shared, float *scores, size_t scores_stride) {
+    cursor c = cursor_at(at, sizeof(rk_f16), runs, 0);
     for (int i = 0; i < shared; i += 4) {
         v8 pairs[4];
         for (int k = 0; k < 4; k++) pairs[k] = dots_of_queries(queries, query_stride, next_key(&c), at->head_size);
@@ -144,22 +331,44 @@ __attribute__((noinline)) RK_TARGET static void share_keys(const rk_attention_he
     }
 }
 
+__attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride,
+                                                                const rk_key_run *runs, int shared, float *scores, size_t scores_stride) {
+    cursor c = cursor_at(at, sizeof(int8_t), runs, 0);
+    for (int i = 0; i < shared; i += 4) {
+        v4 dots[4]; // of a key
+        for (int k = 0; k < 4; k++) dots[k] = dots_of_queries_int8(queries, query_stride, next_key(&c), at->head_size);
+        const v4 a = __builtin_shufflevector(dots[0], dots[1], 0, 4, 1, 5), b = __builtin_shufflevector(dots[2], dots[3], 0, 4, 1, 5);
+        const v4 c = __builtin_shufflevector(dots[0], dots[1], 2, 6, 3, 7), d = __builtin_shufflevector(dots[2], dots[3], 2, 6, 3, 7);
+        const v4 of_query[4] = {__builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
+                                __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+        for (int q = 0; q < 4; q++) memcpy(scores + (size_t)q * scores_stride + i, &of_query[q], sizeof of_query[q]);
+    }
+}
+
 __attribute__((noinline)) RK_TARGET static void share_all_values(const rk_attention_head *at, float *out, size_t out_stride,
                                                                  const rk_key_run *runs, int shared, const float *p, size_t p_stride) {
-    int first = 0;
-    for (; first + 16 <= at->head_size; first += 16) share_values(at, out, out_stride, runs, shared, p, p_stride, first, 16);
-    if (first < at->head_size) share_values(at, out, out_stride, runs, shared, p, p_stride, first, at->head_size - first);
+    if (rk_is_int8(at->caches)) share_blocks(at, sizeof(int8_t), out, out_stride, runs, shared, p, p_stride);
+    else share_blocks(at, sizeof(rk_f16), out, out_stride, runs, shared, p, p_stride);
 }
 
 RK_TARGET static void attend4(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
                               const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    const int shared = rk_shared_keys(runs, run_offsets);
-    if (shared) share_keys(at, queries, query_stride, runs + run_offsets[0], shared, scores, scores_stride);
+    const int is_int8 = rk_is_int8(at->caches), shared = rk_shared_keys(runs, run_offsets);
+    int16_t *integers = (int16_t *)out;
+    const size_t stride = 2 * out_stride;
+    float factors[4], sums[4];
+    for (int q = 0; q < 4 && is_int8; q++)
+        factors[q] = quantize_query(at, integers + (size_t)q * stride, queries + (size_t)q * query_stride);
+    if (shared && is_int8) share_keys_int8(at, integers, stride, runs + run_offsets[0], shared, scores, scores_stride);
+    else if (shared) share_keys_f16(at, queries, query_stride, runs + run_offsets[0], shared, scores, scores_stride);
 
-    float sums[4];
-    for (int q = 0; q < 4; q++)
-        sums[q] = score_keys(at, queries + (size_t)q * query_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q],
-                             shared, scores + (size_t)q * scores_stride);
+    for (int q = 0; q < 4; q++) {
+        const rk_key_run *own = runs + run_offsets[q];
+        const int run_count = run_offsets[q + 1] - run_offsets[q];
+        float *s = scores + (size_t)q * scores_stride;
+        sums[q] = is_int8 ? score_keys_int8(at, integers + (size_t)q * stride, factors[q], own, run_count, shared, s)
+                          : score_keys_f16(at, queries + (size_t)q * query_stride, own, run_count, shared, s);
+    }
 
     if (shared) share_all_values(at, out, out_stride, runs + run_offsets[0], shared, scores, scores_stride);
     for (int q = 0; q < 4; q++)
@@ -171,8 +380,15 @@ RK_TARGET static void to_f16(rk_f16 *y, const float *x, int n) {
     for (int i = 0; i < n; i += 16) v16_store_half_upto(y + i, v16_load_upto(x + i, n - i), n - i);
 }
 
-RK_TARGET static void from_f16(float *y, const rk_f16 *x, int n) {
-    for (int i = 0; i < n; i += 16) v16_store_upto(y + i, v16_load_half_upto(x + i, n - i), n - i);
+RK_TARGET static float to_int8(int8_t *y, const float *x, int n) {
+    float factor;
+    const float scale = scale_of(&factor, x, n, 127);
+    for (int i = 0; i < n; i += 16) {
+        const v16_bytes bytes = __builtin_convertvector(quantized(x + i, n - i, factor), v16_bytes);
+        if (n - i >= 16) memcpy(y + i, &bytes, sizeof bytes);
+        else copy_below_16(y + i, &bytes, n - i, sizeof *y);
+    }
+    return scale;
 }
 
-#define RK_ATTENTION_KERNELS(name) {name, attend, attend4, to_f16, from_f16}
+#define RK_ATTENTION_KERNELS(name) {name, attend, attend4, to_f16, to_int8}

@@ -1,6 +1,19 @@
 #include "attention.h"
 #include "../norm/norm.h"
 
+// Of the quantization of x to integers up to `limit`: its factor, 0 if all is 0, and what undoes it, NaN if there is no finite maximum.
+static float scale_of(float *factor, const float *x, int n, float limit) {
+    uint32_t largest_bits = 0; // magnitudes order as their bits do, with infinity and then NaN above all numbers
+    for (int i = 0; i < n; i++) {
+        const uint32_t magnitude = rk_bits(x[i]) & 0x7fffffff;
+        largest_bits = magnitude > largest_bits ? magnitude : largest_bits;
+    }
+    const float largest = rk_float(largest_bits);
+    const int is_finite = largest < INFINITY, is_zero = largest < limit * RK_ATTENTION_SMALLEST;
+    *factor = is_finite && !is_zero ? limit / largest : 0;
+    return is_zero ? 0 : is_finite ? largest / limit : NAN;
+}
+
 static float dot(const float *query, const rk_f16 *key, int head_size) {
     float lanes[RK_LANES] = {0};
     for (int i = 0; i < head_size; i++)
@@ -8,24 +21,69 @@ static float dot(const float *query, const rk_f16 *key, int head_size) {
     return rk_join_lanes(lanes);
 }
 
-static void attend(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
-                   float *scores) {
+static int32_t dot_int8(const float *query, const int8_t *key, int head_size) {
+    int32_t sum = 0;
+    for (int i = 0; i < head_size; i++) sum += (int32_t)query[i] * key[i];
+    return sum;
+}
+
+static void attend_f16(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
+                       float *scores) {
     const int head_size = at->head_size;
     int count = 0;
     for (int r = 0; r < run_count; r++) {
-        const rk_f16 *key = rk_run_keys(at->caches, &runs[r], at->head, head_size);
+        const rk_f16 *key = at->caches[runs[r].cache].keys;
+        key += rk_run_slot(at, &runs[r]) * (size_t)head_size;
         for (int s = 0; s < runs[r].count; s++, key += head_size) scores[count++] = at->scale * dot(query, key, head_size);
     }
-    float sum = rk_norm_scalar.softmax(scores, count);
+    const float sum = rk_norm_scalar.softmax(scores, count);
 
     memset(out, 0, (size_t)head_size * sizeof *out);
     const float *p = scores;
     for (int r = 0; r < run_count; r++) {
-        const rk_f16 *value = rk_run_values(at->caches, &runs[r], at->head, head_size);
+        const rk_f16 *value = at->caches[runs[r].cache].values;
+        value += rk_run_slot(at, &runs[r]) * (size_t)head_size;
         for (int s = 0; s < runs[r].count; s++, value += head_size, p++)
             for (int i = 0; i < head_size; i++) out[i] = fmaf(*p, rk_f16_to_f32(value[i]), out[i]);
     }
     for (int i = 0; i < head_size; i++) out[i] /= sum;
+}
+
+static void attend_int8(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
+                        float *scores) {
+    const int head_size = at->head_size;
+    float rounding;
+    const float factor = at->scale * scale_of(&rounding, query, head_size, (float)rk_query_limit(head_size));
+    for (int i = 0; i < head_size; i++) out[i] = rounding > 0 ? rintf(query[i] * rounding) : 0;
+    int count = 0;
+    for (int r = 0; r < run_count; r++) {
+        const rk_key_value_cache *cache = &at->caches[runs[r].cache];
+        const size_t slot = rk_run_slot(at, &runs[r]);
+        const int8_t *key = (const int8_t *)cache->keys + slot * (size_t)head_size;
+        for (int s = 0; s < runs[r].count; s++, key += head_size) {
+            const float scaled = (float)dot_int8(out, key, head_size) * cache->key_scales[slot + (size_t)s];
+            scores[count++] = scaled * factor;
+        }
+    }
+    const float sum = rk_norm_scalar.softmax(scores, count);
+
+    memset(out, 0, (size_t)head_size * sizeof *out);
+    float *p = scores;
+    for (int r = 0; r < run_count; r++) {
+        const rk_key_value_cache *cache = &at->caches[runs[r].cache];
+        const size_t slot = rk_run_slot(at, &runs[r]);
+        const int8_t *value = (const int8_t *)cache->values + slot * (size_t)head_size;
+        for (int s = 0; s < runs[r].count; s++, value += head_size, p++) {
+            *p *= cache->value_scales[slot + (size_t)s];
+            for (int i = 0; i < head_size; i++) out[i] = fmaf(*p, (float)value[i], out[i]);
+        }
+    }
+    for (int i = 0; i < head_size; i++) out[i] /= sum;
+}
+
+static void attend(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
+                   float *scores) {
+    (rk_is_int8(at->caches) ? attend_int8 : attend_f16)(at, out, query, runs, run_count, scores);
 }
 
 static void attend4(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
@@ -39,8 +97,11 @@ static void to_f16(rk_f16 *y, const float *x, int n) {
     for (int i = 0; i < n; i++) y[i] = rk_f16_from_f32(x[i]);
 }
 
-static void from_f16(float *y, const rk_f16 *x, int n) {
-    for (int i = 0; i < n; i++) y[i] = rk_f16_to_f32(x[i]);
+static float to_int8(int8_t *y, const float *x, int n) {
+    float factor;
+    const float scale = scale_of(&factor, x, n, 127);
+    for (int i = 0; i < n; i++) y[i] = factor > 0 ? (int8_t)rintf(x[i] * factor) : 0;
+    return scale;
 }
 
-const rk_attention_kernels rk_attention_scalar = {"scalar", attend, attend4, to_f16, from_f16};
+const rk_attention_kernels rk_attention_scalar = {"scalar", attend, attend4, to_f16, to_int8};

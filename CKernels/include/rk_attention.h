@@ -14,13 +14,18 @@ typedef struct rk_key_run {
     int32_t count;
 } rk_key_run;
 
-// The keys and values of one layer of one sequence, or of a prefix that sequences share.
-// Head h, slot s, element i: keys[h * head_stride + s * head_size + i]; values likewise.
+// The keys and values of one layer of one sequence, or of a prefix that sequences share: halves, or int8 with a scale for each head
+// and slot. Head h, slot s, element i: keys[(h * slots + s) * head_size + i], for int8 times key_scales[h * slots + s]; values likewise.
+// The caches of one call have the same format.
 typedef struct rk_key_value_cache {
-    rk_f16 *keys;
-    rk_f16 *values;
-    size_t head_stride;
+    void *keys; // rk_f16, or int8_t
+    void *values;
+    float *key_scales; // NULL for halves
+    float *value_scales;
+    size_t slots; // of each head
 } rk_key_value_cache;
+
+static inline int rk_is_int8(const rk_key_value_cache *caches) { return caches->key_scales != NULL; }
 
 // What the queries of one head share.
 typedef struct rk_attention_head {
@@ -34,7 +39,10 @@ typedef struct rk_attention_kernels {
     const char *name;
     // One query: scores s_i = scale * dot(query, key_i) over the runs in order (dot in lanes), p = softmax(s), out = sum of
     // p_i * value_i (fmaf for i ascending) divided by the sum of p. At least one key. `scores` is scratch for all visible keys,
-    // rounded up to 16.
+    // rounded up to 16; `out` may not overlap the query.
+    // int8: the query becomes integers q, the largest magnitude m of them the most that keeps every sum of products within 32 bits, at
+    // most 32767; s_i = (float)(sum of q * key_i) * key_scale_i * (scale * largest / m), in this order; p_i is multiplied by value_scale_i
+    // (and their sum is not). The sum of integers is exact, so its order is free.
     void (*attend)(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                    float *scores);
     // Four queries, each exactly as by attend; the leading keys and values that all four see are read once. Runs of query q:
@@ -43,7 +51,9 @@ typedef struct rk_attention_kernels {
                     const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
     // Halves from floats, round to nearest even.
     void (*to_f16)(rk_f16 *y, const float *x, int n);
-    void (*from_f16)(float *y, const rk_f16 *x, int n);
+    // y = x * (127 / max|x|) rounded to nearest, ties to even; returns the scale max|x| / 127. All is 0 if max|x| is below 127 * 2^-127,
+    // and the scale is NaN and y is 0 if it is not finite.
+    float (*to_int8)(int8_t *y, const float *x, int n);
 } rk_attention_kernels;
 
 rk_attention_kernels rk_attention_kernels_for(uint32_t features);

@@ -41,8 +41,8 @@ void rk_rows_softmax(rk_worker *worker, uint32_t features, rk_rows x, float scal
 // Step: the index of the largest element of each row (the first of equals).
 void rk_rows_argmax(rk_worker *worker, rk_rows x, int32_t *indices);
 
-// Step: stores keys and values of new rows as halves. Row t of `keys` and `values` (heads * head_size floats) goes to slot slots[t] of
-// caches[cache_indices[t]]; see rk_key_value_cache. The caches are those that attention reads, and are written here.
+// Step: stores keys and values of new rows. Row t of `keys` and `values` (heads * head_size floats) goes to slot slots[t] of
+// caches[cache_indices[t]], in its format; see rk_key_value_cache. The caches are those that attention reads, and are written here.
 void rk_rows_store(rk_worker *worker, uint32_t features, rk_rows keys, rk_rows values, int heads, int head_size,
                    const rk_key_value_cache *caches, const int32_t *cache_indices, const int32_t *slots);
 

@@ -82,10 +82,16 @@ void rk_rows_store(rk_worker *worker, uint32_t features, rk_rows keys, rk_rows v
     for (int t; (t = rk_next_chunk(worker, keys.count)) >= 0;) {
         const rk_key_value_cache *cache = caches + cache_indices[t];
         for (int h = 0; h < heads; h++) {
-            const size_t target = (size_t)h * cache->head_stride + (size_t)slots[t] * (size_t)head_size;
-            const size_t source = (size_t)h * (size_t)head_size;
-            kernels.to_f16(cache->keys + target, keys.data + (size_t)t * keys.stride + source, head_size);
-            kernels.to_f16(cache->values + target, values.data + (size_t)t * values.stride + source, head_size);
+            const size_t slot = (size_t)h * cache->slots + (size_t)slots[t], target = slot * (size_t)head_size;
+            const float *key = keys.data + (size_t)t * keys.stride + (size_t)h * (size_t)head_size;
+            const float *value = values.data + (size_t)t * values.stride + (size_t)h * (size_t)head_size;
+            if (rk_is_int8(cache)) {
+                cache->key_scales[slot] = kernels.to_int8((int8_t *)cache->keys + target, key, head_size);
+                cache->value_scales[slot] = kernels.to_int8((int8_t *)cache->values + target, value, head_size);
+            } else {
+                kernels.to_f16((rk_f16 *)cache->keys + target, key, head_size);
+                kernels.to_f16((rk_f16 *)cache->values + target, value, head_size);
+            }
         }
     }
     rk_barrier(worker);

@@ -32,13 +32,16 @@ struct InfoCommand: ParsableCommand {
         var shared = shared
         if let file { shared.model = file }
         let model = try shared.openModel()
-        let summary = model.summary(threads: shared.threads)
+        let summary = model.summary(threads: shared.threads, keyValueFormat: shared.keyValueFormat)
         var writer = ResultWriter()
         if json {
             writer.line(object(model, summary).text)
         } else {
             for line in lines(model, summary) { writer.line(line) }
-            if let batch { for line in lines(model, summary, model.summary(batch: batch)) { writer.line(line) } }
+            if let batch {
+                let batch = model.summary(batch: batch, keyValueFormat: shared.keyValueFormat)
+                for line in lines(model, summary, batch) { writer.line(line) }
+            }
         }
         try writer.flush()
     }
@@ -70,7 +73,7 @@ struct InfoCommand: ParsableCommand {
         lines += [
             "",
             "memory        \(megabytes(summary.neededBytes)) for a caption, the transformer's part of the file included\(available)",
-            "buffers       \(megabytes(summary.transformerBytes)) transformer, \(megabytes(summary.cacheBytes)) keys and values, "
+            "buffers       \(megabytes(summary.transformerBytes)) transformer, \(megabytes(summary.cacheBytes)) keys and values (\(shared.keyValueFormat.name)), "
                 + "\(megabytes(summary.imageEncoderBytes)) image encoder",
             "kernels       \(summary.kernels) (this CPU: \(summary.detected)), \(summary.threads) threads",
         ]
@@ -127,7 +130,7 @@ struct InfoCommand: ParsableCommand {
         object.set("cache_bytes", Int(clamping: summary.cacheBytes))
         object.set("image_encoder_buffer_bytes", Int(clamping: summary.imageEncoderBytes))
         if let batch {
-            let batch = model.summary(batch: batch)
+            let batch = model.summary(batch: batch, keyValueFormat: shared.keyValueFormat)
             var entry = JSONObject()
             entry.set("count", batch.count)
             entry.set("caption_needed_bytes", Int(clamping: summary.neededBytes(beside: batch.captionBytes + batch.captionLogitBytes)))

@@ -10,6 +10,11 @@ struct SharedOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Threads to use (default: one for each core that the process may use).", valueName: "n"))
     var threads: Int?
 
+    @Option(
+        name: .customLong("kv"),
+        help: ArgumentHelp("How keys and values are kept: f16, or int8 in about half the memory and a little less exact.", valueName: "format"))
+    var keyValueFormat = KeyValueFormat.f16
+
     @Flag(help: "Say nothing on standard error but errors.")
     var quiet = false
 
@@ -28,7 +33,7 @@ struct SharedOptions: ParsableArguments {
 
     /// Opens a session, which Ctrl-C stops.
     func openSession(_ model: Model) throws -> Session {
-        let session = try Session(model, threads: threads)
+        let session = try Session(model, threads: threads, keyValueFormat: keyValueFormat)
         stopOnInterrupt(session)
         return session
     }
@@ -46,4 +51,14 @@ struct SharedOptions: ParsableArguments {
     func progress() -> TaskProgress {
         TaskProgress(ProgressLine(isShown: !quiet && standardErrorIsTerminal()))
     }
+}
+
+extension KeyValueFormat: ExpressibleByArgument {
+    public init?(argument: String) {
+        guard let format = Self.allCases.first(where: { $0.name == argument }) else { return nil }
+        self = format
+    }
+
+    public var defaultValueDescription: String { name }
+    public static var allValueStrings: [String] { allCases.map(\.name) }
 }

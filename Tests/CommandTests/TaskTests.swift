@@ -238,6 +238,12 @@ import Testing
         #expect(four["whole_drawing_cache_bytes"] as? Int == 4 * 8 * 64 * 256 * 4)
         #expect(try #require(four["drawing_cache_bytes"] as? Int) < 4 * 8 * 64 * 256 * 4)
         #expect(try Command.run(["info", model, "--batch", "48"]).text.contains("48 drawings"))
+        // With --kv int8 a position takes a byte for each of 256 elements and a float for each of 4 heads, for keys and for values.
+        let int8 = try #require(try Command.run(["info", model, "--batch", "4", "--kv", "int8", "--json"]).objects().first)
+        #expect((int8["batch"] as? [String: Any])?["whole_drawing_cache_bytes"] as? Int == 4 * 8 * 64 * (256 + 4 * 4) * 2)
+        #expect(int8["cache_bytes"] as? Int == 8 * 128 * (256 + 4 * 4) * 2)
+        let unknown = try Command.run(["info", model, "--kv", "int4"])
+        #expect(unknown.status == 64 && unknown.messages.contains("'f16' and 'int8'"), "\(unknown.messages)")
     }
 
     @Test func masksAreTheReferences() throws {

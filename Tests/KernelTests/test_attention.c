@@ -8,29 +8,55 @@ enum { CACHES = 2, MAX_RUNS = 64, MAX_KEYS = 512 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-// Caches whose last key and value end at forbidden memory.
+typedef enum format { F16, INT8, FORMATS } format;
+static const char *const format_names[FORMATS] = {"f16", "int8"};
+
+// Caches whose last key and value, and their scales, end at forbidden memory.
 typedef struct caches {
     rk_key_value_cache cache[CACHES];
-    rk_f16 *keys[CACHES], *values[CACHES];
 } caches;
 
-static caches make_caches(int heads, int slots, int head_size, test_pattern pattern, float limit) {
+static caches make_caches(format f, int heads, int slots, int head_size, test_pattern pattern, float limit) {
     caches c;
+    const size_t rows = (size_t)heads * (size_t)slots, count = rows * (size_t)head_size, size = f == F16 ? sizeof(rk_f16) : 1;
     for (int i = 0; i < CACHES; i++) {
-        size_t count = (size_t)heads * (size_t)slots * (size_t)head_size;
-        c.keys[i] = test_alloc(count * sizeof(rk_f16), sizeof(rk_f16));
-        c.values[i] = test_alloc(count * sizeof(rk_f16), sizeof(rk_f16));
-        test_fill_halves(c.keys[i], count, pattern, limit);
-        test_fill_halves(c.values[i], count, TEST_RANDOM, limit);
-        c.cache[i] = (rk_key_value_cache){c.keys[i], c.values[i], (size_t)slots * (size_t)head_size};
+        rk_key_value_cache *cache = &c.cache[i];
+        *cache = (rk_key_value_cache){.keys = test_alloc(count * size, size), .values = test_alloc(count * size, size), .slots = (size_t)slots};
+        if (f == F16) {
+            test_fill_halves(cache->keys, count, pattern, limit);
+            test_fill_halves(cache->values, count, TEST_RANDOM, limit);
+            continue;
+        }
+        test_fill_bytes(cache->keys, count, pattern, -127, 127);
+        test_fill_bytes(cache->values, count, TEST_RANDOM, -127, 127);
+        cache->key_scales = test_alloc(rows * sizeof(float), sizeof(float));
+        cache->value_scales = test_alloc(rows * sizeof(float), sizeof(float));
+        for (size_t s = 0; s < rows; s++) {
+            cache->key_scales[s] = fabsf(limit * test_random_float()) / 127;
+            cache->value_scales[s] = fabsf(limit * test_random_float()) / 127;
+        }
     }
     return c;
 }
 
 static void free_caches(caches *c) {
     for (int i = 0; i < CACHES; i++) {
-        test_free(c->keys[i]), test_free(c->values[i]);
+        test_free(c->cache[i].keys), test_free(c->cache[i].values);
+        if (rk_is_int8(c->cache)) test_free(c->cache[i].key_scales), test_free(c->cache[i].value_scales);
     }
+}
+
+// Element i of slot s of the first head.
+static double key_at(const caches *c, int cache, int head_size, int s, int i) {
+    const rk_key_value_cache *at = &c->cache[cache];
+    if (!rk_is_int8(at)) return (double)rk_f16_to_f32(((const rk_f16 *)at->keys)[s * head_size + i]);
+    return ((const int8_t *)at->keys)[s * head_size + i] * (double)at->key_scales[s];
+}
+
+static double value_at(const caches *c, int cache, int head_size, int s, int i) {
+    const rk_key_value_cache *at = &c->cache[cache];
+    if (!rk_is_int8(at)) return (double)rk_f16_to_f32(((const rk_f16 *)at->values)[s * head_size + i]);
+    return ((const int8_t *)at->values)[s * head_size + i] * (double)at->value_scales[s];
 }
 
 // `run_count` runs of 1...longest keys in slots that ascend in each cache. Returns the number of keys.
@@ -48,10 +74,10 @@ static int make_runs(rk_key_run *runs, int run_count, int slots, int longest) {
     return keys;
 }
 
-static void test_attend(const test_isa *isa, int head_size, int run_count, int longest, test_pattern pattern, float limit) {
+static void test_attend(const test_isa *isa, format f, int head_size, int run_count, int longest, test_pattern pattern, float limit) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
     const int heads = 2, slots = 80;
-    caches c = make_caches(heads, slots, head_size, pattern, limit);
+    caches c = make_caches(f, heads, slots, head_size, pattern, limit);
     rk_key_run runs[MAX_RUNS];
     const int keys = make_runs(runs, run_count, slots, longest);
     runs[run_count - 1].first = slots - runs[run_count - 1].count;
@@ -61,7 +87,7 @@ static void test_attend(const test_isa *isa, int head_size, int run_count, int l
     float *scores[2] = {test_alloc(score_bytes, sizeof(float)), test_alloc(score_bytes, sizeof(float))};
     test_fill_floats(query, (size_t)head_size, pattern == TEST_ZERO ? TEST_RANDOM : pattern, limit);
 
-    test_begin("attention", "attend", isa->name, "head size %d, %d keys in %d runs, %s, limit %g", head_size, keys, run_count,
+    test_begin("attention", "attend", isa->name, "%s, head size %d, %d keys in %d runs, %s, limit %g", format_names[f], head_size, keys, run_count,
                test_pattern_names[pattern], limit);
     const rk_attention_head at = {c.cache, heads - 1, head_size, 0.125f};
     scalar.attend(&at, expected, query, runs, run_count, scores[0]);
@@ -76,10 +102,10 @@ static void test_attend(const test_isa *isa, int head_size, int run_count, int l
 }
 
 // Four queries that see `shared` leading keys in one or more runs, and then more of their own.
-static void test_attend4(const test_isa *isa, int head_size, int shared, int own_runs, int longest) {
+static void test_attend4(const test_isa *isa, format f, int head_size, int shared, int own_runs, int longest) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
     const int heads = 2, slots = 80;
-    caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 2);
+    caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
     const rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f};
     rk_key_run runs[4 * MAX_RUNS];
     int32_t offsets[5] = {0};
@@ -105,7 +131,7 @@ static void test_attend4(const test_isa *isa, int head_size, int shared, int own
     test_fill_floats(queries, used, TEST_RANDOM, 2);
     memset(expected, 0, used * sizeof(float));
     memset(actual, 0, used * sizeof(float));
-    test_begin("attention", "attend4", isa->name, "head size %d, %d shared keys, %d runs of up to %d", head_size, shared, own_runs, longest);
+    test_begin("attention", "attend4", isa->name, "%s, head size %d, %d shared keys, %d runs of up to %d", format_names[f], head_size, shared, own_runs, longest);
     scalar.attend4(&at, expected, stride, queries, stride, runs, offsets, scores, scores_stride);
     kernels.attend4(&at, actual, stride, queries, stride, runs, offsets, scores, scores_stride);
     test_equal_floats(expected, actual, used);
@@ -117,39 +143,68 @@ static void test_attend4(const test_isa *isa, int head_size, int shared, int own
 
 static void test_conversions(const test_isa *isa, int n, float limit) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
-    float *x = test_alloc((size_t)n * sizeof *x, sizeof *x), *back[2];
+    float *x = test_alloc((size_t)n * sizeof *x, sizeof *x), scales[2];
     rk_f16 *halves[2];
+    int8_t *bytes[2];
     test_fill_floats(x, (size_t)n, TEST_RANDOM, limit);
     for (int i = 0; i < 2; i++) {
-        back[i] = test_alloc((size_t)n * sizeof *x, sizeof *x);
         halves[i] = test_alloc((size_t)n * sizeof(rk_f16), sizeof(rk_f16));
+        bytes[i] = test_alloc((size_t)n, 1);
     }
     test_begin("attention", "to_f16", isa->name, "%d elements, limit %g", n, limit);
     scalar.to_f16(halves[0], x, n);
     kernels.to_f16(halves[1], x, n);
     test_equal_bytes(halves[0], halves[1], (size_t)n * sizeof(rk_f16));
     test_guards(halves[1]);
-    test_begin("attention", "from_f16", isa->name, "%d elements, limit %g", n, limit);
-    scalar.from_f16(back[0], halves[0], n);
-    kernels.from_f16(back[1], halves[0], n);
-    test_equal_floats(back[0], back[1], (size_t)n);
-    test_guards(back[1]);
+    test_begin("attention", "to_int8", isa->name, "%d elements, limit %g", n, limit);
+    scales[0] = scalar.to_int8(bytes[0], x, n);
+    scales[1] = kernels.to_int8(bytes[1], x, n);
+    test_equal_floats(&scales[0], &scales[1], 1);
+    test_equal_bytes(bytes[0], bytes[1], (size_t)n);
+    test_guards(bytes[1]);
     for (int i = 0; i < 2; i++) {
-        test_free(back[i]), test_free(halves[i]);
+        test_free(halves[i]), test_free(bytes[i]);
     }
     test_free(x);
 }
 
-static void test_accuracy(int head_size, float limit) {
+// Each element is at most half a step away, and zeros, numbers too small for a scale and what has no finite maximum are as promised.
+static void test_to_int8(void) {
+    const rk_attention_kernels kernels = rk_attention_kernels_for(0);
+    float x[40];
+    int8_t y[40];
+    for (float limit = 1e-30f; limit < 1e30f; limit *= 1e6f) {
+        test_begin("attention", "to_int8", "scalar", "accuracy, limit %g", limit);
+        test_fill_floats(x, COUNT(x), TEST_RANDOM, limit);
+        const float scale = kernels.to_int8(y, x, COUNT(x));
+        float largest = 0;
+        double worst = 0;
+        for (size_t i = 0; i < COUNT(x); i++) {
+            largest = fmaxf(largest, fabsf(x[i]));
+            worst = fmax(worst, fabs((double)x[i] - y[i] * (double)scale));
+        }
+        test_expect(scale == largest / 127, "scale %g of %g", scale, largest);
+        test_expect(worst <= 0.50001 * (double)scale, "error %g, scale %g", worst, scale);
+    }
+    const float none[] = {0, -0.0f, 1e-37f, 5e-37f}, bad[] = {INFINITY, -INFINITY, NAN};
+    test_begin("attention", "to_int8", "scalar", "no scale");
+    test_expect(kernels.to_int8(y, none, COUNT(none)) == 0 && !y[0] && !y[1] && !y[2] && !y[3], "is not 0");
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        const float row[3] = {1, bad[i], 2};
+        test_expect(isnan(kernels.to_int8(y, row, 3)) && !y[0] && !y[1] && !y[2], "of %g is not NaN", bad[i]);
+    }
+}
+
+static void test_accuracy(format f, int head_size, float limit) {
     const rk_attention_kernels kernels = rk_attention_kernels_for(0);
     const int slots = 300;
-    caches c = make_caches(1, slots, head_size, TEST_RANDOM, limit);
+    caches c = make_caches(f, 1, slots, head_size, TEST_RANDOM, limit);
     const rk_key_run runs[2] = {{0, 0, slots}, {1, 0, 90}};
     float query[128], out[128], scores[MAX_KEYS];
     double exact[128] = {0}, p[MAX_KEYS], sum = 0, max = -INFINITY, worst = 0;
     const float scale = 1 / sqrtf((float)head_size);
     test_fill_floats(query, (size_t)head_size, TEST_RANDOM, limit);
-    test_begin("attention", "attend", "scalar", "accuracy, head size %d, limit %g", head_size, limit);
+    test_begin("attention", "attend", "scalar", "accuracy, %s, head size %d, limit %g", format_names[f], head_size, limit);
     kernels.attend(&(rk_attention_head){c.cache, 0, head_size, scale}, out, query, runs, 2, scores);
 
     int n = 0;
@@ -157,7 +212,7 @@ static void test_accuracy(int head_size, float limit) {
         for (int s = 0; s < runs[r].count; s++, n++) {
             p[n] = 0;
             for (int i = 0; i < head_size; i++) {
-                p[n] += (double)query[i] * (double)rk_f16_to_f32(c.keys[r][s * head_size + i]) * (double)scale;
+                p[n] += (double)query[i] * key_at(&c, r, head_size, s, i) * (double)scale;
             }
             max = fmax(max, p[n]);
         }
@@ -168,7 +223,7 @@ static void test_accuracy(int head_size, float limit) {
             p[n] = exp(p[n] - max);
             sum += p[n];
             for (int i = 0; i < head_size; i++) {
-                exact[i] += p[n] * (double)rk_f16_to_f32(c.values[r][s * head_size + i]);
+                exact[i] += p[n] * value_at(&c, r, head_size, s, i);
             }
         }
     }
@@ -176,7 +231,11 @@ static void test_accuracy(int head_size, float limit) {
         worst = fmax(worst, fabs((double)out[i] - exact[i] / sum));
     }
     // Rounded scores are the largest part: their magnitude times 2^-24, here as an exponent, times the values.
-    double bound = 0x1p-21 * (double)limit * (1 + (double)(limit * limit) * sqrt((double)head_size));
+    const double l = (double)limit, root = sqrt((double)head_size);
+    double bound = 0x1p-21 * l * (1 + l * l * root);
+    // An int8 query is off by half of limit / 32767 at most in each element, so a score by that times the keys' l * head_size / root;
+    // weights are off by e^(twice that), and so is the result relative to the values.
+    if (f == INT8) bound += l * expm1(2 * 0.5 * l / 32767 * l * root);
     test_expect(worst < bound, "error %g, bound %g", worst, bound);
     free_caches(&c);
 }
@@ -199,12 +258,71 @@ static void run_step(void *context, rk_worker *worker) {
                  s->runs, s->offsets, s->scores, s->scores_stride);
 }
 
-static void test_step(const test_isa *isa, int count, int heads, int head_size, int threads) {
+typedef struct store {
+    uint32_t features;
+    rk_rows keys, values;
+    int heads, head_size;
+    const rk_key_value_cache *caches;
+    const int32_t *cache_indices, *slots;
+} store;
+
+static void run_store(void *context, rk_worker *worker) {
+    store *s = context;
+    rk_rows_store(worker, s->features, s->keys, s->values, s->heads, s->head_size, s->caches, s->cache_indices, s->slots);
+}
+
+// Rows stored as int8, and attention over them against attention over the floats that they were.
+static void test_store(const test_isa *isa, int heads, int head_size, float limit) {
+    enum { SLOTS = 200, KEYS = CACHES * SLOTS };
+    caches c = make_caches(INT8, heads, SLOTS, head_size, TEST_ZERO, limit);
+    const size_t stride = (size_t)(heads * head_size + 3), size = KEYS * stride * sizeof(float);
+    float *keys = test_alloc(size, sizeof *keys), *values = test_alloc(size, sizeof *values), query[128], out[128], scores[KEYS];
+    test_fill_floats(keys, KEYS * stride, TEST_RANDOM, limit);
+    test_fill_floats(values, KEYS * stride, TEST_RANDOM, limit);
+    test_fill_floats(query, (size_t)head_size, TEST_RANDOM, limit);
+    int32_t slots[KEYS], cache_indices[KEYS];
+    for (int t = 0; t < KEYS; t++) {
+        cache_indices[t] = t % CACHES;
+        slots[t] = SLOTS - 1 - t / CACHES;
+    }
+    store s = {isa->features, {keys, stride, KEYS, heads * head_size}, {values, stride, KEYS, heads * head_size}, heads, head_size,
+               c.cache, cache_indices, slots};
+    rk_parallel(2, run_store, &s);
+
+    const int head = heads - 1;
+    const float scale = 1 / sqrtf((float)head_size);
+    const rk_key_run runs[CACHES] = {{0, 0, SLOTS}, {1, 0, SLOTS}};
+    rk_attention_kernels_for(isa->features).attend(&(rk_attention_head){c.cache, head, head_size, scale}, out, query, runs, CACHES, scores);
+    double p[KEYS], max = -INFINITY, sum = 0, exact[128] = {0}, worst = 0;
+    for (int t = 0; t < KEYS; t++) {
+        p[t] = 0;
+        for (int i = 0; i < head_size; i++) p[t] += (double)query[i] * (double)keys[(size_t)t * stride + (size_t)(head * head_size + i)] * (double)scale;
+        max = fmax(max, p[t]);
+    }
+    for (int t = 0; t < KEYS; t++) {
+        p[t] = exp(p[t] - max);
+        sum += p[t];
+        for (int i = 0; i < head_size; i++) exact[i] += p[t] * (double)values[(size_t)t * stride + (size_t)(head * head_size + i)];
+    }
+    for (int i = 0; i < head_size; i++) worst = fmax(worst, fabs((double)out[i] - exact[i] / sum));
+    // A key's element is off by half a step of limit / 127, a query's by half of limit / 32767; so a score by at most d, a weight by a
+    // factor between e^-2d and e^2d, a value by half a step.
+    const double l = (double)limit, d = l * 0.5 * (l / 127 + l / 32767) * sqrt((double)head_size);
+    const double bound = l * expm1(2 * d) + 0.5 * l / 127 + 0x1p-20 * l;
+    test_begin("attention", "store", isa->name, "int8, %d heads of %d, limit %g", heads, head_size, limit);
+    test_expect(worst <= bound, "error %g, bound %g", worst, bound);
+    for (int i = 0; i < CACHES; i++)
+        test_guards(c.cache[i].keys), test_guards(c.cache[i].values), test_guards(c.cache[i].key_scales), test_guards(c.cache[i].value_scales);
+    test_free(keys), test_free(values);
+    free_caches(&c);
+}
+
+static void test_step(const test_isa *isa, format f, int count, int heads, int head_size, int threads) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0);
     const int slots = 60;
     const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)count * stride;
     const size_t scores_stride = 192 << (threads - 1); // room for one, two or four queries
-    caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 2);
+    caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
     rk_key_run *runs = calloc((size_t)count * 4, sizeof *runs);
     int32_t *offsets = calloc((size_t)count + 1, sizeof *offsets);
     for (int t = 0; t < count; t++) {
@@ -225,7 +343,7 @@ static void test_step(const test_isa *isa, int count, int heads, int head_size, 
             scalar.attend(&head, expected + at, queries + at, runs + offsets[t], offsets[t + 1] - offsets[t], one);
         }
     }
-    test_begin("attention", "step", isa->name, "%d queries, %d heads of %d, %d threads", count, heads, head_size, threads);
+    test_begin("attention", "step", isa->name, "%s, %d queries, %d heads of %d, %d threads", format_names[f], count, heads, head_size, threads);
     step s = {isa->features, actual, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, scores_stride};
     rk_parallel(threads, run_step, &s);
     test_equal_floats(expected, actual, used);
@@ -247,22 +365,27 @@ void test_attention(void) {
             continue;
         }
         below = kernels;
-        for (size_t h = 0; h < COUNT(head_sizes); h++) {
-            for (size_t limit = 0; limit < COUNT(limits); limit++) {
-                for (int pattern = 0; pattern < TEST_PATTERNS; pattern++) {
-                    test_attend(&test_isas[isa], head_sizes[h], 1, 1, (test_pattern)pattern, limits[limit]);
-                    test_attend(&test_isas[isa], head_sizes[h], 1, 80, (test_pattern)pattern, limits[limit]);
-                    test_attend(&test_isas[isa], head_sizes[h], 30, 1, (test_pattern)pattern, limits[limit]);
-                    test_attend(&test_isas[isa], head_sizes[h], 1 + test_random_below(12), 9, (test_pattern)pattern, limits[limit]);
+        for (int f = 0; f < FORMATS; f++) {
+            for (size_t h = 0; h < COUNT(head_sizes); h++) {
+                for (size_t limit = 0; limit < COUNT(limits); limit++) {
+                    for (int pattern = 0; pattern < TEST_PATTERNS; pattern++) {
+                        const test_pattern fill = (test_pattern)pattern;
+                        test_attend(&test_isas[isa], (format)f, head_sizes[h], 1, 1, fill, limits[limit]);
+                        test_attend(&test_isas[isa], (format)f, head_sizes[h], 1, 80, fill, limits[limit]);
+                        test_attend(&test_isas[isa], (format)f, head_sizes[h], 30, 1, fill, limits[limit]);
+                        test_attend(&test_isas[isa], (format)f, head_sizes[h], 1 + test_random_below(12), 9, fill, limits[limit]);
+                    }
                 }
             }
-        }
-        for (size_t h = 0; h < COUNT(head_sizes); h++) {
-            for (int shared = 0; shared < 75; shared += 1 + test_random_below(3)) {
-                test_attend4(&test_isas[isa], head_sizes[h], shared, test_random_below(5), 1 + test_random_below(20));
+            for (size_t h = 0; h < COUNT(head_sizes); h++) {
+                for (int shared = 0; shared < 75; shared += 1 + test_random_below(3)) {
+                    test_attend4(&test_isas[isa], (format)f, head_sizes[h], shared, test_random_below(5), 1 + test_random_below(20));
+                }
             }
+            // Beside so long a row a query's integers have fewer bits.
+            test_attend(&test_isas[isa], (format)f, 1030, 1, 40, TEST_HIGH, 1);
         }
-        const float ranges[] = {1e-7f, 1e-5f, 1, 1e3f, 7e4f, 1e30f, INFINITY};
+        const float ranges[] = {1e-38f, 1e-7f, 1e-5f, 1, 1e3f, 7e4f, 1e30f, INFINITY, NAN};
         for (int n = 1; n < 70; n++) {
             for (size_t range = 0; range < COUNT(ranges); range++) {
                 test_conversions(&test_isas[isa], n, ranges[range]);
@@ -270,75 +393,195 @@ void test_attention(void) {
         }
     }
     for (int isa = 0; isa < test_isa_count; isa++) {
-        for (int threads = 1; threads <= 3; threads++) {
-            test_step(&test_isas[isa], 1, 3, 64, threads);
-            test_step(&test_isas[isa], 5, 4, 20, threads);
-            test_step(&test_isas[isa], 70, 2, 16, threads);
-            test_step(&test_isas[isa], 230, 4, 48, threads);
+        for (int f = 0; f < FORMATS; f++) {
+            for (int threads = 1; threads <= 3; threads++) {
+                test_step(&test_isas[isa], (format)f, 1, 3, 64, threads);
+                test_step(&test_isas[isa], (format)f, 5, 4, 20, threads);
+                test_step(&test_isas[isa], (format)f, 70, 2, 16, threads);
+                test_step(&test_isas[isa], (format)f, 230, 4, 48, threads);
+            }
         }
+        test_store(&test_isas[isa], 3, 20, 1);
+        test_store(&test_isas[isa], 2, 64, 2);
+        test_store(&test_isas[isa], 1, 128, 0.5f);
     }
-    test_accuracy(64, 1);
-    test_accuracy(80, 2);
-    test_accuracy(128, 3);
+    for (int f = 0; f < FORMATS; f++) {
+        test_accuracy((format)f, 64, 1);
+        test_accuracy((format)f, 80, 2);
+        test_accuracy((format)f, 128, 3);
+    }
+    test_to_int8();
 }
 
-static void call_step(void *context) { rk_parallel(rk_default_threads(), run_step, context); }
+static void call_step(void *context) { rk_parallel(test_threads, run_step, context); }
 
-// The 350M model: heads of 64, 64 left-text tokens, 16 x 16 image tokens, 64 right-text tokens.
-static int image_runs(rk_key_run *runs, int q, int column) {
-    const int left = 64, side = 16;
+typedef enum mask { ROW, COLUMN, WINDOW, TEXT, MASKS } mask;
+static const char *const mask_names[MASKS] = {"row", "column", "window of 11", "text"};
+
+// What the image query q sees, as AttentionLayout lays it out: `left` slots of text, then side * side image tokens, those of layers with the
+// column mask column by column. TEXT sees all that is before it.
+static int mask_runs(rk_key_run *runs, mask m, int left, int side, int q) {
+    enum { REACH = 5 };
+    const int row = q / side, column = q % side;
     int count = 0;
-    runs[count++] = (rk_key_run){0, 0, left};
-    if (!column) {
-        int first = q > side ? q - side : 0;
-        runs[0].count = first == 0 ? left + q + 1 : left;
-        if (first > 0) {
-            runs[count++] = (rk_key_run){0, left + first, q - first + 1};
-        }
+    if (m == TEXT) {
+        runs[count++] = (rk_key_run){0, 0, left + q + 1};
         return count;
     }
-    for (int k = q % side; k <= q; k += side) {
-        runs[count++] = (rk_key_run){0, left + k, 1};
+    runs[count++] = (rk_key_run){0, 0, left};
+    if (m == COLUMN) runs[count++] = (rk_key_run){0, left + column * side, row + 1};
+    if (m == ROW) {
+        if (row > 0) runs[count++] = (rk_key_run){0, left + q - side, side - column};
+        runs[count++] = (rk_key_run){0, left + row * side, column + 1};
+    }
+    if (m == WINDOW) {
+        const int first = column > REACH ? column - REACH : 0, last = column + REACH < side ? column + REACH : side - 1;
+        for (int r = row > REACH ? row - REACH : 0; r < row; r++) runs[count++] = (rk_key_run){0, left + r * side + first, last - first + 1};
+        runs[count++] = (rk_key_run){0, left + row * side + first, column - first + 1};
     }
     return count;
 }
 
-static void bench_case(const char *shape, int count, int heads, int head_size, int column) {
-    const int slots = 384;
-    enum { QUERIES = 256 };
-    static rk_key_run runs[QUERIES * 20];
-    int32_t offsets[QUERIES + 1] = {0};
+// `count` queries that see these runs of `c`.
+static void bench_runs(format f, const char *shape, int count, int heads, int head_size, const caches *c, const rk_key_run *runs,
+                       const int32_t *offsets) {
     double keys = 0;
+    int most = 0;
     for (int t = 0; t < count; t++) {
-        if (count == 1) {
-            runs[0] = (rk_key_run){0, 0, slots};
-            offsets[1] = 1;
-        } else {
-            offsets[t + 1] = offsets[t] + image_runs(runs + offsets[t], t, column);
-        }
-        for (int r = offsets[t]; r < offsets[t + 1]; r++) {
-            keys += runs[r].count;
-        }
+        int sees = 0;
+        for (int r = offsets[t]; r < offsets[t + 1]; r++) sees += runs[r].count;
+        keys += sees;
+        most = sees > most ? sees : most;
     }
-    caches c = make_caches(heads, slots, head_size, TEST_RANDOM, 1);
     const size_t stride = (size_t)(heads * head_size), used = stride * (size_t)count * sizeof(float);
+    const size_t scores_stride = 4 * (size_t)((most + 15) / 16 * 16);
     float *queries = test_alloc(used, 64), *out = test_alloc(used, 64);
-    float *scores = test_alloc((size_t)rk_default_threads() * 1600 * sizeof(float), 64);
+    float *scores = test_alloc((size_t)test_threads * scores_stride * sizeof(float), 64);
     test_fill_floats(queries, stride * (size_t)count, TEST_RANDOM, 1);
     double scalar = 0;
     for (int isa = 0; isa < test_isa_count; isa++) {
-        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, 1600};
+        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
         double seconds = test_time(call_step, &s);
-        test_report("attention", "step", test_isas[isa].name, shape, 4e-9 * keys * heads * head_size, "GFLOP", seconds, isa ? scalar : 0);
+        test_report("attention", format_names[f], test_isas[isa].name, shape, 4e-9 * keys * heads * head_size, "GFLOP", seconds, isa ? scalar : 0);
         scalar = isa ? scalar : seconds;
     }
     test_free(queries), test_free(out), test_free(scores);
+}
+
+// A picture of the 350M model, 16 x 16 image tokens behind 64 of text; or one text query behind it.
+static void bench_mask(format f, const char *shape, mask m, int count, int head_size) {
+    enum { QUERIES = 256 };
+    static rk_key_run runs[QUERIES * 8];
+    int32_t offsets[QUERIES + 1] = {0};
+    for (int t = 0; t < count; t++) offsets[t + 1] = offsets[t] + mask_runs(runs + offsets[t], m, 64, 16, count == 1 ? 257 : t);
+    caches c = make_caches(f, 16, 384, head_size, TEST_RANDOM, 1);
+    bench_runs(f, shape, count, 16, head_size, &c, runs, offsets);
+    free_caches(&c);
+}
+
+// 48 sequences that share 322 slots and have 8 of their own.
+static void bench_shared(format f) {
+    enum { SEQUENCES = 48 };
+    rk_key_run runs[2 * SEQUENCES];
+    int32_t offsets[SEQUENCES + 1] = {0};
+    for (int t = 0; t < SEQUENCES; t++) {
+        runs[2 * t] = (rk_key_run){0, 0, 322};
+        runs[2 * t + 1] = (rk_key_run){1, 8 * (t % 40), 8};
+        offsets[t + 1] = 2 * t + 2;
+    }
+    caches c = make_caches(f, 16, 384, 64, TEST_RANDOM, 1);
+    bench_runs(f, "48 share 322 keys, 8 more", SEQUENCES, 16, 64, &c, runs, offsets);
+    free_caches(&c);
+}
+
+// The 24 layers of a token whose keys and values are in no cache, as in decoding: each call takes the next of ten sequences.
+enum { LAYERS = 24, SEQUENCES = 10 };
+
+typedef struct cold {
+    step steps[LAYERS * SEQUENCES];
+    int sequence;
+} cold;
+
+static void run_cold(void *context, rk_worker *worker) {
+    cold *c = context;
+    for (int l = 0; l < LAYERS; l++) run_step(&c->steps[c->sequence * LAYERS + l], worker);
+}
+
+static void call_cold(void *context) {
+    cold *c = context;
+    rk_parallel(test_threads, run_cold, c);
+    c->sequence = (c->sequence + 1) % SEQUENCES;
+}
+
+static void bench_cold(format f) {
+    enum { HEADS = 16, HEAD_SIZE = 64, SLOTS = 384, KEYS = 322 };
+    const size_t size = f == F16 ? sizeof(rk_f16) : 1, rows = HEADS * SLOTS, bytes = rows * HEAD_SIZE * size;
+    caches first = make_caches(f, HEADS, SLOTS, HEAD_SIZE, TEST_RANDOM, 1);
+    static cold c;
+    static rk_key_value_cache copies[LAYERS * SEQUENCES];
+    const rk_key_run run = {0, 0, KEYS};
+    const int32_t offsets[2] = {0, 1};
+    float queries[HEADS * HEAD_SIZE], out[HEADS * HEAD_SIZE], *scores = test_alloc((size_t)test_threads * SLOTS * sizeof *scores, 64);
+    test_fill_floats(queries, COUNT(queries), TEST_RANDOM, 1);
+    for (int i = 0; i < LAYERS * SEQUENCES; i++) {
+        copies[i] = (rk_key_value_cache){.keys = test_alloc(bytes, 64), .values = test_alloc(bytes, 64), .slots = SLOTS};
+        memcpy(copies[i].keys, first.cache[0].keys, bytes), memcpy(copies[i].values, first.cache[0].values, bytes);
+        if (f == INT8) {
+            copies[i].key_scales = test_alloc(rows * sizeof(float), 64), copies[i].value_scales = test_alloc(rows * sizeof(float), 64);
+            memcpy(copies[i].key_scales, first.cache[0].key_scales, rows * sizeof(float));
+            memcpy(copies[i].value_scales, first.cache[0].value_scales, rows * sizeof(float));
+        }
+    }
+    for (int isa = 1; isa < test_isa_count; isa++) {
+        for (int i = 0; i < LAYERS * SEQUENCES; i++)
+            c.steps[i] = (step){test_isas[isa].features, out, queries, 1, HEADS, HEAD_SIZE, &copies[i], &run, offsets, scores, COUNT(out), SLOTS};
+        const double read = 2.0 * LAYERS * HEADS * KEYS * (HEAD_SIZE * (double)size + (f == INT8 ? sizeof(float) : 0));
+        test_report("attention", format_names[f], test_isas[isa].name, "24 layers, 322 keys, cold", 1e-9 * read, "GB", test_time(call_cold, &c), 0);
+    }
+    for (int i = 0; i < LAYERS * SEQUENCES; i++) {
+        test_free(copies[i].keys), test_free(copies[i].values);
+        if (f == INT8) test_free(copies[i].key_scales), test_free(copies[i].value_scales);
+    }
+    test_free(scores);
+    free_caches(&first);
+}
+
+// Time against visible keys: one query of a picture of 32 x 32 tokens behind 64 of text, in 16 heads of 64.
+static void bench_visible(format f) {
+    enum { LEFT = 64, SIDE = 32, HEADS = 16, HEAD_SIZE = 64, SLOTS = LEFT + SIDE * SIDE };
+    const rk_key_run none = {0, 0, 1};
+    rk_key_run runs[16];
+    caches c = make_caches(f, HEADS, SLOTS, HEAD_SIZE, TEST_RANDOM, 1);
+    float queries[HEADS * HEAD_SIZE], out[HEADS * HEAD_SIZE], *scores = test_alloc((size_t)test_threads * SLOTS * sizeof *scores, 64);
+    test_fill_floats(queries, COUNT(queries), TEST_RANDOM, 1);
+    int32_t offsets[2] = {0, 1};
+    step s = {test_isas[test_isa_count - 1].features, out, queries, 1, HEADS, HEAD_SIZE, c.cache, &none, offsets, scores, COUNT(out), SLOTS};
+    const double fixed = test_time(call_step, &s);
+    for (int m = 0; m < MASKS; m++) {
+        for (int row = 0; row < SIDE; row = row ? 2 * row + (row == 16) * -1 : 1) {
+            const int q = row * SIDE + SIDE / 2;
+            offsets[1] = mask_runs(runs, (mask)m, LEFT, SIDE, q);
+            int keys = 0;
+            for (int r = 0; r < offsets[1]; r++) keys += runs[r].count;
+            s.runs = runs;
+            const double seconds = test_time(call_step, &s);
+            printf("%-4s %-14s token %4d sees %4d keys of %4d: %7.2f us, %.2f ns for a key and head\n", format_names[f], mask_names[m], q, keys,
+                   LEFT + q + 1, 1e6 * seconds, 1e9 * (seconds - fixed) / (HEADS * (keys - 1)));
+        }
+    }
+    test_free(scores);
     free_caches(&c);
 }
 
 void bench_attention(void) {
-    bench_case("1 x 16 x 64, 384 keys", 1, 16, 64, 0);
-    bench_case("256 x 16 x 64, row mask", 256, 16, 64, 0);
-    bench_case("256 x 16 x 64, column mask", 256, 16, 64, 1);
-    bench_case("256 x 16 x 80, row mask", 256, 16, 80, 0);
+    for (int f = 0; f < FORMATS; f++) {
+        bench_mask((format)f, "text, 322 keys", TEXT, 1, 64);
+        bench_mask((format)f, "256 row mask", ROW, 256, 64);
+        bench_mask((format)f, "256 column mask", COLUMN, 256, 64);
+        bench_mask((format)f, "256 window of 11", WINDOW, 256, 64);
+        bench_mask((format)f, "256 row mask, heads of 80", ROW, 256, 80);
+        bench_shared((format)f);
+        bench_cold((format)f);
+        bench_visible((format)f);
+    }
 }

@@ -133,6 +133,35 @@ import Testing
         }
     }
 
+    @Test func sessionsCanKeepKeysAndValuesInEightBits() throws {
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        var options = rudolph_session_options(threads: 7, int8_cache: 7, reserved: (7, 7, 7, 7, 7, 7, 7, 7))
+        rudolph_session_options_default(&options)
+        #expect(options.threads == 0 && options.int8_cache == 0 && options.reserved.7 == 0)
+        rudolph_session_options_default(nil)
+        try withModel { model in
+            var session: OpaquePointer?
+            #expect(call { rudolph_session_open_with(model, nil, &session, $0, $1) } == (0, ""))
+            rudolph_session_close(session)
+            options.threads = -1
+            #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (RUDOLPH_ERROR.code, "-1 threads, expected 1 to 1024"))
+            #expect(session == nil)
+            options.threads = 1
+            options.int8_cache = 1
+            #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
+            let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
+            #expect(opened.keyValueFormat == .int8 && opened.threads == 1)
+            var text = [CChar](repeating: 0, count: 256)
+            var caption = rudolph_caption_options()
+            rudolph_caption_options_default(&caption)
+            caption.greedy = 1
+            #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
+            #expect(text[0] != 0)
+            rudolph_session_close(session)
+        }
+    }
+
     func withModel(_ body: (OpaquePointer) throws -> Void) throws {
         var model: OpaquePointer?
         let path = try Demo.path(.int4)

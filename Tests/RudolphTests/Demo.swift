@@ -9,25 +9,29 @@ import Testing
 /// The demo model in several weight types, converted once for all tests of a run.
 enum Demo {
     static let types: [Rudolph.WeightType] = [.f16, .int8, .int4]
+    /// Weights with the usual keys and values, and one of them with the other kind.
+    static let typesAndCaches = zip(types + [.int4], [KeyValueFormat.f16, .f16, .f16, .int8])
 
     static func path(_ type: Rudolph.WeightType) throws -> String {
         try model(type).path
     }
 
     /// A session of its own on the shared model. Tests run at the same time, so each takes one thread unless threads are its matter.
-    static func session(_ type: Rudolph.WeightType = .f16, threads: Int = 1) throws -> Session {
+    static func session(_ type: Rudolph.WeightType = .f16, threads: Int = 1, cache: KeyValueFormat = .f16) throws -> Session {
         let model = try model(type)
-        return try kernels.withLock { try Session(model, threads: threads) }
+        return try kernels.withLock { try Session(model, threads: threads, keyValueFormat: cache) }
     }
 
     /// A session and an image encoder with the kernels that a mask of instruction sets allows. The mask is the process's, so it is set
     /// only while they are made: they keep what they have.
-    static func session(_ type: Rudolph.WeightType, threads: Int, mask: UInt32) throws -> (Session, ImageEncoder) {
+    static func session(
+        _ type: Rudolph.WeightType, threads: Int, cache: KeyValueFormat, mask: UInt32
+    ) throws -> (Session, ImageEncoder) {
         let model = try model(type)
         return try kernels.withLock {
             rk_cpu_set_mask(mask)
             defer { rk_cpu_set_mask(.max) }
-            let session = try Session(model, threads: threads)
+            let session = try Session(model, threads: threads, keyValueFormat: cache)
             return (session, try ImageEncoder(model, threads: threads, arithmetic: .fast, stop: session.stop))
         }
     }

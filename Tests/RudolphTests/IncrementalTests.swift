@@ -29,20 +29,20 @@ import Testing
         return all
     }
 
-    @Test(arguments: Demo.types)
-    func chunksEqualTheWhole(type: Rudolph.WeightType) throws {
-        let session = try Demo.session(type)
+    @Test(arguments: Demo.typesAndCaches)
+    func chunksEqualTheWhole(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
+        let session = try Demo.session(type, cache: cache)
         let ids = try Golden.Array("full_ids.npy").integers()
         let whole = Self.bits(try logits(session, ids, chunks: [ids.count]))
         for sizes in [[1], [2], [3, 5, 1, 16], [31], [33, 63], [64]] {
             let found = Self.bits(try logits(session, ids, chunks: sizes))
             let different = found.indices.filter { found[$0] != whole[$0] }
-            #expect(different.isEmpty, "\(type.name), chunks of \(sizes): positions with other bits")
+            #expect(different.isEmpty, "\(type.name), \(cache.name) cache, chunks of \(sizes): positions with other bits")
         }
     }
 
-    @Test(arguments: Demo.types)
-    func instructionSetsAndThreadsGiveTheSameBits(type: Rudolph.WeightType) throws {
+    @Test(arguments: Demo.typesAndCaches)
+    func instructionSetsAndThreadsGiveTheSameBits(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
         let ids = try Golden.Array("full_ids.npy").integers()
         let image = try #require(try Golden.images().first)
         let pixels = try Golden.picture(image.png).pixels
@@ -58,25 +58,25 @@ import Testing
             // Scalar kernels are slow, so the count of threads changes with the fastest ones.
             let isFastest = name == masks.last?.name
             for threads in isFastest ? [1, 2, 3] : [2] {
-                let (session, encoder) = try Demo.session(type, threads: threads, mask: mask)
+                let (session, encoder) = try Demo.session(type, threads: threads, cache: cache, mask: mask)
                 var rows: [[Float]] = []
                 try session.logits(of: ids) { rows.append($1) }
                 let bits = Self.bits(rows)
                 if let first {
                     let different = bits.indices.filter { bits[$0] != first[$0] }
-                    #expect(different.isEmpty, "\(type.name), \(name), \(threads) threads: positions with other bits")
+                    #expect(different.isEmpty, "\(type.name), \(cache.name) cache, \(name), \(threads) threads: positions with other bits")
                 } else {
                     first = bits
                 }
-                #expect(try encoder.tokens(of: pixels, height: 64, width: 64) == image.indices, "\(type.name), \(name), \(threads) threads")
+                #expect(try encoder.tokens(of: pixels, height: 64, width: 64) == image.indices, "\(type.name), \(cache.name) cache, \(name), \(threads) threads")
             }
         }
     }
 
     /// Texts that go on from a shared prefix, all at once, against each read from its beginning.
-    @Test(arguments: Demo.types)
-    func tailsEqualSingleSequences(type: Rudolph.WeightType) throws {
-        let session = try Demo.session(type)
+    @Test(arguments: Demo.typesAndCaches)
+    func tailsEqualSingleSequences(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
+        let session = try Demo.session(type, cache: cache)
         let configuration = session.model.configuration
         let ids = try Golden.Array("full_ids.npy").integers()
         let tails = [[5, 9, 300, 4], [700, 9, 1, 2], [2047, 4, 4, 4]]
@@ -95,23 +95,23 @@ import Testing
                 let alone = try logits(session, ids.prefix(boundary) + tail, chunks: [256])
                 for step in 0..<4 {
                     let expected = alone[boundary + step].prefix(configuration.textRows).map(\.bitPattern)
-                    #expect(together[step][index] == expected, "\(type.name), prefix of \(boundary), tail \(index), step \(step)")
+                    #expect(together[step][index] == expected, "\(type.name), \(cache.name) cache, prefix of \(boundary), tail \(index), step \(step)")
                 }
             }
         }
     }
 
     /// Caches that keep only a few rows of a drawing, against those that keep everything.
-    @Test(arguments: Demo.types)
-    func drawingsEqualWholeSequences(type: Rudolph.WeightType) throws {
-        let session = try Demo.session(type)
+    @Test(arguments: Demo.typesAndCaches)
+    func drawingsEqualWholeSequences(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
+        let session = try Demo.session(type, cache: cache)
         let configuration = session.model.configuration
         let drawings = Array(try Golden.drawings().prefix(2))
         let left = drawings[0].left_ids
         session.forgetLeftText()
         try session.read(left, from: 0, nil)
         var caches = [session.prefix]
-        for _ in drawings { caches.append(try KeyValueCache(configuration, start: left.count, .drawing)) }
+        for _ in drawings { caches.append(try session.cache(start: left.count, .drawing)) }
         var found: [[[Float]]] = []
         for step in 0..<configuration.imageLength {
             let rows = drawings.indices.map {
@@ -127,7 +127,7 @@ import Testing
                 guard position >= left.count else { return }
                 let expected = logits[configuration.textRows...]
                 let same = zip(found[step][index], expected).allSatisfy { $0.bitPattern == $1.bitPattern }
-                #expect(same, "\(type.name), drawing \(index), step \(step)")
+                #expect(same, "\(type.name), \(cache.name) cache, drawing \(index), step \(step)")
                 step += 1
             }
             #expect(step == configuration.imageLength)

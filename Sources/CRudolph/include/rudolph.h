@@ -56,6 +56,19 @@ void rudolph_model_close(rudolph_model *model); // NULL is allowed
 // Allocates the buffers to run a model on `threads` threads (0: the cores that this process may use). The session keeps the model
 // alive. On success *session is the caller's; on failure it is NULL.
 int32_t rudolph_session_open(rudolph_model *model, int32_t threads, rudolph_session **session, char *error, size_t error_size);
+
+typedef struct rudolph_session_options {
+    int32_t threads;      // 0: the cores that this process may use
+    int32_t int8_cache;   // 1: keys and values of earlier positions in 8 bits: about half the memory, a little less exact
+    uint64_t reserved[8]; // zero
+} rudolph_session_options;
+
+// All zero: what rudolph_session_open takes for 0 threads.
+void rudolph_session_options_default(rudolph_session_options *options);
+
+// As rudolph_session_open. `options` may be NULL for the defaults.
+int32_t rudolph_session_open_with(rudolph_model *model, const rudolph_session_options *options, rudolph_session **session, char *error,
+                                  size_t error_size);
 void rudolph_session_close(rudolph_session *session); // NULL is allowed
 
 // Called on the calling thread as a task advances: `done` of at most `total` steps of a stage. Return 0 to stop, anything else to go on.

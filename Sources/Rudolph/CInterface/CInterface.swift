@@ -28,12 +28,29 @@ public func rudolph_session_open(
     _ model: OpaquePointer!, _ threads: Int32, _ session: UnsafeMutablePointer<OpaquePointer?>!,
     _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
 ) -> Int32 {
+    var options = rudolph_session_options()
+    options.threads = threads
+    return rudolph_session_open_with(model, &options, session, error, errorSize)
+}
+
+@c @implementation
+public func rudolph_session_options_default(_ options: UnsafeMutablePointer<rudolph_session_options>!) {
+    if let options { options.pointee = rudolph_session_options() }
+}
+
+@c @implementation
+public func rudolph_session_open_with(
+    _ model: OpaquePointer!, _ options: UnsafePointer<rudolph_session_options>!, _ session: UnsafeMutablePointer<OpaquePointer?>!,
+    _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
+) -> Int32 {
     attempt(error, errorSize) { () throws(RudolphError) in
         guard let session else { throw RudolphError("session is NULL") }
         session.pointee = nil
         guard let model else { throw RudolphError("model is NULL") }
         let shared = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).takeUnretainedValue()
-        let opened = try Session(shared, threads: threads == 0 ? nil : Int(threads))
+        let given = options?.pointee ?? rudolph_session_options()
+        let opened = try Session(
+            shared, threads: given.threads == 0 ? nil : Int(given.threads), keyValueFormat: given.int8_cache == 0 ? .f16 : .int8)
         session.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
     }
 }

@@ -33,8 +33,10 @@ public struct ModelSummary: Sendable {
 }
 
 extension Model {
-    /// - Parameter threads: as in `Session`.
-    public func summary(threads: Int? = nil) -> ModelSummary {
+    /// - Parameters:
+    ///   - threads: as in `Session`.
+    ///   - keyValueFormat: as in `Session`.
+    public func summary(threads: Int? = nil, keyValueFormat: KeyValueFormat = .f16) -> ModelSummary {
         let threads = max(1, threads ?? Int(rk_default_threads()))
         var parts: [(name: String, tensors: Int, bytes: Int, weights: Int)] = [
             ("image encoder", 0, 0, 0), ("image decoder", 0, 0, 0), ("embeddings", 0, 0, 0), ("layers", 0, 0, 0), ("head", 0, 0, 0),
@@ -61,7 +63,7 @@ extension Model {
             fileBytes: file.file.bytes.count,
             parts: parts.map { ModelSummary.Part(name: $0.name, tensors: $0.tensors, bytes: $0.bytes, weights: $0.weights) },
             transformerBytes: Transformer.bytes(configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
-            cacheBytes: KeyValueCache.bytes(configuration, .positions(capacity: configuration.sequenceLength)),
+            cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads), availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
             threads: threads)
@@ -83,17 +85,20 @@ extension Model {
     /// Whether tokens can be turned into pictures: files made without the image decoder only read them.
     public var hasImageDecoder: Bool { imageDecoder != nil }
 
-    /// - Parameter count: candidates of a caption, or pictures drawn at the same time; guided drawings count twice. At least 1.
-    public func summary(batch count: Int) -> BatchSummary {
+    /// - Parameters:
+    ///   - count: candidates of a caption, or pictures drawn at the same time; guided drawings count twice. At least 1.
+    ///   - keyValueFormat: as in `Session`.
+    public func summary(batch count: Int, keyValueFormat: KeyValueFormat = .f16) -> BatchSummary {
         let sequences = UInt64(max(1, count))
         let rows = UInt64(min(max(1, count), Session.positionsAtOnce))
         // The shortest prompt is begin and task token; the text after it is the candidates' own. One candidate goes on in the shared cache.
         let prompt = configuration.taskTokens.isEmpty ? 1 : 2
-        let caption = count <= 1 ? 0 : KeyValueCache.bytes(configuration, .positions(capacity: max(0, configuration.rightTextLength - prompt)))
+        func bytes(_ kind: KeyValueCache.Kind) -> UInt64 { KeyValueCache.bytes(configuration, keyValueFormat, kind) }
+        let caption = count <= 1 ? 0 : bytes(.positions(capacity: max(0, configuration.rightTextLength - prompt)))
         return BatchSummary(
             count: max(1, count), captionBytes: sequences * caption,
-            drawingBytes: sequences * KeyValueCache.bytes(configuration, .drawing),
-            wholeDrawingBytes: sequences * KeyValueCache.bytes(configuration, .positions(capacity: configuration.imageLength)),
+            drawingBytes: sequences * bytes(.drawing),
+            wholeDrawingBytes: sequences * bytes(.positions(capacity: configuration.imageLength)),
             captionLogitBytes: 4 * rows * UInt64(configuration.textRows - configuration.leftTextLength),
             drawingLogitBytes: 4 * rows * UInt64(configuration.imageVocabularySize))
     }

@@ -69,7 +69,7 @@ public struct Asker {
             let image = entry.imageTokens ?? [Int](repeating: 0, count: configuration.imageLength)
             try session.validate(imageTokens: image)
             let left = try session.segment(question, task: options.leftTaskToken, length: configuration.leftTextLength, isPadded: true)
-            let cache = try KeyValueCache(configuration, start: 0, .positions(capacity: configuration.rightTextStart + length))
+            let cache = try session.cache(start: 0, .positions(capacity: configuration.rightTextStart + length))
             caches.append(cache)
             guard let logits = try session.read(left + image + prompt, from: 0, into: cache, head: .text(rows: rows), progress) else {
                 throw RudolphError("no token to read")

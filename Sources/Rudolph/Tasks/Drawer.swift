@@ -111,7 +111,7 @@ public struct Drawer {
         var firstLogits: [[Float]] = []
         func read(_ text: String, _ task: String) throws(RudolphError) {
             let left = try session.segment(text, task: task, length: length, isPadded: true)
-            let cache = caches.isEmpty ? session.prefix : try KeyValueCache(configuration, start: 0, .positions(capacity: length))
+            let cache = caches.isEmpty ? session.prefix : try session.cache(start: 0, .positions(capacity: length))
             caches.append(cache)
             guard let logits = try session.read(left, from: 0, into: cache, head: head, progress) else {
                 throw RudolphError("no token to read")
@@ -135,7 +135,7 @@ public struct Drawer {
         if let guidance = options.guidance { try read(Tokenizer.lowercasedAndStripped(guidance.prompt), "<LT_UNK>") }
         let firstTail = caches.count
         let streamsEach = isGuided ? 2 : 1
-        for _ in 0..<(count * streamsEach) { caches.append(try KeyValueCache(configuration, start: length, .drawing)) }
+        for _ in 0..<(count * streamsEach) { caches.append(try session.cache(start: length, .drawing)) }
 
         var sampler = Sampler(options.sampling)
         var generators = streams

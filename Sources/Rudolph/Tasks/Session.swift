@@ -9,6 +9,7 @@ public final class Session {
     public let model: Model
     public let threads: Int
     public let imageArithmetic: ImageArithmetic
+    public let keyValueFormat: KeyValueFormat
 
     /// Raise it, from any thread or a signal handler, to end the running task within one layer's work.
     public let stop = StopFlag()
@@ -29,16 +30,25 @@ public final class Session {
     ///   - threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
     ///   - imageArithmetic: of the image tokenizer; the fast one gives the same tokens but for ties within its rounding.
+    ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
     public init(
-        _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic = .fast
+        _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic = .fast,
+        keyValueFormat: KeyValueFormat = .f16
     ) throws(RudolphError) {
         let threads = threads ?? Int(rk_default_threads())
         guard (1...1024).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to 1024") }
         self.model = model
         self.threads = threads
         self.imageArithmetic = imageArithmetic
+        self.keyValueFormat = keyValueFormat
         transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision ?? .standard(for: model.weightType), stop: stop)
-        prefix = try KeyValueCache(model.configuration, start: 0, .positions(capacity: model.configuration.sequenceLength))
+        prefix = try KeyValueCache(
+            model.configuration, keyValueFormat, start: 0, .positions(capacity: model.configuration.sequenceLength))
+    }
+
+    /// A cache in the session's format.
+    func cache(start: Int, _ kind: KeyValueCache.Kind) throws(RudolphError) -> KeyValueCache {
+        try KeyValueCache(model.configuration, keyValueFormat, start: start, kind)
     }
 
     /// The tokens of a picture, in reading order.
@@ -176,7 +186,7 @@ public final class Session {
     func tails(_ count: Int, from position: Int, capacity: Int) throws(RudolphError) -> [KeyValueCache] {
         if tails.count < count || tails.first.map({ $0.start != position || $0.capacity < capacity }) ?? true {
             tails = []
-            for _ in 0..<count { tails.append(try KeyValueCache(model.configuration, start: position, .positions(capacity: capacity))) }
+            for _ in 0..<count { tails.append(try cache(start: position, .positions(capacity: capacity))) }
         }
         return [KeyValueCache](tails.prefix(count))
     }

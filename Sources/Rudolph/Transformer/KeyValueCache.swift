@@ -1,10 +1,21 @@
 import CKernels
 import CPlatform
 
+/// How keys and values of earlier positions are kept.
+public enum KeyValueFormat: Sendable, CaseIterable {
+    case f16
+    /// 8 bits, and a scale for each head and position: 53 % of the memory with heads of 64, a little less exact (see Docs/QUALITY.md).
+    case int8
+
+    public var name: String { self == .f16 ? "f16" : "int8" }
+
+    var elementSize: Int { self == .f16 ? 2 : 1 }
+}
+
 /// The keys and values of consecutive positions of one sequence, or of a prefix that several sequences share, in every layer.
 ///
-/// Layout: for each layer keys, then values, each [head][slot][element] as halves. Pages are taken from the system when they are first
-/// written.
+/// Layout: for each layer keys, then values, each [head][slot][element]; as int8, behind all layers, the scales in the same order. Pages
+/// are taken from the system when they are first written.
 final class KeyValueCache {
     /// What a cache is for.
     enum Kind {
@@ -29,15 +40,26 @@ final class KeyValueCache {
         }
     }
 
-    static func bytes(_ configuration: Configuration, _ kind: Kind) -> UInt64 {
+    /// Slots of all layers.
+    private static func slots(_ configuration: Configuration, _ kind: Kind) -> Int {
         var slots = 0
         for layer in 0..<configuration.layers { slots += Self.slots(configuration, configuration.mask(layer: layer), kind) }
-        // Keys and values, two bytes each.
-        return 4 * UInt64(configuration.hiddenSize) * UInt64(slots)
+        return slots
     }
 
-    init(_ configuration: Configuration, start: Int, _ kind: Kind) throws(RudolphError) {
-        let bytes = Self.bytes(configuration, kind)
+    /// Bytes of keys and values, a multiple of a cache line.
+    private static func elementBytes(_ configuration: Configuration, _ format: KeyValueFormat, _ slots: Int) -> Int {
+        (2 * configuration.hiddenSize * slots * format.elementSize + 63) / 64 * 64
+    }
+
+    static func bytes(_ configuration: Configuration, _ format: KeyValueFormat, _ kind: Kind) -> UInt64 {
+        let slots = slots(configuration, kind)
+        let elements = Self.elementBytes(configuration, format, slots)
+        return UInt64(format == .f16 ? elements : elements + 8 * configuration.heads * slots)
+    }
+
+    init(_ configuration: Configuration, _ format: KeyValueFormat, start: Int, _ kind: Kind) throws(RudolphError) {
+        let bytes = Self.bytes(configuration, format, kind)
         guard let memory = rp_allocate(bytes) else {
             throw RudolphError("out of memory: \(bytes) bytes for keys and values")
         }
@@ -49,12 +71,19 @@ final class KeyValueCache {
         }
         var layers: [rk_key_value_cache] = []
         layers.reserveCapacity(configuration.layers)
-        var keys = memory.assumingMemoryBound(to: rk_f16.self)
+        var keys = memory
+        var scales: UnsafeMutablePointer<Float>? = nil
+        if format == .int8 {
+            let elements = Self.elementBytes(configuration, format, Self.slots(configuration, kind))
+            scales = (memory + elements).assumingMemoryBound(to: Float.self)
+        }
         for layer in 0..<configuration.layers {
-            let headStride = Self.slots(configuration, configuration.mask(layer: layer), kind) * configuration.headSize
-            let values = keys + headStride * configuration.heads
-            layers.append(rk_key_value_cache(keys: keys, values: values, head_stride: headStride))
-            keys = values + headStride * configuration.heads
+            let slots = Self.slots(configuration, configuration.mask(layer: layer), kind)
+            let values = keys + format.elementSize * slots * configuration.hiddenSize
+            let valueScales = scales.map { $0 + slots * configuration.heads }
+            layers.append(rk_key_value_cache(keys: keys, values: values, key_scales: scales, value_scales: valueScales, slots: slots))
+            keys = values + format.elementSize * slots * configuration.hiddenSize
+            scales = valueScales.map { $0 + slots * configuration.heads }
         }
         self.layers = layers
     }
