@@ -21,8 +21,7 @@ static size_t worker_scratch(const rk_conv *conv) {
 }
 
 int rk_conv_is_fast(const rk_conv *conv) {
-    return conv->fast && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0 &&
-           conv->weights.rows % RK_PANEL == 0;
+    return conv->fast && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0;
 }
 
 size_t rk_conv_scratch(const rk_conv *conv, int workers) {

@@ -12,9 +12,10 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
     return kernels;
 }
 
-// Tiles are transformed INPUT_BYTES at a time into memory that all workers read; each worker multiplies ROWS tiles of them with the
-// transformed weights of one panel, which it keeps to itself.
-enum { INPUT_BYTES = 4 << 20, ROWS = 32, STEP = RK_WINOGRAD_OUT };
+// Tiles are transformed INPUT_BYTES at a time into memory that all workers read, in blocks of tiles, a cache line of each after the other: the
+// products read them as one stream. A worker takes a panel of weights, transforms CHANNELS of it at a time into memory of its own and
+// multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
+enum { INPUT_BYTES = 4 << 20, CHANNELS = 128, TILES = 96, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
 
 typedef struct image {
     const rk_conv *conv;
@@ -23,20 +24,26 @@ typedef struct image {
     int tiles_across;
 } image;
 
-static size_t tile_stride(const rk_conv *conv) { return (size_t)conv->in_channels + 16; }
+// The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
+static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }
 
-static int tiles_at_once(const rk_conv *conv) {
-    const size_t bytes = RK_WINOGRAD_POSITIONS * tile_stride(conv) * sizeof(float);
-    return rk_max(1, (int)(INPUT_BYTES / bytes / ROWS)) * ROWS;
+static size_t block_floats(const rk_conv *conv) { return (size_t)conv->in_channels * BLOCK; }
+
+static int blocks_at_once(const rk_conv *conv) {
+    return rk_max(1, (int)(INPUT_BYTES / (RK_WINOGRAD_POSITIONS * block_floats(conv) * sizeof(float))));
 }
 
-static size_t weights_floats(const rk_conv *conv) { return (size_t)RK_WINOGRAD_POSITIONS * (size_t)conv->in_channels * RK_PANEL; }
+static size_t input_stride(const rk_conv *conv, int blocks) { return odd_lines(block_floats(conv) * (size_t)blocks); }
 
-static size_t worker_floats(const rk_conv *conv) { return weights_floats(conv) + RK_WINOGRAD_POSITIONS * ROWS * RK_PANEL; }
+static size_t weights_stride(const rk_conv *conv) { return odd_lines((size_t)rk_min(CHANNELS, conv->in_channels) * RK_PANEL); }
+
+static size_t products_stride(void) { return odd_lines(TILES * RK_PANEL); }
+
+static size_t worker_floats(const rk_conv *conv) { return RK_WINOGRAD_POSITIONS * (weights_stride(conv) + products_stride()); }
 
 size_t rk_winograd_scratch(const rk_conv *conv, int workers) {
     return (size_t)conv->in_channels + (size_t)workers * worker_floats(conv) +
-           RK_WINOGRAD_POSITIONS * (size_t)tiles_at_once(conv) * tile_stride(conv);
+           RK_WINOGRAD_POSITIONS * input_stride(conv, blocks_at_once(conv));
 }
 
 // The 6 x 6 pixels under a tile; zeros outside the image.
@@ -56,50 +63,48 @@ static void find_pixels(const image *of, int tile, const float *pixels[RK_WINOGR
 void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                      float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
     const rk_winograd_kernels kernels = rk_winograd_kernels_for(features);
-    const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[RK_F32];
-    const size_t channels = (size_t)conv->in_channels, stride = tile_stride(conv);
+    const int channels = conv->in_channels, panels = (conv->weights.rows + RK_PANEL - 1) / RK_PANEL, upsampled = conv->upsample;
     const size_t panel_bytes = rk_panel_bytes(conv->weights.type, conv->weights.columns);
-    const int panels = conv->weights.rows / RK_PANEL;
     const int across = (out_width + STEP - 1) / STEP, tiles = across * ((out_height + STEP - 1) / STEP);
-    const int passes = (tiles + tiles_at_once(conv) - 1) / tiles_at_once(conv), in_pass = (tiles + passes - 1) / passes;
+    const int blocks = (tiles + BLOCK - 1) / BLOCK, passes = (blocks + blocks_at_once(conv) - 1) / blocks_at_once(conv);
+    const int in_pass = (blocks + passes - 1) / passes;
 
-    float *u = scratch + (size_t)worker->index * worker_floats(conv), *m = u + weights_floats(conv);
-    float *v = scratch + (size_t)worker->count * worker_floats(conv);
-    float *zeros = v + RK_WINOGRAD_POSITIONS * (size_t)tiles_at_once(conv) * stride;
-    if (worker->index == 0) memset(zeros, 0, channels * sizeof *zeros);
+    const size_t weight = weights_stride(conv), product = products_stride(), position = input_stride(conv, in_pass);
+    const size_t block = block_floats(conv);
+
+    float *u = scratch + (size_t)worker->index * worker_floats(conv), *m = u + RK_WINOGRAD_POSITIONS * weight;
+    float *v = scratch + (size_t)worker->count * worker_floats(conv), *zeros = v + RK_WINOGRAD_POSITIONS * position;
+    if (worker->index == 0) memset(zeros, 0, (size_t)channels * sizeof *zeros);
+    if (upsampled) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
     rk_barrier(worker);
     const image in = {conv, x, zeros, height, width, across};
 
-    for (int start = 0; start < tiles; start += in_pass) {
-        const int count = rk_min(in_pass, tiles - start);
-        const size_t position = (size_t)count * stride;
+    for (int start = 0; start < tiles; start += in_pass * BLOCK) {
+        const int count = rk_min(in_pass * BLOCK, tiles - start);
         for (int t; (t = rk_next_chunk(worker, count)) >= 0;) {
             const float *pixels[RK_WINOGRAD_POSITIONS];
             find_pixels(&in, start + t, pixels);
-            kernels.input(v + (size_t)t * stride, position, pixels, conv->in_channels);
+            kernels.input(v + (size_t)(t / BLOCK) * block + (size_t)(t % BLOCK) * 16, position, pixels, channels, upsampled);
         }
         rk_barrier(worker);
 
         // Enough chunks for every worker: where panels are few, each panel's tiles are shared out.
-        const int blocks = (count + ROWS - 1) / ROWS;
-        const int parts = rk_min(blocks, (4 * worker->count + panels - 1) / panels), part = (blocks + parts - 1) / parts * ROWS;
+        const int ranges = (count + TILES - 1) / TILES;
+        const int parts = rk_min(ranges, (4 * worker->count + panels - 1) / panels), part = (ranges + parts - 1) / parts * TILES;
         for (int chunk; (chunk = rk_next_chunk(worker, panels * parts)) >= 0;) {
-            const int panel = chunk / parts, end = rk_min(count, (chunk % parts + 1) * part);
+            const int panel = chunk / parts, begin = chunk % parts * part, end = rk_min(count, begin + part);
             const size_t channel = (size_t)panel * RK_PANEL;
-            kernels.weights(u, (const char *)conv->weights.data + panel_bytes * (size_t)panel, conv->weights.type, conv->in_channels);
-            for (int first = chunk % parts * part; first < end; first += ROWS) {
-                const int rows = rk_min(ROWS, end - first);
-                for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
-                    multiply(&(rk_matmul_tile){
-                        .weights = u + i * channels * RK_PANEL,
-                        .panels = 1,
-                        .columns = conv->in_channels,
-                        .x = v + i * position + (size_t)first * stride,
-                        .x_stride = stride,
-                        .count = rows,
-                        .out = m + i * ROWS * RK_PANEL,
-                        .out_stride = RK_PANEL,
-                    });
+            const void *weights = (const char *)conv->weights.data + panel_bytes * (size_t)panel;
+            for (int first = begin; first < end; first += TILES) {
+                const int rows = rk_min(TILES, end - first);
+                for (int c = 0; c < channels; c += CHANNELS) {
+                    const int some = rk_min(CHANNELS, channels - c);
+                    const float *inputs = v + (size_t)(first / BLOCK) * block + (size_t)c * BLOCK;
+                    if (first == begin || channels > CHANNELS) kernels.weights(u, weight, weights, conv->weights.type, channels, c, some);
+                    for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
+                        if (upsampled && (i / 6 == 2 || i % 6 == 2)) continue;
+                        kernels.multiply(m + i * product, inputs + i * position, block, u + i * weight, some, rows, c > 0);
+                    }
                 }
                 for (int t = 0; t < rows; t++) {
                     const int tile = start + first + t, y0 = tile / across * STEP, x0 = tile % across * STEP;
@@ -112,8 +117,7 @@ void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, 
                         pixels[p] = inside ? out + at : NULL;
                         added[p] = inside && residual ? residual + at : NULL;
                     }
-                    kernels.output(pixels, residual ? added : NULL, m + t * RK_PANEL, ROWS * RK_PANEL,
-                                   conv->bias ? conv->bias + channel : NULL);
+                    kernels.output(pixels, residual ? added : NULL, m + t * RK_PANEL, product, conv->bias ? conv->bias + channel : NULL);
                 }
             }
         }

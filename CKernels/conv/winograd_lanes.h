@@ -1,5 +1,7 @@
-// rk_winograd_kernels on sixteen lanes; each instruction set includes this once, after defining RK_TARGET.
+// rk_winograd_kernels on sixteen lanes; each instruction set includes this once, after defining RK_TARGET and RK_WINOGRAD_ROWS, the tiles
+// whose products its registers hold.
 #include "../lanes.h"
+#include "../matmul/matmul.h"
 #include "conv.h"
 
 RK_LANES_INLINE void transform_input(v16 t[6], const v16 d[6]) {
@@ -36,14 +38,14 @@ RK_LANES_INLINE v16 load_weight(const void *panel, rk_type type, int column) {
     return type == RK_F32 ? v16_load((const float *)panel + column * RK_PANEL) : v16_load_half((const rk_f16 *)panel + column * RK_PANEL);
 }
 
-RK_LANES_INLINE void transform_panel(float *u, const void *panel, rk_type type, int channels) {
-    const size_t step = (size_t)channels * RK_PANEL;
-    for (int c = 0; c < channels; c++) {
+RK_LANES_INLINE void transform_panel(float *u, size_t stride, const void *panel, rk_type type, int channels, int first, int count) {
+    for (int c = 0; c < count; c++) {
         v16 columns[3][6];
         RK_UNROLL
         for (int x = 0; x < 3; x++) {
-            const v16 g[3] = {load_weight(panel, type, x * channels + c), load_weight(panel, type, (3 + x) * channels + c),
-                              load_weight(panel, type, (6 + x) * channels + c)};
+            const int column = x * channels + first + c;
+            const v16 g[3] = {load_weight(panel, type, column), load_weight(panel, type, column + 3 * channels),
+                              load_weight(panel, type, column + 6 * channels)};
             transform_weights(columns[x], g);
         }
         RK_UNROLL
@@ -52,18 +54,19 @@ RK_LANES_INLINE void transform_panel(float *u, const void *panel, rk_type type, 
             v16 t[6];
             transform_weights(t, row);
             RK_UNROLL
-            for (int j = 0; j < 6; j++) v16_store(u + (size_t)(6 * i + j) * step + (size_t)c * RK_PANEL, t[j]);
+            for (int j = 0; j < 6; j++) v16_store(u + (size_t)(6 * i + j) * stride + (size_t)c * RK_PANEL, t[j]);
         }
     }
 }
 
-RK_TARGET static void weights(float *u, const void *panel, rk_type type, int channels) {
-    if (type == RK_F32) transform_panel(u, panel, RK_F32, channels);
-    else transform_panel(u, panel, RK_F16, channels);
+RK_TARGET static void weights(float *u, size_t stride, const void *panel, rk_type type, int channels, int first, int count) {
+    if (type == RK_F32) transform_panel(u, stride, panel, RK_F32, channels, first, count);
+    else transform_panel(u, stride, panel, RK_F16, channels, first, count);
 }
 
-RK_TARGET static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels) {
-    for (int c = 0; c < channels; c += 16) {
+RK_LANES_INLINE void transform_tile(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels,
+                                    const int upsampled) {
+    for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_BLOCK * 16) {
         v16 columns[6][6];
         RK_UNROLL
         for (int x = 0; x < 6; x++) {
@@ -75,11 +78,48 @@ RK_TARGET static void input(float *v, size_t stride, const float *const pixels[R
         RK_UNROLL
         for (int i = 0; i < 6; i++) {
             v16 row[6], t[6];
+            if (upsampled && i == 2) continue;
             RK_UNROLL
             for (int x = 0; x < 6; x++) row[x] = columns[x][i];
             transform_input(t, row);
             RK_UNROLL
-            for (int j = 0; j < 6; j++) v16_store(v + (size_t)(6 * i + j) * stride + c, t[j]);
+            for (int j = 0; j < 6; j++) {
+                if (!upsampled || j != 2) v16_store(v + (size_t)(6 * i + j) * stride, t[j]);
+            }
+        }
+    }
+}
+
+RK_TARGET static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled) {
+    if (upsampled) transform_tile(v, stride, pixels, channels, 1);
+    else transform_tile(v, stride, pixels, channels, 0);
+}
+
+RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, int channels, int more, const int rows) {
+    v16 acc[RK_WINOGRAD_ROWS];
+    for (int t = 0; t < rows; t++) acc[t] = more ? v16_load(m + t * RK_PANEL) : v16_all(0);
+    for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_BLOCK * 16, u += 16 * RK_PANEL) {
+        RK_UNROLL
+        for (int k = 0; k < 16; k++) {
+            const v16 w = v16_load(u + k * RK_PANEL);
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) acc[t] = v16_fma(w, v16_all(v[16 * t + k]), acc[t]);
+        }
+    }
+    for (int t = 0; t < rows; t++) v16_store(m + t * RK_PANEL, acc[t]);
+}
+
+#define MULTIPLY(n) multiply_rows(m + row * RK_PANEL, v + row * 16, u, channels, more, n)
+#define CASES_UP_TO(n) RK_CASES_##n(MULTIPLY)
+#define CASES(n) CASES_UP_TO(n)
+
+RK_TARGET static void multiply(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more) {
+    for (int first = 0; first < tiles; first += RK_WINOGRAD_BLOCK, v += stride, m += RK_WINOGRAD_BLOCK * RK_PANEL) {
+        const int count = rk_min(RK_WINOGRAD_BLOCK, tiles - first);
+        for (int row = 0; row < count;) {
+            const int rows = rk_tile_rows(count - row, RK_WINOGRAD_ROWS);
+            switch (rows) { CASES(RK_WINOGRAD_ROWS) }
+            row += rows;
         }
     }
 }
@@ -111,4 +151,4 @@ RK_TARGET static void output(float *const out[16], const float *const added[16],
     }
 }
 
-#define RK_WINOGRAD_KERNELS(name) {name, weights, input, output}
+#define RK_WINOGRAD_KERNELS(name) {name, weights, input, multiply, output}

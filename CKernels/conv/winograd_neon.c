@@ -2,6 +2,7 @@
 
 #if defined(__aarch64__)
 #define RK_TARGET
+#define RK_WINOGRAD_ROWS 6
 #include "winograd_lanes.h"
 
 const rk_winograd_kernels rk_winograd_neon = RK_WINOGRAD_KERNELS("neon");

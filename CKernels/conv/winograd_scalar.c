@@ -34,25 +34,25 @@ static float weight_at(const void *panel, rk_type type, size_t at) {
     return type == RK_F32 ? ((const float *)panel)[at] : rk_f16_to_f32(((const rk_f16 *)panel)[at]);
 }
 
-static void weights(float *u, const void *panel, rk_type type, int channels) {
+static void weights(float *u, size_t stride, const void *panel, rk_type type, int channels, int first, int count) {
     const size_t step = (size_t)channels * RK_PANEL;
-    for (size_t at = 0; at < step; at++) {
+    for (size_t at = 0; at < (size_t)count * RK_PANEL; at++) {
         float columns[3][6];
         for (size_t x = 0; x < 3; x++) {
-            const float g[3] = {weight_at(panel, type, x * step + at), weight_at(panel, type, (3 + x) * step + at),
-                                weight_at(panel, type, (6 + x) * step + at)};
+            const size_t from = x * step + (size_t)first * RK_PANEL + at;
+            const float g[3] = {weight_at(panel, type, from), weight_at(panel, type, from + 3 * step), weight_at(panel, type, from + 6 * step)};
             transform_weights(columns[x], g);
         }
         for (size_t i = 0; i < 6; i++) {
             const float row[3] = {columns[0][i], columns[1][i], columns[2][i]};
             float t[6];
             transform_weights(t, row);
-            for (size_t j = 0; j < 6; j++) u[(6 * i + j) * step + at] = t[j];
+            for (size_t j = 0; j < 6; j++) u[(6 * i + j) * stride + at] = t[j];
         }
     }
 }
 
-static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels) {
+static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled) {
     for (int c = 0; c < channels; c++) {
         float columns[6][6];
         for (int x = 0; x < 6; x++) {
@@ -64,7 +64,20 @@ static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD
             float row[6], t[6];
             for (int x = 0; x < 6; x++) row[x] = columns[x][i];
             transform_input(t, row);
-            for (int j = 0; j < 6; j++) v[(size_t)(6 * i + j) * stride + (size_t)c] = t[j];
+            for (int j = 0; j < 6; j++) {
+                if (!upsampled || (i != 2 && j != 2)) v[(size_t)(6 * i + j) * stride + (size_t)(c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16)] = t[j];
+            }
+        }
+    }
+}
+
+static void multiply(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more) {
+    for (int t = 0; t < tiles; t++) {
+        const float *x = v + (size_t)(t / RK_WINOGRAD_BLOCK) * stride + (size_t)(t % RK_WINOGRAD_BLOCK) * 16;
+        for (int r = 0; r < RK_PANEL; r++) {
+            float acc = more ? m[t * RK_PANEL + r] : 0;
+            for (int c = 0; c < channels; c++) acc = fmaf(u[c * RK_PANEL + r], x[c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16], acc);
+            m[t * RK_PANEL + r] = acc;
         }
     }
 }
@@ -90,4 +103,4 @@ static void output(float *const out[16], const float *const added[16], const flo
     }
 }
 
-const rk_winograd_kernels rk_winograd_scalar = {"scalar", weights, input, output};
+const rk_winograd_kernels rk_winograd_scalar = {"scalar", weights, input, multiply, output};

@@ -26,16 +26,21 @@ typedef struct rk_conv {
 //         5: g2           (each division is a product with the rounded reciprocal)
 //   A(m)  0: (m0 + p) + r   1: fmaf(2, s, q)   2: fmaf(4, r, p)   3: fmaf(8, s, q) + m5
 //         with p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4
-// Channels come in sixteens.
-enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36 };
+// An upsampled image needs 25 of the products, the others are 0. Channels of the input come in sixteens.
+enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36, RK_WINOGRAD_BLOCK = 12 };
 
 typedef struct rk_winograd_kernels {
     const char *name;
-    // G of one panel of weights, type RK_F32 or RK_F16, 9 * channels columns: position i * 6 + j becomes an RK_F32 panel of `channels`
-    // columns at u + (i * 6 + j) * channels * 16.
-    void (*weights)(float *u, const void *panel, rk_type type, int channels);
-    // B of one tile: position i * 6 + j goes to v[(i * 6 + j) * stride ...], `channels` floats. pixels[y * 6 + x] has as many.
-    void (*input)(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels);
+    // G of the channels first ..< first + count of one panel of weights, type RK_F32 or RK_F16, 9 * channels columns: position i * 6 + j
+    // becomes an RK_F32 panel of `count` columns at u + (i * 6 + j) * stride.
+    void (*weights)(float *u, size_t stride, const void *panel, rk_type type, int channels, int first, int count);
+    // B of one tile, `channels` channels from each pixels[y * 6 + x]: channel c of position i * 6 + j goes to
+    // v[(i * 6 + j) * stride + c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16], so that a block of tiles has its lines of 16 channels side by side.
+    // `upsampled`: pixels 1 and 2 of each row and column are the same, and 3 and 4. Positions with i = 2 or j = 2 are then 0; they are not written.
+    void (*input)(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled);
+    // One position of one panel: m[t * 16 + r] = fmaf(u[c * 16 + r], channel c of tile t, m[t * 16 + r]) for c ascending, from 0 unless `more`.
+    // Blocks of RK_WINOGRAD_BLOCK tiles are `stride` floats apart.
+    void (*multiply)(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more);
     // A of one tile of one panel, position i * 6 + j at m[(i * 6 + j) * stride ...]; then + bias[16] (0 when NULL), then + added[y * 4 + x][16]
     // unless `added` is NULL. out[y * 4 + x] takes 16 floats; NULL for pixels outside the image. added may be out.
     void (*output)(float *const out[16], const float *const added[16], const float *m, size_t stride, const float *bias);
@@ -43,7 +48,7 @@ typedef struct rk_winograd_kernels {
 
 rk_winograd_kernels rk_winograd_kernels_for(uint32_t features);
 
-// Whether `fast` changes anything: 3 x 3, stride 1, padding 1, channels in and out in sixteens.
+// Whether `fast` changes anything: 3 x 3, stride 1, padding 1, channels in sixteens.
 int rk_conv_is_fast(const rk_conv *conv);
 
 // Scratch floats that rk_conv_run needs for `workers` workers.

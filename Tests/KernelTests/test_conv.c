@@ -127,67 +127,119 @@ static void test_shape(const shape *s, rk_type type, int gap, int residual, int 
 }
 
 // The slots of Winograd's transform against the scalar ones.
+typedef struct slots {
+    const rk_winograd_kernels *kernels[2]; // scalar, and those that are tested
+    const char *isa, *pattern;
+} slots;
+
+static void test_winograd_weights(const slots *s, const void *panel, rk_type type, int channels, int first, int count) {
+    const size_t n = (size_t)count * RK_PANEL, stride = n + 5, used = (RK_WINOGRAD_POSITIONS - 1) * stride + n;
+    float *u[2];
+    test_begin("winograd", "weights", s->isa, "%s, %d channels, %d from %d, %s", type == RK_F32 ? "f32" : "f16", channels, count, first,
+               s->pattern);
+    for (int k = 0; k < 2; k++) {
+        u[k] = test_alloc(used * sizeof *u[k], sizeof *u[k]);
+        s->kernels[k]->weights(u[k], stride, panel, type, channels, first, count);
+        test_guards(u[k]);
+    }
+    test_equal_floats(u[0], u[1], used);
+    test_free(u[0]), test_free(u[1]);
+}
+
+static void test_winograd_input(const slots *s, const float *pixels, int channels, int upsampled) {
+    const size_t lines = (size_t)channels * RK_WINOGRAD_BLOCK - 16 * (RK_WINOGRAD_BLOCK - 1), stride = lines + 3;
+    const size_t used = (RK_WINOGRAD_POSITIONS - 1) * stride + lines;
+    const float *tile[RK_WINOGRAD_POSITIONS];
+    for (int p = 0; p < RK_WINOGRAD_POSITIONS; p++) {
+        const int y = p / 6, x = p % 6, from = upsampled ? (y + 1) / 2 * 6 + (x + 1) / 2 : p * 5 % RK_WINOGRAD_POSITIONS;
+        tile[p] = pixels + (size_t)from * (size_t)channels;
+    }
+    float *v[2];
+    test_begin("winograd", "input", s->isa, "%d channels, upsampled %d, %s", channels, upsampled, s->pattern);
+    for (int k = 0; k < 2; k++) {
+        v[k] = test_alloc(used * sizeof *v[k], sizeof *v[k]);
+        s->kernels[k]->input(v[k], stride, tile, channels, upsampled);
+        test_guards(v[k]);
+    }
+    test_equal_floats(v[0], v[1], used);
+    if (upsampled) { // what is left out is 0
+        float *all = test_alloc(used * sizeof *all, sizeof *all);
+        s->kernels[1]->input(all, stride, tile, channels, 0);
+        int zero = 1, equal = 1;
+        for (int i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
+            for (int c = 0; c < channels; c++) {
+                const size_t at = (size_t)i * stride + (size_t)(c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16);
+                if (i / 6 == 2 || i % 6 == 2) zero &= all[at] == 0;
+                else equal &= memcmp(all + at, v[1] + at, sizeof *all) == 0;
+            }
+        }
+        test_expect(zero && equal, "not what the whole transform gives");
+        test_free(all);
+    }
+    test_free(v[0]), test_free(v[1]);
+}
+
+static void test_winograd_multiply(const slots *s, const float *floats, const float *u, int channels, int tiles, int more) {
+    const int blocks = (tiles + RK_WINOGRAD_BLOCK - 1) / RK_WINOGRAD_BLOCK;
+    const size_t n = (size_t)tiles * RK_PANEL, block = (size_t)channels * RK_WINOGRAD_BLOCK, stride = block + 16;
+    float *v = test_alloc((size_t)blocks * stride * sizeof *v, 64), *m[2];
+    for (int b = 0; b < blocks; b++) memcpy(v + (size_t)b * stride, floats + b, block * sizeof *v);
+    test_begin("winograd", "multiply", s->isa, "%d channels, %d tiles, more %d, %s", channels, tiles, more, s->pattern);
+    for (int k = 0; k < 2; k++) {
+        m[k] = test_alloc(n * sizeof *m[k], sizeof *m[k]);
+        if (more) memcpy(m[k], floats, n * sizeof *m[k]);
+        s->kernels[k]->multiply(m[k], v, stride, u, channels, tiles, more);
+        test_guards(m[k]);
+    }
+    test_equal_floats(m[0], m[1], n);
+    test_free(m[0]), test_free(m[1]), test_free(v);
+}
+
+// With a bias, with pixels outside and something to add.
+static void test_winograd_output(const slots *s, const float *m, const float *bias, const float *old, int with_bias, int with_old) {
+    float *out[2];
+    test_begin("winograd", "output", s->isa, "bias %d, residual %d, %s", with_bias, with_old, s->pattern);
+    for (int k = 0; k < 2; k++) {
+        out[k] = test_alloc(16 * RK_PANEL * sizeof *out[k], sizeof *out[k]);
+        float *to[16];
+        const float *added[16];
+        for (int p = 0; p < 16; p++) {
+            to[p] = with_old && p % 4 == 3 ? NULL : out[k] + p * RK_PANEL;
+            added[p] = to[p] ? old + p * RK_PANEL : NULL;
+        }
+        s->kernels[k]->output(to, with_old ? added : NULL, m, RK_PANEL, with_bias ? bias : NULL);
+        test_guards(out[k]);
+    }
+    test_equal_floats(out[0], out[1], 16 * RK_PANEL);
+    test_free(out[0]), test_free(out[1]);
+}
+
 static void test_winograd_slots(int channels) {
-    enum { POSITIONS = RK_WINOGRAD_POSITIONS };
+    enum { MOST_TILES = 2 * RK_WINOGRAD_BLOCK + 7 };
     const rk_winograd_kernels scalar = rk_winograd_kernels_for(0);
-    const size_t n = (size_t)channels, panel = n * RK_PANEL, stride = n + 3;
-    float *floats = test_alloc(9 * panel * sizeof *floats, 64), *pixels = test_alloc(POSITIONS * n * sizeof *pixels, sizeof *pixels);
+    const size_t n = (size_t)channels, panel = n * RK_PANEL, count = 9 * panel + MOST_TILES * RK_PANEL;
+    float *floats = test_alloc(count * sizeof *floats, 64);
+    float *bias = test_alloc(RK_PANEL * sizeof *bias, 64), *old = test_alloc(16 * RK_PANEL * sizeof *old, sizeof *old);
     rk_f16 *halves = test_alloc(9 * panel * sizeof *halves, 64);
-    float *m = test_alloc(POSITIONS * RK_PANEL * sizeof *m, 64), *bias = test_alloc(RK_PANEL * sizeof *bias, 64);
-    float *old = test_alloc(16 * RK_PANEL * sizeof *old, sizeof *old);
     for (int pattern = 0; pattern < TEST_PATTERNS; pattern++) {
-        test_fill_floats(floats, 9 * panel, (test_pattern)pattern, 1e3f);
+        test_fill_floats(floats, count, (test_pattern)pattern, 1e3f);
         test_fill_halves(halves, 9 * panel, (test_pattern)pattern, 1e3f);
-        test_fill_floats(pixels, POSITIONS * n, (test_pattern)pattern, 1e3f);
-        test_fill_floats(m, POSITIONS * RK_PANEL, (test_pattern)pattern, 1e3f);
         test_fill_floats(bias, RK_PANEL, TEST_RANDOM, 1e3f);
         test_fill_floats(old, 16 * RK_PANEL, TEST_RANDOM, 1e3f);
-        const float *tile[POSITIONS];
-        for (int p = 0; p < POSITIONS; p++) tile[p] = pixels + (size_t)(p * 5 % POSITIONS) * n;
-        const size_t u_count = POSITIONS * panel, v_count = (POSITIONS - 1) * stride + n;
-        float *u[2], *v[2], *out[2];
         for (int isa = 1; isa < test_isa_count; isa++) {
             const rk_winograd_kernels kernels = rk_winograd_kernels_for(test_isas[isa].features);
             if (kernels.input == rk_winograd_kernels_for(test_isas[isa - 1].features).input) continue;
-            const rk_winograd_kernels *const both[2] = {&scalar, &kernels};
-            for (int type = RK_F32; type <= RK_F16; type++) {
-                test_begin("winograd", "weights", test_isas[isa].name, "%d channels, %s, %s", channels,
-                           type == RK_F32 ? "f32" : "f16", test_pattern_names[pattern]);
-                for (int k = 0; k < 2; k++) {
-                    u[k] = test_alloc(u_count * sizeof *u[k], 64);
-                    both[k]->weights(u[k], type == RK_F32 ? (void *)floats : (void *)halves, (rk_type)type, channels);
-                    test_guards(u[k]);
-                }
-                test_equal_floats(u[0], u[1], u_count);
-                test_free(u[0]), test_free(u[1]);
-            }
-            test_begin("winograd", "input", test_isas[isa].name, "%d channels, %s", channels, test_pattern_names[pattern]);
-            for (int k = 0; k < 2; k++) {
-                v[k] = test_alloc(v_count * sizeof *v[k], sizeof *v[k]);
-                both[k]->input(v[k], stride, tile, channels);
-                test_guards(v[k]);
-            }
-            test_equal_floats(v[0], v[1], v_count);
-            test_free(v[0]), test_free(v[1]);
-            for (int how = 0; how < 4; how++) { // with a bias, with pixels outside and something to add
-                test_begin("winograd", "output", test_isas[isa].name, "how %d, %s", how, test_pattern_names[pattern]);
-                for (int k = 0; k < 2; k++) {
-                    out[k] = test_alloc(16 * RK_PANEL * sizeof *out[k], sizeof *out[k]);
-                    float *to[16];
-                    const float *added[16];
-                    for (int p = 0; p < 16; p++) {
-                        to[p] = how & 2 && p % 4 == 3 ? NULL : out[k] + p * RK_PANEL;
-                        added[p] = to[p] ? old + p * RK_PANEL : NULL;
-                    }
-                    both[k]->output(to, how & 2 ? added : NULL, m, RK_PANEL, how & 1 ? bias : NULL);
-                    test_guards(out[k]);
-                }
-                test_equal_floats(out[0], out[1], 16 * RK_PANEL);
-                test_free(out[0]), test_free(out[1]);
-            }
+            const slots s = {{&scalar, &kernels}, test_isas[isa].name, test_pattern_names[pattern]};
+            test_winograd_weights(&s, floats, RK_F32, channels, 0, channels);
+            test_winograd_weights(&s, halves, RK_F16, channels, 0, channels);
+            test_winograd_weights(&s, halves, RK_F16, channels, channels / 3, channels / 2);
+            test_winograd_input(&s, floats, channels, 0);
+            test_winograd_input(&s, floats, channels, 1);
+            for (int tiles = 1; tiles <= MOST_TILES; tiles++) test_winograd_multiply(&s, floats, floats + n, channels, tiles, tiles % 2);
+            for (int how = 0; how < 4; how++) test_winograd_output(&s, floats, bias, old, how & 1, how >> 1);
         }
     }
-    test_free(floats), test_free(pixels), test_free(halves), test_free(m), test_free(bias), test_free(old);
+    test_free(floats), test_free(halves), test_free(bias), test_free(old);
 }
 
 // A fast convolution: the same bits for every instruction set and number of threads, and close to the definition.
@@ -195,7 +247,7 @@ static void test_fast(const shape *s, rk_type type, int residual) {
     problem p = make_problem(s, type);
     const float *bias = p.conv.bias;
     p.conv.fast = 1;
-    p.out_stride = (size_t)s->out_channels + 5;
+    p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16 + 5);
     const size_t pixels = (size_t)p.out_height * (size_t)p.out_width, used = pixels * p.out_stride;
     float *added = test_alloc(used * sizeof *added, sizeof *added), *expected = test_alloc(used * sizeof *added, sizeof *added);
     test_fill_floats(added, used, TEST_RANDOM, 1);
@@ -257,6 +309,7 @@ void test_conv(void) {
     const shape fast[] = {
         {1, 1, 16, 16, 3, 1, 1, 0}, {4, 4, 16, 32, 3, 1, 1, 0},   {5, 9, 32, 16, 3, 1, 1, 0},    {3, 6, 16, 16, 3, 1, 1, 1},
         {8, 8, 48, 48, 3, 1, 1, 0}, {30, 41, 16, 16, 3, 1, 1, 0}, {56, 60, 208, 16, 3, 1, 1, 0},
+        {9, 6, 16, 3, 3, 1, 1, 0},  {13, 10, 144, 20, 3, 1, 1, 1},
     };
     for (size_t i = 0; i < COUNT(fast); i++) {
         for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++) {
