@@ -5,7 +5,7 @@ enum { PATCH_BYTES = 256 << 10, MAX_TILE = 192, TILE_STEP = 24, PANEL_GROUP = 16
 
 // A whole image is its own matrix of patches: nothing to gather.
 static int is_pointwise(const rk_conv *conv) {
-    return conv->kernel == 1 && conv->stride == 1 && conv->padding == 0 && !conv->upsample;
+    return conv->kernel == 1 && conv->stride == 1 && conv->padding == 0 && !conv->upsample && !conv->scale;
 }
 
 // Sixteen floats more than a patch, so that neighbouring patches do not fall on the same cache sets.
@@ -28,8 +28,13 @@ size_t rk_conv_scratch(const rk_conv *conv, int workers) {
     return rk_conv_is_fast(conv) ? rk_winograd_scratch(conv, workers) : (size_t)workers * worker_scratch(conv);
 }
 
+void rk_conv_read(const rk_conv *conv, const rk_norm_kernels *norm, float *to, const float *from, int pixels) {
+    if (conv->scale) norm->scale_shift(to, from, conv->scale, conv->shift, pixels, conv->in_channels, 1);
+    else memcpy(to, from, (size_t)pixels * (size_t)conv->in_channels * sizeof *to);
+}
+
 // The patch of output pixel (oy, ox): [kernel][kernel][in_channels], zeros outside the image.
-static void gather(const rk_conv *conv, float *patch, const float *x, int height, int width, int oy, int ox) {
+static void gather(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const float *x, int height, int width, int oy, int ox) {
     const int kernel = conv->kernel, shift = conv->upsample ? 1 : 0;
     const int y0 = oy * conv->stride - conv->padding, x0 = ox * conv->stride - conv->padding;
     const int first = rk_min(kernel, rk_max(0, -x0)), last = rk_max(first, rk_min(kernel, (width << shift) - x0));
@@ -45,10 +50,9 @@ static void gather(const rk_conv *conv, float *patch, const float *x, int height
         memset(patch, 0, (size_t)first * channels * sizeof *patch);
         if (shift) {
             for (int kx = first; kx < last; kx++)
-                memcpy(patch + (size_t)kx * channels, source + (size_t)((x0 + kx) >> 1) * channels, channels * sizeof *patch);
+                rk_conv_read(conv, norm, patch + (size_t)kx * channels, source + (size_t)((x0 + kx) >> 1) * channels, 1);
         } else {
-            memcpy(patch + (size_t)first * channels, source + (size_t)(x0 + first) * channels,
-                   (size_t)(last - first) * channels * sizeof *patch);
+            rk_conv_read(conv, norm, patch + (size_t)first * channels, source + (size_t)(x0 + first) * channels, last - first);
         }
         memset(patch + (size_t)last * channels, 0, (size_t)(kernel - last) * channels * sizeof *patch);
     }
@@ -64,6 +68,7 @@ void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, cons
     }
     const rk_matrix *weights = &conv->weights;
     const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
+    const rk_norm_kernels norm = rk_norm_kernels_for(features);
     const int pointwise = is_pointwise(conv);
     const int pixels = out_height * out_width, tile = tile_pixels(conv), tiles = (pixels + tile - 1) / tile;
     const int panels = (weights->rows + RK_PANEL - 1) / RK_PANEL, groups = (panels + PANEL_GROUP - 1) / PANEL_GROUP;
@@ -88,7 +93,7 @@ void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, cons
         };
         if (!pointwise)
             for (int p = 0; p < product.count; p++)
-                gather(conv, patches + (size_t)p * product.x_stride, x, height, width, (first + p) / out_width,
+                gather(conv, &norm, patches + (size_t)p * product.x_stride, x, height, width, (first + p) / out_width,
                        (first + p) % out_width);
         multiply(&product);
         if (residual) {

@@ -15,4 +15,7 @@ size_t rk_winograd_scratch(const rk_conv *conv, int workers);
 void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                      float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch);
 
+// Copies pixels side by side as conv reads them: normalized where it says so.
+void rk_conv_read(const rk_conv *conv, const rk_norm_kernels *norm, float *to, const float *from, int pixels);
+
 #endif

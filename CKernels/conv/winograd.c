@@ -15,14 +15,7 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
 // Tiles are transformed INPUT_BYTES at a time into memory that all workers read, in blocks of tiles, a cache line of each after the other: the
 // products read them as one stream. A worker takes a panel of weights, transforms CHANNELS of it at a time into memory of its own and
 // multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
-enum { INPUT_BYTES = 4 << 20, CHANNELS = 128, TILES = 96, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
-
-typedef struct image {
-    const rk_conv *conv;
-    const float *x, *zeros;
-    int height, width;
-    int tiles_across;
-} image;
+enum { INPUT_BYTES = 4 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
 static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }
@@ -39,25 +32,72 @@ static size_t weights_stride(const rk_conv *conv) { return odd_lines((size_t)rk_
 
 static size_t products_stride(void) { return odd_lines(TILES * RK_PANEL); }
 
-static size_t worker_floats(const rk_conv *conv) { return RK_WINOGRAD_POSITIONS * (weights_stride(conv) + products_stride()); }
+// Tiles whose pixels are normalized together.
+static int tiles_in_band(const rk_conv *conv) { return rk_max(2, BAND / conv->in_channels); }
+
+// Pixels of such a band: those of n tiles in one row, or of up to n / 2 + 1 in each of two.
+static size_t band_floats(const rk_conv *conv) {
+    const int n = tiles_in_band(conv), one_row = (STEP * n + 2) * RK_WINOGRAD_IN, two_rows = (STEP * (n / 2 + 1) + 2) * (2 * STEP + 2);
+    return (size_t)rk_max(one_row, two_rows) * (size_t)conv->in_channels;
+}
+
+static size_t worker_floats(const rk_conv *conv) {
+    return RK_WINOGRAD_POSITIONS * (weights_stride(conv) + products_stride()) + band_floats(conv);
+}
 
 size_t rk_winograd_scratch(const rk_conv *conv, int workers) {
     return (size_t)conv->in_channels + (size_t)workers * worker_floats(conv) +
            RK_WINOGRAD_POSITIONS * input_stride(conv, blocks_at_once(conv));
 }
 
+// Tiles are numbered along pairs of rows, the upper one before the lower one, so that neighbours share more pixels.
+typedef struct grid {
+    int across, down;
+} grid;
+
+typedef struct place {
+    int y, x; // the first output pixel of a tile
+} place;
+
+static int pair_of(grid tiles, int tile) { return tile / (2 * tiles.across); }
+
+static place find_tile(grid tiles, int tile) {
+    const int y = 2 * pair_of(tiles, tile), at = tile % (2 * tiles.across);
+    return y + 1 < tiles.down ? (place){(y + at % 2) * STEP, at / 2 * STEP} : (place){y * STEP, at * STEP};
+}
+
+// A rectangle of the image that is read: its upper left pixel, and pixels in a row of memory.
+typedef struct region {
+    const float *x, *zeros;
+    int top, left, width;
+} region;
+
 // The 6 x 6 pixels under a tile; zeros outside the image.
-static void find_pixels(const image *of, int tile, const float *pixels[RK_WINOGRAD_POSITIONS]) {
-    const int shift = of->conv->upsample ? 1 : 0, channels = of->conv->in_channels;
-    const int y0 = tile / of->tiles_across * STEP - 1, x0 = tile % of->tiles_across * STEP - 1;
+static void find_pixels(const rk_conv *conv, const region *from, int height, int width, place tile,
+                        const float *pixels[RK_WINOGRAD_POSITIONS]) {
+    const int shift = conv->upsample ? 1 : 0;
     for (int y = 0; y < RK_WINOGRAD_IN; y++) {
         for (int x = 0; x < RK_WINOGRAD_IN; x++) {
-            const int iy = y0 + y, ix = x0 + x;
-            const int inside = iy >= 0 && iy < of->height << shift && ix >= 0 && ix < of->width << shift;
-            const size_t pixel = (size_t)(iy >> shift) * (size_t)of->width + (size_t)(ix >> shift);
-            pixels[RK_WINOGRAD_IN * y + x] = inside ? of->x + pixel * (size_t)channels : of->zeros;
+            const int iy = tile.y - 1 + y, ix = tile.x - 1 + x;
+            const int inside = iy >= 0 && iy < height << shift && ix >= 0 && ix < width << shift;
+            const ptrdiff_t pixel = (ptrdiff_t)((iy >> shift) - from->top) * from->width + (ix >> shift) - from->left;
+            pixels[RK_WINOGRAD_IN * y + x] = inside ? from->x + pixel * conv->in_channels : from->zeros;
         }
     }
+}
+
+// Normalizes the pixels under the tiles first ..< end of one pair of rows into `band`.
+static region read_band(const rk_conv *conv, const rk_norm_kernels *norm, float *band, const region *from, int height, int width, grid tiles,
+                        int first, int end) {
+    const int shift = conv->upsample ? 1 : 0;
+    const place begin = find_tile(tiles, first), last = find_tile(tiles, end - 1), second = find_tile(tiles, rk_min(first + 1, end - 1));
+    const int above = rk_min(begin.y, second.y), below = rk_max(begin.y, second.y);
+    const int top = rk_max(0, above - 1) >> shift, bottom = rk_min(height, ((below + STEP) >> shift) + 1);
+    const int left = rk_max(0, begin.x - 1) >> shift, right = rk_min(width, ((last.x + STEP) >> shift) + 1);
+    const region read = {band, from->zeros, top, left, right - left};
+    for (int y = top; y < bottom; y++, band += (size_t)read.width * (size_t)conv->in_channels)
+        rk_conv_read(conv, norm, band, from->x + ((size_t)y * (size_t)width + (size_t)left) * (size_t)conv->in_channels, read.width);
+    return read;
 }
 
 void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
@@ -65,7 +105,9 @@ void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, 
     const rk_winograd_kernels kernels = rk_winograd_kernels_for(features);
     const int channels = conv->in_channels, panels = (conv->weights.rows + RK_PANEL - 1) / RK_PANEL, upsampled = conv->upsample;
     const size_t panel_bytes = rk_panel_bytes(conv->weights.type, conv->weights.columns);
-    const int across = (out_width + STEP - 1) / STEP, tiles = across * ((out_height + STEP - 1) / STEP);
+    const rk_norm_kernels norm = rk_norm_kernels_for(features);
+    const grid all = {(out_width + STEP - 1) / STEP, (out_height + STEP - 1) / STEP};
+    const int tiles = all.across * all.down;
     const int blocks = (tiles + BLOCK - 1) / BLOCK, passes = (blocks + blocks_at_once(conv) - 1) / blocks_at_once(conv);
     const int in_pass = (blocks + passes - 1) / passes;
 
@@ -73,18 +115,28 @@ void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, 
     const size_t block = block_floats(conv);
 
     float *u = scratch + (size_t)worker->index * worker_floats(conv), *m = u + RK_WINOGRAD_POSITIONS * weight;
+    float *band = m + RK_WINOGRAD_POSITIONS * product;
     float *v = scratch + (size_t)worker->count * worker_floats(conv), *zeros = v + RK_WINOGRAD_POSITIONS * position;
     if (worker->index == 0) memset(zeros, 0, (size_t)channels * sizeof *zeros);
     if (upsampled) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
     rk_barrier(worker);
-    const image in = {conv, x, zeros, height, width, across};
+    const region image = {x, zeros, 0, 0, width};
+    const int at_once = conv->scale ? tiles_in_band(conv) : 1;
 
     for (int start = 0; start < tiles; start += in_pass * BLOCK) {
         const int count = rk_min(in_pass * BLOCK, tiles - start);
-        for (int t; (t = rk_next_chunk(worker, count)) >= 0;) {
-            const float *pixels[RK_WINOGRAD_POSITIONS];
-            find_pixels(&in, start + t, pixels);
-            kernels.input(v + (size_t)(t / BLOCK) * block + (size_t)(t % BLOCK) * 16, position, pixels, channels, upsampled);
+        for (int chunk; (chunk = rk_next_chunk(worker, (count + at_once - 1) / at_once)) >= 0;) {
+            const int end = start + rk_min(count, (chunk + 1) * at_once);
+            for (int first = start + chunk * at_once, last; first < end; first = last) {
+                last = rk_min(end, (pair_of(all, first) + 1) * 2 * all.across);
+                const region from = conv->scale ? read_band(conv, &norm, band, &image, height, width, all, first, last) : image;
+                for (int tile = first; tile < last; tile++) {
+                    const int t = tile - start;
+                    const float *pixels[RK_WINOGRAD_POSITIONS];
+                    find_pixels(conv, &from, height, width, find_tile(all, tile), pixels);
+                    kernels.input(v + (size_t)(t / BLOCK) * block + (size_t)(t % BLOCK) * 16, position, pixels, channels, upsampled);
+                }
+            }
         }
         rk_barrier(worker);
 
@@ -107,11 +159,11 @@ void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, 
                     }
                 }
                 for (int t = 0; t < rows; t++) {
-                    const int tile = start + first + t, y0 = tile / across * STEP, x0 = tile % across * STEP;
+                    const place tile = find_tile(all, start + first + t);
                     float *pixels[STEP * STEP];
                     const float *added[STEP * STEP];
                     for (int p = 0; p < STEP * STEP; p++) {
-                        const int y = y0 + p / STEP, x1 = x0 + p % STEP;
+                        const int y = tile.y + p / STEP, x1 = tile.x + p % STEP;
                         const size_t at = ((size_t)y * (size_t)out_width + (size_t)x1) * out_stride + channel;
                         const int inside = y < out_height && x1 < out_width;
                         pixels[p] = inside ? out + at : NULL;

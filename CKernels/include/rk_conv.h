@@ -15,6 +15,7 @@ typedef struct rk_conv {
     int padding;        // zeros before the first row and column; what lies past the last ones is zero as well
     int upsample;       // 1: the input is read as if each pixel were a 2 x 2 block (nearest neighbour), else 0
     int in_channels;
+    const float *scale, *shift; // [in_channels], of rk_group_norm_scales: the input is read through scale_shift with swish; or NULL
     int fast;           // 1: by rk_winograd_kernels where rk_conv_is_fast says so: a quarter of the products, other roundings
 } rk_conv;
 
@@ -51,7 +52,7 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features);
 // Whether `fast` changes anything: 3 x 3, stride 1, padding 1, channels in sixteens.
 int rk_conv_is_fast(const rk_conv *conv);
 
-// Scratch floats that rk_conv_run needs for `workers` workers.
+// Scratch floats that rk_conv_run needs for `workers` workers, with scales or without.
 size_t rk_conv_scratch(const rk_conv *conv, int workers);
 
 // Step: out[out_height][out_width][rows] = conv(x[height][width][in_channels]) (+ residual of the same shape, or NULL; it may be out).

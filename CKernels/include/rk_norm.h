@@ -29,11 +29,14 @@ typedef struct rk_norm_kernels {
 
 rk_norm_kernels rk_norm_kernels_for(uint32_t features);
 
-// Step: group norm (32 groups when `groups` is 32) over an image [pixels][channels] and, when swish, x * sigmoid(x). Statistics: f32
-// sums of blocks of 64 pixels per channel about the first pixel, joined in double in block order, so they depend neither on threads
-// nor on the CPU. `groups` divides `channels`.
-// scratch: rk_group_norm_scratch(pixels, channels) floats. y may be x.
+// Step: what group norm (32 groups when `groups` is 32) multiplies each channel of an image [pixels][channels] with and then adds. Statistics:
+// f32 sums of blocks of 64 pixels per channel about the first pixel, joined in double in block order, so they depend neither on threads
+// nor on the CPU. `groups` divides `channels`. scratch: rk_group_norm_scratch(pixels, channels) floats.
 size_t rk_group_norm_scratch(int pixels, int channels);
+void rk_group_norm_scales(rk_worker *worker, uint32_t features, float *scale, float *shift, const float *x, const float *weight,
+                          const float *bias, int pixels, int channels, int groups, float epsilon, float *scratch);
+
+// Step: scale_shift with these scales and shifts. y may be x.
 void rk_group_norm(rk_worker *worker, uint32_t features, float *y, const float *x, const float *weight, const float *bias,
                    int pixels, int channels, int groups, float epsilon, int swish, float *scratch);
 

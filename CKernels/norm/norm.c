@@ -17,7 +17,7 @@ enum { BLOCK = 64 };
 
 static int block_count(int pixels) { return (pixels + BLOCK - 1) / BLOCK; }
 
-// scratch: sums[blocks][channels], squares[blocks][channels], scale[channels], shift[channels]
+// scratch: sums[blocks][channels], squares[blocks][channels], scale[channels], shift[channels]; the last two for rk_group_norm
 size_t rk_group_norm_scratch(int pixels, int channels) {
     return 2 * ((size_t)block_count(pixels) + 1) * (size_t)channels;
 }
@@ -48,31 +48,34 @@ static void join_group(float *scale, float *shift, const float *sums, const floa
     }
 }
 
-void rk_group_norm(rk_worker *worker, uint32_t features, float *y, const float *x, const float *weight, const float *bias,
-                   int pixels, int channels, int groups, float epsilon, int swish, float *scratch) {
-    rk_norm_kernels kernels = rk_norm_kernels_for(features);
+void rk_group_norm_scales(rk_worker *worker, uint32_t features, float *scale, float *shift, const float *x, const float *weight,
+                          const float *bias, int pixels, int channels, int groups, float epsilon, float *scratch) {
+    const rk_norm_kernels kernels = rk_norm_kernels_for(features);
     const int blocks = block_count(pixels), group = channels / groups;
     const size_t row = (size_t)channels;
     float *sums = scratch, *squares = sums + (size_t)blocks * row;
-    float *scale = squares + (size_t)blocks * row, *shift = scale + row;
 
     for (int b; (b = rk_next_chunk(worker, blocks)) >= 0;) {
         float *sum = sums + (size_t)b * row, *square = squares + (size_t)b * row;
-        int count = pixels - b * BLOCK < BLOCK ? pixels - b * BLOCK : BLOCK;
         memset(sum, 0, row * sizeof *sum);
         memset(square, 0, row * sizeof *square);
-        kernels.channel_sums(sum, square, x + (size_t)b * BLOCK * row, x, count, channels, row);
+        kernels.channel_sums(sum, square, x + (size_t)b * BLOCK * row, x, rk_min(BLOCK, pixels - b * BLOCK), channels, row);
     }
     rk_barrier(worker);
 
     for (int g; (g = rk_next_chunk(worker, groups)) >= 0;)
         join_group(scale, shift, sums, squares, x, weight, bias, pixels, channels, g * group, group, epsilon);
     rk_barrier(worker);
+}
 
-    for (int b; (b = rk_next_chunk(worker, blocks)) >= 0;) {
-        size_t offset = (size_t)b * BLOCK * row;
-        int count = pixels - b * BLOCK < BLOCK ? pixels - b * BLOCK : BLOCK;
-        kernels.scale_shift(y + offset, x + offset, scale, shift, count, channels, swish);
+void rk_group_norm(rk_worker *worker, uint32_t features, float *y, const float *x, const float *weight, const float *bias,
+                   int pixels, int channels, int groups, float epsilon, int swish, float *scratch) {
+    const rk_norm_kernels kernels = rk_norm_kernels_for(features);
+    float *scale = scratch + 2 * (size_t)block_count(pixels) * (size_t)channels, *shift = scale + channels;
+    rk_group_norm_scales(worker, features, scale, shift, x, weight, bias, pixels, channels, groups, epsilon, scratch);
+    for (int b; (b = rk_next_chunk(worker, block_count(pixels))) >= 0;) {
+        const size_t offset = (size_t)b * BLOCK * (size_t)channels;
+        kernels.scale_shift(y + offset, x + offset, scale, shift, rk_min(BLOCK, pixels - b * BLOCK), channels, swish);
     }
     rk_barrier(worker);
 }

@@ -22,6 +22,7 @@ typedef struct problem {
     const float *residual;
     size_t out_stride;
     int out_height, out_width;
+    rk_norm_kernels norm;
 } problem;
 
 static void run_conv(void *context, rk_worker *worker) {
@@ -48,6 +49,7 @@ static float convolved(const problem *p, int oy, int ox, int row) {
             for (int c = 0; c < s->in_channels; c++, column++) {
                 float x = inside ? p->x[((size_t)(iy >> s->upsample) * (size_t)s->width + (size_t)(ix >> s->upsample)) *
                                             (size_t)s->in_channels + (size_t)c] : 0;
+                if (inside && p->conv.scale) p->norm.scale_shift(&x, &x, p->conv.scale + c, p->conv.shift + c, 1, 1, 1);
                 sum = fmaf(weight_at(&p->conv.weights, row, column), x, sum);
             }
         }
@@ -57,7 +59,7 @@ static float convolved(const problem *p, int oy, int ox, int row) {
 
 enum { RESIDUAL_NONE, RESIDUAL_OTHER, RESIDUAL_IN_PLACE };
 
-static problem make_problem(const shape *s, rk_type type) {
+static problem make_problem(const shape *s, rk_type type, int normalized) {
     problem p = {.shape = *s, .out_height = out_side(s, s->height), .out_width = out_side(s, s->width)};
     const int columns = s->kernel * s->kernel * s->in_channels, padded = (s->out_channels + 15) / 16 * 16;
     const size_t pixels = (size_t)s->height * (size_t)s->width * (size_t)s->in_channels;
@@ -70,18 +72,25 @@ static problem make_problem(const shape *s, rk_type type) {
     } else {
         test_fill_floats(weights, count, TEST_RANDOM, 1);
     }
-    float *bias = test_alloc((size_t)padded * sizeof *bias, 64);
+    float *bias = test_alloc((size_t)padded * sizeof *bias, 64), *scale = NULL;
     test_fill_floats(bias, (size_t)padded, TEST_RANDOM, 1);
-    p.conv = (rk_conv){{weights, type, s->out_channels, columns}, bias, s->kernel, s->stride, s->padding, s->upsample, s->in_channels, 0};
+    if (normalized) { // scales, then shifts
+        scale = test_alloc(2 * (size_t)s->in_channels * sizeof *scale, sizeof *scale);
+        test_fill_floats(scale, 2 * (size_t)s->in_channels, TEST_RANDOM, 1);
+    }
+    p.norm = rk_norm_kernels_for(0);
+    p.conv = (rk_conv){{weights, type, s->out_channels, columns}, bias, s->kernel, s->stride, s->padding, s->upsample, s->in_channels, scale,
+                       normalized ? scale + s->in_channels : NULL, 0};
     return p;
 }
 
 static void free_problem(problem *p, const float *bias) {
     test_free(p->x), test_free((void *)p->conv.weights.data), test_free((void *)bias);
+    if (p->conv.scale) test_free((void *)p->conv.scale);
 }
 
-static void test_shape(const shape *s, rk_type type, int gap, int residual, int with_bias) {
-    problem p = make_problem(s, type);
+static void test_shape(const shape *s, rk_type type, int gap, int residual, int with_bias, int normalized) {
+    problem p = make_problem(s, type, normalized);
     const float *bias = p.conv.bias;
     p.conv.bias = with_bias ? bias : NULL;
     p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16 + gap);
@@ -104,9 +113,9 @@ static void test_shape(const shape *s, rk_type type, int gap, int residual, int 
                 memcpy(p.out, added, used * sizeof *added);
             }
             test_begin("conv", type == RK_F16 ? "f16" : "f32", test_isas[isa].name,
-                       "%d x %d x %d to %d, kernel %d, stride %d, padding %d, upsample %d, gap %d, residual %d, bias %d, %d threads",
+                       "%d x %d x %d to %d, kernel %d, stride %d, padding %d, upsample %d, gap %d, residual %d, bias %d, normalized %d, %d threads",
                        s->height, s->width, s->in_channels, s->out_channels, s->kernel, s->stride, s->padding, s->upsample, gap,
-                       residual, with_bias, threads);
+                       residual, with_bias, normalized, threads);
             rk_parallel(threads, run_conv, &p);
             int equal = 1;
             for (size_t i = 0; i < pixels && equal; i++) {
@@ -243,8 +252,8 @@ static void test_winograd_slots(int channels) {
 }
 
 // A fast convolution: the same bits for every instruction set and number of threads, and close to the definition.
-static void test_fast(const shape *s, rk_type type, int residual) {
-    problem p = make_problem(s, type);
+static void test_fast(const shape *s, rk_type type, int residual, int normalized) {
+    problem p = make_problem(s, type, normalized);
     const float *bias = p.conv.bias;
     p.conv.fast = 1;
     p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16 + 5);
@@ -259,8 +268,8 @@ static void test_fast(const shape *s, rk_type type, int residual) {
             p.residual = residual == RESIDUAL_NONE ? NULL : residual == RESIDUAL_OTHER ? added : p.out;
             memcpy(p.out, added, used * sizeof *added);
             test_begin("conv", type == RK_F16 ? "f16 fast" : "f32 fast", test_isas[isa].name,
-                       "%d x %d x %d to %d, upsample %d, residual %d, %d threads", s->height, s->width, s->in_channels, s->out_channels,
-                       s->upsample, residual, threads);
+                       "%d x %d x %d to %d, upsample %d, residual %d, normalized %d, %d threads", s->height, s->width, s->in_channels,
+                       s->out_channels, s->upsample, residual, normalized, threads);
             test_expect(rk_conv_is_fast(&p.conv), "not fast");
             rk_parallel(threads, run_conv, &p);
             if (isa == 0 && threads == 1) {
@@ -300,7 +309,7 @@ void test_conv(void) {
     };
     for (size_t i = 0; i < COUNT(shapes); i++) {
         for (int type = RK_F32; type <= RK_F16; type++) {
-            test_shape(&shapes[i], (rk_type)type, (int)i % 3 * 5, (int)(i + (size_t)type) % 3, i % 4 != 1);
+            test_shape(&shapes[i], (rk_type)type, (int)i % 3 * 5, (int)(i + (size_t)type) % 3, i % 4 != 1, (i + (size_t)type) % 2);
         }
     }
 
@@ -313,7 +322,8 @@ void test_conv(void) {
     };
     for (size_t i = 0; i < COUNT(fast); i++) {
         for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++) {
-            test_fast(&fast[i], (i + (size_t)residual) % 2 ? RK_F16 : RK_F32, residual);
+            for (int normalized = 0; normalized <= 1; normalized++)
+                test_fast(&fast[i], (i + (size_t)residual) % 2 ? RK_F16 : RK_F32, residual, normalized);
         }
     }
 }
@@ -332,7 +342,7 @@ void bench_conv(void) {
         snprintf(text, sizeof text, "%dx%dx%d to %d, %dx%d/%d%s", s->height, s->width, s->in_channels, s->out_channels, s->kernel,
                  s->kernel, s->stride, s->upsample ? " up" : "");
         for (int isa = 1; isa < test_isa_count; isa++) {
-            problem p = make_problem(s, RK_F16);
+            problem p = make_problem(s, RK_F16, 0);
             const float *bias = p.conv.bias;
             p.features = test_isas[isa].features;
             p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16);

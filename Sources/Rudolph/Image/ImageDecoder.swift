@@ -10,73 +10,54 @@ final class ImageDecoder {
     private let decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
     private let arithmetic: ImageArithmetic
     private let features = rk_cpu_features()
-    private let memory: UnsafeMutableRawPointer
-    private let current, first, second, scratch: UnsafeMutablePointer<Float>
+    private let buffers: ImageBuffers
     /// Where the last layer's output is after a run.
     private var result: UnsafeMutablePointer<Float>
 
-    private struct Sizes {
-        let activation, scratch: Int
-
-        init(_ model: Model, _ weights: ImageDecoderWeights, threads: Int, arithmetic: ImageArithmetic) {
-            let configuration = model.configuration.imageTokenizer
-            let tokens = model.configuration.imageLength
-            let last = configuration.channels(atLevel: configuration.levels - 1)
-            var activation = tokens * max(last, (max(configuration.zChannels, configuration.embeddingSize) + 15) / 16 * 16)
-            var scratch = max(
-                rk_group_norm_scratch(Int32(tokens), Int32(last)), ImagePass.attentionScratch(positions: tokens, channels: last))
-            var pixels = tokens
-            for level in (0..<configuration.levels).reversed() {
-                // A level begins with the channels of the level below it.
-                let widest = configuration.channels(atLevel: min(level + 1, configuration.levels - 1))
-                let channels = max(widest, configuration.channels(atLevel: level))
-                activation = max(activation, pixels * channels)
-                scratch = max(scratch, rk_group_norm_scratch(Int32(pixels), Int32(channels)))
-                if level > 0 {
-                    pixels *= 4
-                    activation = max(activation, pixels * configuration.channels(atLevel: level))
-                }
+    private static func sizes(
+        _ model: Model, _ weights: ImageDecoderWeights, threads: Int, arithmetic: ImageArithmetic
+    ) -> ImageBuffers.Sizes {
+        let configuration = model.configuration.imageTokenizer
+        let tokens = model.configuration.imageLength
+        var sizes = ImageBuffers.Sizes()
+        var channels = configuration.channels(atLevel: configuration.levels - 1)
+        sizes.cover(picture: tokens * ((max(configuration.zChannels, configuration.embeddingSize) + 15) / 16 * 16))
+        sizes.cover(pixels: tokens, channels: channels, out: channels, attention: true)
+        var pixels = tokens
+        for level in (0..<configuration.levels).reversed() {
+            let out = configuration.channels(atLevel: level)
+            sizes.cover(pixels: pixels, channels: channels, out: out, attention: configuration.attentionLevels.contains(level))
+            channels = out
+            if level > 0 {
+                pixels *= 4
+                sizes.cover(picture: pixels * channels)
             }
-            activation = max(activation, pixels * 16)
-            for conv in weights.convolutions {
-                scratch = max(scratch, withUnsafePointer(to: conv.summed(arithmetic)) { rk_conv_scratch($0, Int32(threads)) })
-            }
-            self.activation = (activation + 15) / 16 * 16
-            self.scratch = (scratch + 15) / 16 * 16
         }
-
-        var bytes: Int { 4 * (3 * activation + scratch) }
+        sizes.cover(picture: pixels * pixelStride)
+        sizes.cover(weights.convolutions, arithmetic, threads: threads)
+        return sizes
     }
 
     static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic = .fast) -> UInt64 {
         guard let weights = model.imageDecoder else { return 0 }
-        return UInt64(Sizes(model, weights, threads: threads, arithmetic: arithmetic).bytes)
+        return UInt64(sizes(model, weights, threads: threads, arithmetic: arithmetic).bytes)
     }
 
     init(_ model: Model, threads: Int, arithmetic: ImageArithmetic, stop: StopFlag) throws(RudolphError) {
         guard let weights = model.imageDecoder else {
             throw RudolphError("\(model.path): has no image decoder (vqgan.decoder.*), so it cannot draw")
         }
-        let sizes = Sizes(model, weights, threads: threads, arithmetic: arithmetic)
-        guard let memory = rp_allocate(UInt64(sizes.bytes)) else {
-            throw RudolphError("out of memory: \(sizes.bytes) bytes for the image decoder")
-        }
+        buffers = try ImageBuffers(Self.sizes(model, weights, threads: threads, arithmetic: arithmetic), for: "the image decoder")
         self.model = model
         self.weights = weights
         self.threads = threads
         self.arithmetic = arithmetic
         self.stop = stop
-        self.memory = memory
-        let floats = memory.assumingMemoryBound(to: Float.self)
-        current = floats
-        first = floats + sizes.activation
-        second = floats + 2 * sizes.activation
-        scratch = floats + 3 * sizes.activation
-        result = current
+        result = buffers.first
     }
 
     deinit {
-        rp_free(memory)
+        buffers.free()
         decisions.deallocate()
     }
 
@@ -90,7 +71,7 @@ final class ImageDecoder {
             guard (0..<configuration.imageVocabularySize).contains(token) else {
                 throw RudolphError("image token \(token), expected 0 to \(configuration.imageVocabularySize - 1)")
             }
-            weights.codes.copyRow(token, to: current + index * configuration.imageTokenizer.embeddingSize)
+            weights.codes.copyRow(token, to: buffers.first + index * configuration.imageTokenizer.embeddingSize)
         }
         rk_parallel(Int32(threads), { context, worker in
             guard let context, let worker else { return }
@@ -104,8 +85,8 @@ final class ImageDecoder {
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
         let side = model.configuration.imageTokensPerSide
         var pass = ImagePass(
-            worker: worker, features: features, arithmetic: arithmetic, x: current, free: first, spare: second, scratch: scratch, height: side, width: side,
-            stop: stop, decisions: decisions)
+            worker: worker, features: features, arithmetic: arithmetic, buffers: buffers, height: side, width: side, stop: stop,
+            decisions: decisions)
         pass.convolve(weights.postQuantConv)
         pass.compact(channels: model.configuration.imageTokenizer.zChannels)
         pass.convolve(weights.convIn)
@@ -119,8 +100,7 @@ final class ImageDecoder {
             }
             if let upsample = level.upsample { pass.upsample(upsample) }
         }
-        pass.normalize(weights.normOut)
-        pass.convolve(weights.convOut)
+        pass.convolve(weights.convOut, after: weights.normOut)
         if worker.pointee.index == 0 { result = pass.x }
     }
 

@@ -2,13 +2,18 @@ import CKernels
 
 /// The layers that encoder and decoder of the VQGAN share, run by every worker of a parallel region with the same arguments.
 ///
-/// The picture is in `x`; `free` and `spare` are work buffers of the same size, and the three change places as the layers go.
+/// The picture is in `x`; `free` is a work buffer of the same size, and the two change places as the layers go. `spare` holds what a shortcut
+/// or the queries of attention take.
 struct ImagePass {
     let worker: UnsafeMutablePointer<rk_worker>
     let features: UInt32
     let arithmetic: ImageArithmetic
-    var x, free, spare: UnsafeMutablePointer<Float>
+    var x, free: UnsafeMutablePointer<Float>
+    let spare: UnsafeMutablePointer<Float>
     let scratch: UnsafeMutablePointer<Float>
+    /// Of the norm before a convolution: `widest` scales, then as many shifts.
+    let scales: UnsafeMutablePointer<Float>
+    let widest: Int
     /// Rows and columns of the picture.
     var height, width: Int
     /// Raised to stop: layers after that do nothing.
@@ -19,17 +24,18 @@ struct ImagePass {
     private var isStopped = false
 
     init(
-        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, arithmetic: ImageArithmetic, x: UnsafeMutablePointer<Float>,
-        free: UnsafeMutablePointer<Float>, spare: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>, height: Int,
-        width: Int, stop: StopFlag, decisions: UnsafeMutablePointer<Bool>
+        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, arithmetic: ImageArithmetic, buffers: ImageBuffers, height: Int, width: Int,
+        stop: StopFlag, decisions: UnsafeMutablePointer<Bool>
     ) {
         self.worker = worker
         self.features = features
         self.arithmetic = arithmetic
-        self.x = x
-        self.free = free
-        self.spare = spare
-        self.scratch = scratch
+        x = buffers.first
+        free = buffers.second
+        spare = buffers.spare
+        scratch = buffers.scratch
+        scales = buffers.scales
+        widest = buffers.sizes.channels
         self.height = height
         self.width = width
         self.stop = stop
@@ -49,19 +55,26 @@ struct ImagePass {
     private func padded(_ rows: Int32) -> Int { (Int(rows) + 15) / 16 * 16 }
 
     private func convolve(
-        _ conv: rk_conv, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, outHeight: Int? = nil,
-        outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
+        _ conv: rk_conv, after norm: GroupNorm? = nil, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
+        outHeight: Int? = nil, outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
     ) {
         if isStopped { return }
-        withUnsafePointer(to: conv.summed(arithmetic)) { conv in
-            rk_conv_run(
-                worker, features, conv, input, Int32(height), Int32(width), output, Int32(outHeight ?? height), Int32(outWidth ?? width),
-                padded(conv.pointee.weights.rows), residual, scratch)
+        var conv = conv.summed(arithmetic)
+        if let norm {
+            rk_group_norm_scales(
+                worker, features, scales, scales + widest, input, norm.weight, norm.bias, Int32(height * width), Int32(norm.channels),
+                Self.groups, Self.epsilon, scratch)
+            conv.scale = UnsafePointer(scales)
+            conv.shift = UnsafePointer(scales + widest)
         }
+        rk_conv_run(
+            worker, features, &conv, input, Int32(height), Int32(width), output, Int32(outHeight ?? height), Int32(outWidth ?? width),
+            padded(conv.weights.rows), residual, scratch)
     }
 
-    mutating func convolve(_ conv: rk_conv) {
-        convolve(conv, from: x, to: free)
+    /// Group norm and swish first, where a norm is given.
+    mutating func convolve(_ conv: rk_conv, after norm: GroupNorm? = nil) {
+        convolve(conv, after: norm, from: x, to: free)
         swap(&x, &free)
     }
 
@@ -93,31 +106,15 @@ struct ImagePass {
         width *= 2
     }
 
-    private func normalize(
-        _ norm: GroupNorm, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, swish: Bool
-    ) {
-        rk_group_norm(
-            worker, features, output, input, norm.weight, norm.bias, Int32(height * width), Int32(norm.channels), Self.groups,
-            Self.epsilon, swish ? 1 : 0, scratch)
-    }
-
-    /// Group norm and swish in place.
-    func normalize(_ norm: GroupNorm) {
-        normalize(norm, from: x, to: x, swish: true)
-    }
-
     mutating func residual(_ block: ResidualBlock) {
         decide()
         if isStopped { return }
-        normalize(block.norm1, from: x, to: free, swish: true)
-        convolve(block.conv1, from: free, to: spare)
-        normalize(block.norm2, from: spare, to: spare, swish: true)
+        convolve(block.conv1, after: block.norm1, from: x, to: free)
         if let shortcut = block.shortcut {
-            convolve(shortcut, from: x, to: free)
-            convolve(block.conv2, from: spare, to: free, residual: free)
-            swap(&x, &free)
+            convolve(shortcut, from: x, to: spare)
+            convolve(block.conv2, after: block.norm2, from: free, to: x, residual: spare)
         } else {
-            convolve(block.conv2, from: spare, to: x, residual: x)
+            convolve(block.conv2, after: block.norm2, from: free, to: x, residual: x)
         }
     }
 
@@ -139,7 +136,9 @@ struct ImagePass {
         let keyPanels = values + padded * channels
         let valuePanels = keyPanels + padded * channels
         let scores = valuePanels + padded * channels
-        normalize(block.norm, from: x, to: free, swish: false)
+        rk_group_norm(
+            worker, features, free, x, block.norm.weight, block.norm.bias, Int32(positions), Int32(channels), Self.groups, Self.epsilon, 0,
+            scratch)
         project(block.query, free, to: queries, positions)
         project(block.key, free, to: keys, positions)
         project(block.value, free, to: values, positions)

@@ -157,7 +157,8 @@ struct ImageWeightsBuilder {
         let conv = rk_conv(
             weights: linear.matrix, bias: linear.bias, kernel: Int32(kernel), stride: Int32(stride),
             // A stride of 2 pads only after the last row and column.
-            padding: kernel == 3 && stride == 1 ? 1 : 0, upsample: upsample ? 1 : 0, in_channels: Int32(channels), fast: 0)
+            padding: kernel == 3 && stride == 1 ? 1 : 0, upsample: upsample ? 1 : 0, in_channels: Int32(channels), scale: nil,
+            shift: nil, fast: 0)
         convolutions.append(conv)
         return conv
     }
