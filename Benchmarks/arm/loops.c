@@ -18,10 +18,10 @@
 #define UNPACK(paired) RK_TARGET void int4_unpack(const rk_matmul_tile *tile, unpacked *to) { unpack(to, tile, 0, 0, paired); }
 
 #if defined(KERNELS_NEON)
-ROWS(int8, 1) ROWS(int8, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, unpacked, 2) UNPACK(0)
+ROWS(int8, 1) ROWS(int8, 2) ROWS(int16, 1) ROWS(int16, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, unpacked, 2) UNPACK(0)
 void float_6(const rk_matmul_tile *tile, const float *w, int column, int columns) { float_rows(tile, w, column, columns, 0, 0, 6); }
 #elif defined(KERNELS_DOTPROD)
-ROWS(int8, 1) ROWS(int8, 2) ROWS(int8, 4) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, unpacked, 4) UNPACK(0)
+ROWS(int8, 1) ROWS(int8, 2) ROWS(int8, 4) ROWS(int16, 1) ROWS(int16, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, unpacked, 4) UNPACK(0)
 #elif defined(KERNELS_I8MM)
-MANY_ROWS(int8, zipped, 6) MANY_ROWS(int4, unpacked, 4) UNPACK(1)
+MANY_ROWS(int8, zipped, 6) ROWS(int16, 1) ROWS(int16, 4) MANY_ROWS(int4, unpacked, 4) UNPACK(1)
 #endif

@@ -24,15 +24,21 @@ ITERATIONS = 200
 
 # The multiplication of a loop: what it looks like in assembly, products of one, an example to measure its peak with.
 WIDEN = (r"(?:smull2?|smlal2?)\s+v\d+\.8h", 8, "smlal v{}.8h, v30.8b, v31.8b")
+WIDEN16 = (r"smlal2?\s+v\d+\.4s", 4, "smlal v{}.4s, v30.4h, v31.4h")
 DOT = (r"sdot\s", 16, "sdot v{}.4s, v30.16b, v31.4b[0]")
 SQUARE = (r"smmla\s", 32, "smmla v{}.4s, v30.16b, v31.16b")
+# 16-bit x is two bytes here: half of the products count.
+DOT16 = (r"sdot\s", 8, "sdot v{}.4s, v30.16b, v31.4b[0]")
+SQUARE16 = (r"smmla\s", 16, "smmla v{}.4s, v30.16b, v31.16b")
 FLOAT = (r"fmla\s", 4, "fmla v{}.4s, v30.4s, v31.4s")
 NONE = (r"(?:ushr|fcvt[a-z]*|frint[a-z]*)\s", 0, None)  # to find the loop by
 
 # kernels, function, what it is, multiplication, rows of x, rows of the panel, columns; bytes of weights where a row of x is decoded
 NEON = [
-    ("NEON", "int8_1", "int8, one row", WIDEN, 1, 16, 8, 128),
-    ("NEON", "int8_2", "int8, two rows or planes; many", WIDEN, 2, 16, 8, 128),
+    ("NEON", "int8_1", "int8 with int8 x, one row", WIDEN, 1, 16, 8, 128),
+    ("NEON", "int8_2", "int8 with int8 x, two rows; many", WIDEN, 2, 16, 8, 128),
+    ("NEON", "int16_1", "int8 with int16 x, one row", WIDEN16, 1, 8, 4, 32),
+    ("NEON", "int16_2", "int8 with int16 x, many rows", WIDEN16, 2, 8, 4, 0),
     ("NEON", "int4_1", "int4, one row", WIDEN, 1, 16, 32, 288),
     ("NEON", "int4_2", "int4, few rows", WIDEN, 2, 16, 32, 288),
     ("NEON", "int4_many_2", "int4, many rows", WIDEN, 2, 16, 32, 0),
@@ -40,23 +46,28 @@ NEON = [
 ]
 FLOATS = [
     ("NEON", "float_6", "f32 and f16, many rows", FLOAT, 6, 16, 4, 0),
-    ("ATTENTION", "share_keys", "scores, 4 queries", FLOAT, 4, 1, 16, 0),
-    ("ATTENTION", "score_keys", "scores, 1 query with 4 keys", FLOAT, 1, 4, 16, 0),
+    ("ATTENTION", "share_keys_f16", "scores, 4 queries", FLOAT, 4, 1, 16, 0),
+    ("ATTENTION", "score_keys_f16", "scores, 1 query with 4 keys", FLOAT, 1, 4, 16, 0),
     ("ATTENTION", "share_all_values", "values, 4 queries", FLOAT, 4, 16, 1, 0),
     ("ATTENTION", "add_all_values", "values, 1 query", FLOAT, 1, 64, 1, 0),
-    ("QUANTIZE", "row", "quantizing 32 activations", NONE, 1, 1, 32, 0),
+    ("QUANTIZE", "row", "quantizing 32 activations to int8", NONE, 1, 1, 32, 0),
+    ("QUANTIZE", "row16", "quantizing 16 activations to int16", NONE, 1, 1, 16, 0),
 ]
 DOTPROD = [
-    ("DOTPROD", "int8_1", "int8, one row", DOT, 1, 16, 16, 256),
-    ("DOTPROD", "int8_2", "int8, two rows or planes", DOT, 2, 16, 16, 256),
-    ("DOTPROD", "int8_4", "int8, many rows", DOT, 4, 16, 16, 0),
+    ("DOTPROD", "int8_1", "int8 with int8 x, one row", DOT, 1, 16, 16, 256),
+    ("DOTPROD", "int8_2", "int8 with int8 x, two rows", DOT, 2, 16, 16, 256),
+    ("DOTPROD", "int8_4", "int8 with int8 x, many rows", DOT, 4, 16, 16, 0),
+    ("DOTPROD", "int16_1", "int8 with int16 x, one row", DOT16, 1, 16, 16, 256),
+    ("DOTPROD", "int16_2", "int8 with int16 x, many rows", DOT16, 2, 16, 16, 0),
     ("DOTPROD", "int4_1", "int4, one row", DOT, 1, 16, 32, 288),
     ("DOTPROD", "int4_2", "int4, two rows", DOT, 2, 16, 32, 288),
     ("DOTPROD", "int4_many_4", "int4, many rows", DOT, 4, 8, 32, 0),
     ("DOTPROD", "int4_unpack", "int4, unpacking for many rows", NONE, 0, 16, 32, 0),
 ]
 I8MM = [
-    ("I8MM", "int8_many_6", "int8, many rows", SQUARE, 6, 16, 8, 0),
+    ("I8MM", "int8_many_6", "int8 with int8 x, many rows", SQUARE, 6, 16, 8, 0),
+    ("I8MM", "int16_1", "int8 with int16 x, one row", SQUARE16, 1, 8, 8, 64),
+    ("I8MM", "int16_4", "int8 with int16 x, many rows", SQUARE16, 4, 8, 8, 0),
     ("I8MM", "int4_many_4", "int4, many rows", SQUARE, 4, 8, 32, 0),
     ("I8MM", "int4_unpack", "int4, unpacking for many rows", NONE, 0, 16, 32, 0),
 ]

@@ -18,14 +18,14 @@ LOSS = 1 / 0.8  # x86-64 reaches 83 to 86 % of the bandwidth in decoding and 75 
 CORES = 4
 # board, core under QEMU, core of llvm-mca, GHz, GB/s
 BOARDS = [("Pi 4", "cortex-a72", "cortex-a72", 1.8, 3.5), ("Pi 5", "cortex-a76", "neoverse-n1", 2.4, 10.0)]
-SHARED = {"f32": ("NEON", "float_6"), "f16": ("NEON", "float_6"), "row": ("QUANTIZE", "row")}
-SHARED |= {name: ("ATTENTION", name) for name in ("share_keys", "score_keys", "share_all_values", "add_all_values")}
-PRODUCTS = {  # by core, whether a stage has many rows of x, and whether int8 has two planes
+SHARED = {"f32": ("NEON", "float_6"), "f16": ("NEON", "float_6"), "row": ("QUANTIZE", "row"), "row16": ("QUANTIZE", "row16")}
+SHARED |= {name: ("ATTENTION", name) for name in ("share_keys_f16", "score_keys_f16", "share_all_values", "add_all_values")}
+PRODUCTS = {  # by core and whether a stage has many rows of x
     "cortex-a72": {
-        "int4": {False: ("NEON", "int4_1"), True: ("NEON", "int4_many_2")}, "int8": {False: ("NEON", "int8_1"), True: ("NEON", "int8_2")}},
+        "int4": {False: ("NEON", "int4_1"), True: ("NEON", "int4_many_2")}, "int16": {False: ("NEON", "int16_1"), True: ("NEON", "int16_2")}},
     "neoverse-n1": {
         "int4": {False: ("DOTPROD", "int4_1"), True: ("DOTPROD", "int4_many_4")},
-        "int8": {False: ("DOTPROD", "int8_1"), True: ("DOTPROD", "int8_4")}},
+        "int16": {False: ("DOTPROD", "int16_1"), True: ("DOTPROD", "int16_2")}},
 }
 
 HIDDEN, LAYERS, HEAD_ROWS = 1024, 24, 16384 + 384
@@ -47,13 +47,13 @@ def stage_bytes(model, stage):
         return image_encoder_bytes()
     if stage.startswith("token"):
         return weights + KEYS_VALUES * (64 + 256 + 2 + int(stage.split("-")[1]))
-    rows = int(stage.split("-")[1]) * (2 if model == "int8" else 1)
-    blocks = {columns: -(-rows // min(max(48, (128 << 10) // columns), 256)) for columns in (1024, 4096)}  # as matmul.c cuts x
+    rows, size = int(stage.split("-")[1]), 2 if model == "int8" else 1  # bytes of an activation
+    blocks = {columns: -(-rows // max(48, (128 << 10) // (columns * size))) for columns in (1024, 4096)}  # as matmul.c cuts x
     return LAYER_WEIGHTS * BYTES[model] * (2 / 3 * blocks[1024] + 1 / 3 * blocks[4096])
 
 
-def cycles(core, model, stage, function, instructions):
-    many = stage.startswith("read") or model == "int8"
+def cycles(core, stage, function, instructions):
+    many = stage.startswith("read")
     loop = PRODUCTS[core].get(function, {}).get(many) or SHARED.get(function)
     if not loop:
         return instructions
@@ -80,7 +80,7 @@ def main():
             for stage, functions in counts.items():
                 total = sum(functions.values())
                 most = ", ".join(f"{name} {share / total:.0%}" for name, share in sorted(functions.items(), key=lambda f: -f[1])[:3])
-                spent = sum(cycles(core, model, stage, name, n) for name, n in functions.items())
+                spent = sum(cycles(core, stage, name, n) for name, n in functions.items())
                 compute, memory = spent / (CORES * clock * 1e9), stage_bytes(model, stage) / (bandwidth * 1e9)
                 bound = max(compute, memory)
                 caption += bound * LOSS
