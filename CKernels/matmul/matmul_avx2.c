@@ -102,63 +102,72 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
-// Some groups of a panel, as many rows of x want them: unpacked once, in the first-level cache.
-enum { UNPACKED_GROUPS = 32 };
+// Many rows of x. Nibbles are unpacked once, to signed bytes in the first-level cache, and x becomes unsigned by adding 128: then the weights are the
+// operand of maddubs that can be read from memory, and a product costs two instructions and a quarter of a broadcast. Sums start from minus
+// 128 times the weights' sum. Two products of at most 255 * 8 fit in 16 bits; later sums may wrap, as the last one fits: it is of w times x.
+enum { ROWS_AT_ONCE = 96, GROUPS_AT_ONCE = 16, PANELS_AT_ONCE = 2, VECTORS = 2 * PANELS_AT_ONCE };
 typedef struct unpacked {
-    _Alignas(64) uint8_t weights[UNPACKED_GROUPS][8][64]; // by 4 columns
-    float scales[UNPACKED_GROUPS][RK_PANEL];
+    _Alignas(64) int8_t weights[GROUPS_AT_ONCE][8][VECTORS][32]; // by 4 columns and 8 rows of a panel
+    int16_t starts[GROUPS_AT_ONCE][VECTORS][16];
+    float scales[GROUPS_AT_ONCE][VECTORS][8];
+    uint8_t x[ROWS_AT_ONCE][GROUPS_AT_ONCE * RK_GROUP];
 } unpacked;
 
-RK_TARGET RK_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t first, size_t groups) {
-    const __m256i nibble = _mm256_set1_epi8(15);
-    for (size_t group = 0; group < groups; group++) {
-        const uint8_t *block = blocks + (first + group) / 2 * 576;
-        const uint8_t *w = block + 64 + (first + group) % 2 * 256;
+// `count` groups of a panel from group `from` on, as the vectors `vector` and `vector` + 1.
+RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, size_t from, size_t count) {
+    const __m256i nibble = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8);
+    for (size_t group = 0; group < count; group++) {
+        const uint8_t *block = blocks + (from + group) / 2 * 576 + (from + group) % 2 * 32;
+        const uint8_t *w = blocks + (from + group) / 2 * 576 + 64 + (from + group) % 2 * 256;
         prefetch(w, 288);
         for (int half = 0; half < 2; half++) {
+            __m256i sums = _mm256_setzero_si256(); // of 8 columns
+            RK_UNROLL
             for (int c = 0; c < 4; c++) {
                 const __m256i pairs = load_bytes(w + 64 * c + 32 * half);
-                store_bytes(&u->weights[group][2 * c][32 * half], _mm256_and_si256(pairs, nibble));
-                store_bytes(&u->weights[group][2 * c + 1][32 * half], _mm256_and_si256(_mm256_srli_epi16(pairs, 4), nibble));
+                const __m256i low = _mm256_sub_epi8(_mm256_and_si256(pairs, nibble), eight);
+                const __m256i high = _mm256_sub_epi8(_mm256_and_si256(_mm256_srli_epi16(pairs, 4), nibble), eight);
+                store_bytes(u->weights[group][2 * c][vector + half], low);
+                store_bytes(u->weights[group][2 * c + 1][vector + half], high);
+                sums = _mm256_add_epi8(sums, _mm256_add_epi8(low, high));
             }
-            _mm256_storeu_ps(&u->scales[group][8 * half], load_halves(block + (first + group) % 2 * 32 + 16 * half));
+            const __m256i negated = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_sign_epi8(sums, _mm256_set1_epi8(-1)));
+            store_bytes(u->starts[group][vector + half], _mm256_slli_epi16(negated, 7));
+            _mm256_storeu_ps(u->scales[group][vector + half], load_halves(block + 16 * half));
         }
     }
 }
 
-// `count` groups from number `from`; out holds the sums of those before, and takes the product when these are the last.
-RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first,
-                                       const int rows) {
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
-    const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
-    const int32_t *sums = rk_tile_sums(tile, first) + from;
-    __m256 acc[6][2];
-    for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++)
-            acc[t][half] = from ? _mm256_loadu_ps(rk_tile_out(tile, panel, first + t) + 8 * half) : _mm256_setzero_ps();
-    }
-    for (size_t group = 0; group < count; group++, x += RK_GROUP, sums++) {
-        __m256i sum[6][2];
-        for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-        RK_KEEP_LOOP
-        for (int c = 0; c < 8; c += 2) {
-            RK_UNROLL
-            for (int far = 0; far < 2; far++) {
-                const uint8_t *w = u->weights[group][c + far];
-                add_columns(sum, (__m256i[2]){load_bytes(w), load_bytes(w + 32)}, x + 4 * (c + far), tile->x_stride, rows);
+RK_TARGET RK_INLINE void make_unsigned(uint8_t *y, const int8_t *x, size_t count) {
+    for (size_t k = 0; k < count; k += 32) store_bytes(y + k, _mm256_xor_si256(load_bytes(x + k), _mm256_set1_epi8(-128)));
+}
+
+// One row of x by `vectors` of the unpacked panels, the first of which is `panel`; out holds the sums of the groups before `from`, and takes the
+// product when these are the last.
+RK_TARGET RK_INLINE void unpacked_row(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int row, const uint8_t *x,
+                                      const int vectors) {
+    float *out = rk_tile_out(tile, panel, row);
+    __m256 acc[VECTORS];
+    for (int v = 0; v < vectors; v++) acc[v] = from ? _mm256_loadu_ps(out + 8 * v) : _mm256_setzero_ps();
+    for (size_t group = 0; group < count; group++, x += RK_GROUP) {
+        __m256i sum[VECTORS];
+        RK_UNROLL
+        for (int c = 0; c < 8; c++) {
+            const __m256i columns = broadcast4((const int8_t *)x + 4 * c);
+            for (int v = 0; v < vectors; v++) {
+                const __m256i pairs = _mm256_maddubs_epi16(columns, load_bytes(u->weights[group][c][v]));
+                sum[v] = _mm256_add_epi16(pairs, c ? sum[v] : load_bytes(u->starts[group][v]));
             }
         }
-        RK_UNROLL
-        for (int t = 0; t < rows; t++) {
-            for (int half = 0; half < 2; half++)
-                acc[t][half] = add_group(acc[t][half], sum[t][half], sums + groups * (size_t)t, _mm256_loadu_ps(&u->scales[group][8 * half]));
+        for (int v = 0; v < vectors; v++) {
+            const __m256 total = _mm256_cvtepi32_ps(_mm256_madd_epi16(sum[v], _mm256_set1_epi16(1)));
+            acc[v] = _mm256_fmadd_ps(total, _mm256_loadu_ps(u->scales[group][v]), acc[v]);
         }
     }
-    for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++) {
-            if (from + count == groups) store_int4(tile, panel, first + t, half, acc[t][half]);
-            else _mm256_storeu_ps(rk_tile_out(tile, panel, first + t) + 8 * half, acc[t][half]);
-        }
+    const int is_last = from + count == (size_t)tile->columns / RK_GROUP;
+    for (int v = 0; v < vectors; v++) {
+        if (is_last) store_int4(tile, panel + v / 2, row, v % 2, acc[v]);
+        else _mm256_storeu_ps(out + 8 * v, acc[v]);
     }
 }
 
@@ -166,7 +175,6 @@ RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacke
 #define F16(n) float_rows(tile, RK_F16, panel, first, n)
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
-#define UNPACKED(n) unpacked_rows(tile, &u, panel, from, count, first, n)
 
 RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
@@ -175,11 +183,19 @@ RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, I
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;
     const size_t groups = (size_t)tile->columns / RK_GROUP;
-    for (int panel = 0; panel < tile->panels; panel++) {
-        for (size_t from = 0; from < groups; from += UNPACKED_GROUPS) {
-            const size_t count = groups - from < UNPACKED_GROUPS ? groups - from : UNPACKED_GROUPS;
-            unpack(&u, rk_tile_panel(tile, RK_INT4, panel), from, count);
-            RK_FOR_ROWS(tile->count, 6, UNPACKED)
+    for (int first = 0; first < tile->count; first += ROWS_AT_ONCE) {
+        const int rows = rk_min(ROWS_AT_ONCE, tile->count - first);
+        for (size_t from = 0; from < groups; from += GROUPS_AT_ONCE) {
+            const size_t count = groups - from < GROUPS_AT_ONCE ? groups - from : GROUPS_AT_ONCE;
+            for (int t = 0; t < rows; t++) make_unsigned(u.x[t], rk_tile_x8(tile, first + t) + from * RK_GROUP, count * RK_GROUP);
+            for (int panel = 0; panel < tile->panels; panel += PANELS_AT_ONCE) {
+                const int panels = rk_min(PANELS_AT_ONCE, tile->panels - panel);
+                for (int p = 0; p < panels; p++) unpack(&u, 2 * p, rk_tile_panel(tile, RK_INT4, panel + p), from, count);
+                for (int t = 0; t < rows; t++) {
+                    if (panels == PANELS_AT_ONCE) unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], VECTORS);
+                    else unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], 2);
+                }
+            }
         }
     }
 }

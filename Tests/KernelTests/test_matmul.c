@@ -175,6 +175,7 @@ static void check_tiles(void) {
                 check_tile(kind, 1 + test_random_below(3), columns[c], count, TEST_RANDOM, TEST_RANDOM);
             }
         }
+        check_tile(kind, 3, 640, 100, TEST_RANDOM, TEST_RANDOM); // more than kernels take at once of anything
         for (test_pattern w = 0; w < TEST_PATTERNS; w++) {
             for (test_pattern x = 0; x < TEST_PATTERNS; x++) {
                 check_tile(kind, 1, 192, 1, w, x);
