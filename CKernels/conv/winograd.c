@@ -15,7 +15,7 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
 // Tiles are transformed INPUT_BYTES at a time into memory that all workers read, in blocks of tiles, a cache line of each after the other: the
 // products read them as one stream. A worker takes a panel of weights, transforms CHANNELS of it at a time into memory of its own and
 // multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
-enum { INPUT_BYTES = 4 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
+enum { INPUT_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
 static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }

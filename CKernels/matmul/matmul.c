@@ -49,7 +49,7 @@ static cut cut_product(int panels, int count, int columns, size_t x_row_bytes, i
         X_BYTES = 128 << 10,  // a block of x stays in the second-level cache while the panels pass by
         ROWS = 48,            // at least: fewer would read the panels too often
         PRODUCTS = 6 << 20,   // of a chunk: 30 to 500 microseconds
-        CHUNKS_PER_WORKER = 8 // at least, so that workers of different speed finish together
+        CHUNKS_PER_WORKER = 4 // at least, so that workers of different speed finish together; more are slower to read
     };
     cut c;
     const int fitting = rk_max(ROWS, (int)(X_BYTES / x_row_bytes));
@@ -59,7 +59,7 @@ static cut cut_product(int panels, int count, int columns, size_t x_row_bytes, i
     const int enough = (int)(PRODUCTS / panel_products);
     const int fair = (int)((int64_t)panels * c.blocks / ((int64_t)workers * CHUNKS_PER_WORKER));
     const int wanted = rk_max(1, rk_min(enough, fair));
-    c.panels = workers > 1 ? rk_min(wanted > 1 ? wanted / 2 * 2 : 1, panels) : panels; // in pairs, as some kernels take them
+    c.panels = workers > 1 ? rk_min(wanted >= 4 ? wanted / 4 * 4 : wanted, panels) : panels; // in fours, as some kernels take them
     c.spans = divide_up(panels, c.panels);
     return c;
 }

@@ -80,6 +80,7 @@ RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F3
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F16) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT8) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT4) }
+RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT16) }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
 #endif

@@ -77,6 +77,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT8) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT4) }
+RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT16) }
 
 #if !defined(RK_AVXVNNI_AS_AVX512)
 const rk_matmul_kernels rk_matmul_avxvnni = {.name = "avxvnni", .tile = {NULL, NULL, int8, int4}, .int16 = int16};

@@ -12,6 +12,12 @@ RK_TARGET RK_INLINE __m256i broadcast4_16(const int16_t *x) {
 // Four columns of four rows of the panel.
 RK_TARGET RK_INLINE __m256i load_as_16(const int8_t *w) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w)); }
 
+// The end of a block: two lanes for each of 8 rows of the panel become a float.
+RK_TARGET RK_INLINE __m256 add_block(__m256 acc, const __m256i sum[2]) {
+    const __m256i pairs = _mm256_hadd_epi32(sum[0], sum[1]); // rows 0 1 4 5 2 3 6 7
+    return _mm256_add_ps(acc, _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(pairs, _MM_SHUFFLE(3, 1, 2, 0))));
+}
+
 // Each pass over a panel makes `halves` of it, 8 rows each: both for few rows of x, one for many, as the registers allow.
 RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
     const int halves = rows <= 2 ? 2 : 1;
@@ -40,11 +46,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
                 }
             }
             for (int t = 0; t < rows; t++) {
-                for (int half = 0; half < halves; half++) {
-                    const __m256i pairs = _mm256_hadd_epi32(sum[t][2 * half], sum[t][2 * half + 1]); // rows 0 1 4 5 2 3 6 7
-                    const __m256i total = _mm256_permute4x64_epi64(pairs, _MM_SHUFFLE(3, 1, 2, 0));
-                    acc[t][half] = _mm256_add_ps(acc[t][half], _mm256_cvtepi32_ps(total));
-                }
+                for (int half = 0; half < halves; half++) acc[t][half] = add_block(acc[t][half], sum[t] + 2 * half);
             }
         }
         for (int t = 0; t < rows; t++) {
@@ -54,5 +56,3 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
 }
 
 #define INT16(n) int16_rows(tile, panel, first, n)
-
-RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT16) }
