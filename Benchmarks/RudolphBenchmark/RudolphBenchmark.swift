@@ -60,14 +60,17 @@ struct RudolphBenchmark: ParsableCommand {
         let stages = try Stages(
             path: model, threads: threads, precision: precision, keyValueFormat: int8Cache ? .int8 : .f16,
             clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
-        for _ in 0..<repetitions { try stages.run(drawing: !noDrawing) }
-        // Last: what this reads would count as the process's peak memory.
-        let report = Report(stages: stages, limits: Limits(threads: threads), threads: threads)
+        var limits: [Limits] = []
+        for _ in 0..<repetitions {
+            try stages.run(drawing: !noDrawing)
+            limits.append(Limits(threads: threads))
+        }
+        let report = Report(stages: stages, limits: Limits(medianOf: limits), threads: threads)
         print(json ? report.json : report.table)
     }
 }
 
-/// What the machine can do at most.
+/// What the machine can do at most, measured between runs of the stages.
 struct Limits {
     /// Bytes a second, products a second.
     let read, int8, float: Double
@@ -82,5 +85,13 @@ struct Limits {
         }
         self.int8 = int8
         self.float = float
+    }
+
+    /// - Parameter limits: at least one.
+    init(medianOf limits: [Limits]) {
+        func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+        read = median(limits.map(\.read))
+        int8 = median(limits.map(\.int8))
+        float = median(limits.map(\.float))
     }
 }

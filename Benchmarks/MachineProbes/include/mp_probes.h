@@ -1,4 +1,6 @@
-// What this machine can do at most: memory read as a stream, multiply-add instructions from registers.
+// What this machine can do at most: memory read as a stream, multiply-add instructions from registers. Each figure is the median of short calls
+// over a fifth of a second, as a machine that others share is slower at times: set it against medians from the same minutes. Not safe to call
+// from several threads.
 #ifndef MP_PROBES_H
 #define MP_PROBES_H
 
