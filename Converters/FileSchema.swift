@@ -51,6 +51,9 @@ enum FileSchema {
     /// The head's rows, split.
     static let textHead = "to_logits.1.text"
     static let imageHead = "to_logits.1.image"
+    /// Keys and values of the left text of plain captions, and its task token.
+    static let captionLeftText = "captions.left_text.keys_values"
+    static let captionTaskToken = "<LT_I2T>"
     /// A digest before it is known.
     static let noHash = String(repeating: "0", count: 64)
 }

@@ -25,7 +25,7 @@ for source in $(find CKernels Sources/CPlatform -name '*.c'); do
     "$clang" --target=$c_target -O2 -fPIC -ffunction-sections -fdata-sections ${serial:+-DRK_SERIAL} "${includes[@]}" \
         -c "$source" -o "$out/objects/$(echo "${source%.c}" | tr / _).o"
 done
-swiftc -swift-version 6 -target $swift_target -enable-experimental-feature Embedded -wmo -parse-as-library -Osize \
+swiftc -swift-version 6 -package-name rudolph -target $swift_target -enable-experimental-feature Embedded -wmo -parse-as-library -Osize \
     -Xcc -fPIC -module-name Rudolph "${includes[@]}" -c $(find Sources/Rudolph -name '*.swift') -o "$out/objects/Rudolph.o"
 # Lower-casing needs Unicode's tables, which the toolchain ships as an archive of its own.
 (cd "$out/objects" && "$archiver" x "$toolchain/lib/swift/embedded/$swift_target/libswiftUnicodeDataTables.a")

@@ -4,7 +4,8 @@ import Foundation
 /// reached, nothing is left behind.
 final class AtomicFile {
     private let path: String
-    private let temporaryPath: String
+    /// Where it is until then.
+    let temporaryPath: String
     private let descriptor: Int32
     private var committed = false
 

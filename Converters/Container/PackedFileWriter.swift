@@ -7,13 +7,24 @@ public struct ConversionProgress: Sendable {
     public let total: Int
 }
 
+/// A tensor that is computed from the others: with a file that is complete but for it.
+struct ComputedTensor {
+    let name: String
+    /// The fastest one first.
+    let dimensions: [Int]
+    /// The halves, from the path of that file.
+    let compute: (String) throws(ConversionError) -> [UInt16]
+
+    var bytes: Int { 2 * dimensions.reduce(1, *) }
+}
+
 enum PackedFileWriter {
-    /// Writes a GGUF file with `metadata`, the digests and `tensors` in order, each with the name of the file it comes from. The file
+    /// Writes a GGUF file with `metadata`, the digests, `tensors` in order, each with the name of the file it comes from, and `last`. The file
     /// appears when it is complete; until then nothing is under its name, and nothing is left when this throws. `stored` is called
     /// after each tensor with what its encoding lost. Returns the file's size.
     static func write(
-        _ path: String, metadata: [(key: String, value: GGUF.Value)], tensors: [(file: String, tensor: StoredTensor)], threads: Int,
-        progress: (ConversionProgress) -> Bool, stored: (StoredTensor, Distortion) -> Void
+        _ path: String, metadata: [(key: String, value: GGUF.Value)], tensors: [(file: String, tensor: StoredTensor)],
+        last: ComputedTensor? = nil, threads: Int, progress: (ConversionProgress) -> Bool, stored: (StoredTensor, Distortion) -> Void
     ) throws(ConversionError) -> Int {
         typealias Key = FileSchema.Key
         var header = GGUF.Header()
@@ -21,8 +32,9 @@ enum PackedFileWriter {
         for (_, tensor) in tensors {
             header.append(name: tensor.name, dimensions: tensor.dimensions, type: tensor.type, bytes: tensor.bytes)
         }
+        if let last { header.append(name: last.name, dimensions: last.dimensions, type: .f16, bytes: last.bytes) }
         // Digests have a fixed length, so the header's size is known before they are.
-        header[Key.tensorHashes] = .strings(tensors.map { _ in FileSchema.noHash })
+        header[Key.tensorHashes] = .strings(header.tensors.map { _ in FileSchema.noHash })
         header[Key.headerHash] = .string(FileSchema.noHash)
         let file = try AtomicFile(path: path)
         try file.append(header.serialized())
@@ -41,6 +53,17 @@ enum PackedFileWriter {
             try file.append([UInt8](repeating: 0, count: GGUF.aligned(file.size) - file.size))
             hashes.append(hash.finish())
             stored(tensor, distortion)
+        }
+        if let last {
+            let start = file.size
+            try file.append([UInt8](repeating: 0, count: GGUF.aligned(last.bytes)))
+            let halves = try last.compute(file.temporaryPath)
+            guard 2 * halves.count == last.bytes else {
+                throw .invalid(file: path, reason: "\(last.name) has \(2 * halves.count) bytes, expected \(last.bytes)")
+            }
+            let bytes = halves.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+            try file.write(bytes, at: start)
+            hashes.append(bytes.withUnsafeBytes(SHA256.hexDigest))
         }
 
         header[Key.tensorHashes] = .strings(hashes)

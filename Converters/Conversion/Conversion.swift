@@ -1,4 +1,5 @@
 import Foundation
+import Rudolph
 
 /// A conversion of a float checkpoint to one packed file.
 public struct Conversion: Sendable {
@@ -71,9 +72,28 @@ public struct Conversion: Sendable {
         var report = Report()
         report.warnings = warnings
         report.fileSize = try PackedFileWriter.write(
-            output, metadata: metadata(text, imageConfiguration, plan.map(\.1)), tensors: plan, threads: threads, progress: progress
+            output, metadata: metadata(text, imageConfiguration, plan.map(\.1)), tensors: plan, last: captionLeftText(for: output),
+            threads: threads, progress: progress
         ) { report.add($0, $1) }
         return report
+    }
+
+    /// The left text of plain captions, so that nobody who captions has to compute it. Models without its task token have none.
+    private func captionLeftText(for output: String) -> ComputedTensor? {
+        guard configuration.taskTokens.isEmpty || configuration.taskTokens.contains(where: { $0.name == FileSchema.captionTaskToken })
+        else { return nil }
+        return ComputedTensor(
+            name: FileSchema.captionLeftText,
+            dimensions: [
+                configuration.hiddenSize / configuration.heads, configuration.leftTextLength, configuration.heads, 2 * configuration.layers,
+            ]
+        ) { [threads] (path) throws(ConversionError) in
+            do throws(RudolphError) {
+                return try Session(try Model(path: path), threads: threads).computeCaptionLeftText()
+            } catch {
+                throw .invalid(file: output, reason: "does not run: \(error.message)")
+            }
+        }
     }
 
     private func checkVocabularies(

@@ -25,7 +25,8 @@ public enum Export {
         let shapes = try imageShapes(header, input)
 
         var plan: [(file: String, tensor: StoredTensor)] = []
-        for tensor in header.tensors {
+        // Keys and values are of the packed weights, not of those that are written here.
+        for tensor in header.tensors where tensor.name != FileSchema.captionLeftText {
             let start = dataOffset + tensor.offset
             let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[start..<start + tensor.bytes])
             if let entry = packed[tensor.name] {

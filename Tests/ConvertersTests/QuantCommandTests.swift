@@ -56,7 +56,7 @@ import Testing
         try bytes.write(to: folder.url.appending(path: "out.gguf"))
         let damaged = try run(["verify", "plain.gguf", "out.gguf", "missing.gguf"], in: folder)
         #expect(damaged.status == 1)
-        #expect(damaged.output.contains("plain.gguf: whole\nout.gguf: to_logits.1.image.bias: damaged"), "\(damaged.output)")
+        #expect(damaged.output.contains("plain.gguf: whole\nout.gguf: captions.left_text.keys_values: damaged"), "\(damaged.output)")
         #expect(damaged.output.contains("missing.gguf: cannot open: No such file"), "\(damaged.output)")
     }
 

@@ -41,6 +41,46 @@ import Testing
         }
     }
 
+    /// Keys and values that the file has of the captions' left text are those that any session computes, and only sessions that would
+    /// compute just these take them.
+    @Test(arguments: Demo.types)
+    func storedLeftTextEqualsTheComputedOne(type: Rudolph.WeightType) throws {
+        let session = try Demo.session(type, threads: 2)
+        let configuration = session.model.configuration
+        let ids = try session.captionLeftText()
+        #expect(ids.count == configuration.leftTextLength)
+        let stored = try #require(session.model.captionLeftText)
+        let count = KeyValueCache.storedHalves(configuration, positions: ids.count)
+        #expect(stored.range.count == 2 * count)
+
+        let computed = try session.computeCaptionLeftText()
+        #expect(computed == [UInt16](UnsafeBufferPointer(start: stored.halves, count: count)), "\(type.name)")
+        var loaded = [UInt16](repeating: 0, count: count)
+        session.forgetLeftText()
+        for slot in 0..<count { session.prefix.layers[0].keys.assumingMemoryBound(to: UInt16.self)[slot % (ids.count * configuration.headSize)] = 1 }
+        var passes = 0
+        try session.readLeftText(ids) { _ in
+            passes += 1
+            return true
+        }
+        #expect(passes == 0)
+        loaded.withUnsafeMutableBufferPointer { buffer in
+            if let base = buffer.baseAddress { session.prefix.store(base, positions: ids.count, configuration) }
+        }
+        #expect(loaded == computed, "\(type.name)")
+
+        let other = try Session(session.model, threads: 1, precision: type == .int8 ? .int8 : .int16)
+        let bytes = try Demo.session(type, cache: .int8)
+        for session in [other, bytes] {
+            passes = 0
+            try session.readLeftText(ids) { _ in
+                passes += 1
+                return true
+            }
+            #expect(passes > 0)
+        }
+    }
+
     @Test(arguments: Demo.typesAndCaches)
     func instructionSetsAndThreadsGiveTheSameBits(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
         let ids = try Golden.Array("full_ids.npy").integers()

@@ -191,6 +191,10 @@ import Testing
         ("tensor missing", { $0.tensor("text_embeddings.weight") { $0.name = Data("text".utf8) } }, "the tensor text_embeddings.weight is missing"),
         ("tensor name not UTF-8", { $0.tensors[3].name = Data([0xc0, 0x80]) }, "not valid UTF-8"),
         ("shape", { $0.tensor("text_embeddings.weight") { $0.dimensions = [512, 1048] } }, "expected [256, 2096]"),
+        (
+            "keys and values", { $0.tensor("captions.left_text.keys_values") { $0.dimensions.swapAt(1, 3) } },
+            "captions.left_text.keys_values has dimensions"
+        ),
     ]
 
     @Test func everyFalseStatementIsRefused() throws {
@@ -204,7 +208,7 @@ import Testing
             let message = message { _ = try Model(path: scratch.path) }
             #expect(message.hasPrefix(scratch.path) && message.contains(expected), "\(name): \(message)")
         }
-        // Every key and every tensor is needed, but for what only describes the file and the image decoder as a whole.
+        // Every key and every tensor is needed, but for what only describes the file, the image decoder as a whole and what can be computed.
         for index in header.metadata.indices {
             let key = String(decoding: header.metadata[index].key, as: UTF8.self)
             if key.hasPrefix("rudolph.sha256.") { continue }
@@ -216,7 +220,7 @@ import Testing
         }
         for index in header.tensors.indices {
             let name = String(decoding: header.tensors[index].name, as: UTF8.self)
-            if name == "vqgan.decoder.conv_in.weight" { continue }
+            if name == "vqgan.decoder.conv_in.weight" || name == StoredKeysAndValues.name { continue }
             var changed = header
             changed.tensors[index].name += Data("_".utf8)
             let scratch = try Scratch(changed.data() + file.dropFirst(header.size))

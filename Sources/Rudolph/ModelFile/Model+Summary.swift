@@ -40,6 +40,7 @@ extension Model {
         let threads = max(1, threads ?? Int(rk_default_threads()))
         var parts: [(name: String, tensors: Int, bytes: Int, weights: Int)] = [
             ("image encoder", 0, 0, 0), ("image decoder", 0, 0, 0), ("embeddings", 0, 0, 0), ("layers", 0, 0, 0), ("head", 0, 0, 0),
+            ("left text", 0, 0, 0),
         ]
         for tensor in file.tensors {
             let index: Int
@@ -51,11 +52,14 @@ extension Model {
                 index = 4
             } else if tensor.name.hasPrefix("transformer.") {
                 index = 3
+            } else if tensor.name == StoredKeysAndValues.name {
+                index = 5
             } else {
                 index = 2
             }
             parts[index].tensors += 1
             parts[index].bytes += tensor.range.count
+            if index == 5 { continue } // no weights
             parts[index].weights += packedWeights[tensor.name] ?? tensor.range.count / tensor.type.block.bytes * tensor.type.block.elements
         }
         let features = rk_cpu_features()

@@ -18,6 +18,8 @@ public final class Model: @unchecked Sendable {
     let imageEncoder: ImageEncoderWeights
     /// nil in a file that was made without it.
     let imageDecoder: ImageDecoderWeights?
+    /// Keys and values of the left text of plain captions, see `Session.captionLeftText`; nil in a file that was made without them.
+    let captionLeftText: StoredKeysAndValues?
     /// The number of weights of each packed tensor.
     let packedWeights: [String: Int]
     private let allocations: [UnsafeMutableRawPointer]
@@ -45,6 +47,8 @@ public final class Model: @unchecked Sendable {
         imageEncoder = try ImageEncoderWeights(binder, configuration.imageTokenizer)
         imageDecoder =
             file.tensorIndices["vqgan.decoder.conv_in.weight"] == nil ? nil : try ImageDecoderWeights(binder, configuration.imageTokenizer)
+        captionLeftText =
+            file.tensorIndices[StoredKeysAndValues.name] == nil ? nil : try StoredKeysAndValues(binder, configuration)
         packedWeights = binder.packedWeights
         allocations = binder.allocations
     }

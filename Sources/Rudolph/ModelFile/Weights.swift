@@ -164,6 +164,16 @@ final class TensorBinder {
         return Linear(matrix: matrix, bias: try bias(name + ".bias", count: rows), type: shape.type)
     }
 
+    /// A tensor of halves with these dimensions, the fastest first.
+    func halves(_ name: String, dimensions: [Int]) throws(RudolphError) -> UnsafePointer<rk_f16> {
+        let tensor = try file.tensor(named: name)
+        guard tensor.type == .f16, tensor.dimensions == dimensions else {
+            throw RudolphError(
+                "\(path): tensor \(name) has dimensions \(tensor.dimensions), expected \(dimensions) of type F16")
+        }
+        return try pointer(tensor).assumingMemoryBound(to: rk_f16.self)
+    }
+
     func layerNorm(_ name: String, size: Int) throws(RudolphError) -> rk_layer_norm {
         rk_layer_norm(
             weight: try floats(name + ".weight", count: size), bias: try floats(name + ".bias", count: size))

@@ -13,7 +13,7 @@ public struct Ranker {
         let configuration = session.model.configuration
         guard !pictures.isEmpty else { throw RudolphError("no pictures to rank") }
         for picture in pictures { try session.validate(imageTokens: picture) }
-        let left = try session.segment("", task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
+        let left = try session.captionLeftText()
         let right = try session.segment(
             Tokenizer.lowercasedAndStripped(text), task: "<RT_I2T>", length: configuration.rightTextLength, isPadded: false)
         var texts: [Float] = []

@@ -10,6 +10,8 @@ public final class Session {
     public let threads: Int
     public let imageArithmetic: ImageArithmetic
     public let keyValueFormat: KeyValueFormat
+    /// Whether what the model file has of keys and values is what this session would compute.
+    private let takesStored: Bool
 
     /// Raise it, from any thread or a signal handler, to end the running task within one layer's work.
     public let stop = StopFlag()
@@ -41,7 +43,10 @@ public final class Session {
         self.threads = threads
         self.imageArithmetic = imageArithmetic
         self.keyValueFormat = keyValueFormat
-        transformer = try Transformer(model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision ?? .standard(for: model.weightType), stop: stop)
+        let standard = ActivationPrecision.standard(for: model.weightType)
+        takesStored = keyValueFormat == .f16 && (precision ?? standard) == standard
+        transformer = try Transformer(
+            model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision ?? standard, stop: stop)
         prefix = try KeyValueCache(
             model.configuration, keyValueFormat, start: 0, .positions(capacity: model.configuration.sequenceLength))
     }
@@ -114,12 +119,35 @@ public final class Session {
         return ids
     }
 
-    /// Computes the left text unless its keys and values are there already.
+    /// The left text of plain captions: an empty segment, the same for every picture.
+    func captionLeftText() throws(RudolphError) -> [Int] {
+        try segment("", task: "<LT_I2T>", length: model.configuration.leftTextLength, isPadded: true)
+    }
+
+    /// Computes the left text unless its keys and values are there already, here or in the model file.
     func readLeftText(_ ids: [Int], _ progress: ProgressHandler?) throws(RudolphError) {
         if ids == leftText { return }
         leftText = []
-        try read(ids, from: 0, progress)
+        if takesStored, let stored = model.captionLeftText, ids == (try captionLeftText()) {
+            prefix.load(stored.halves, positions: ids.count, model.configuration)
+            model.release(stored.range)
+        } else {
+            try read(ids, from: 0, progress)
+        }
         leftText = ids
+    }
+
+    /// Computes the keys and values of the left text of plain captions as a model file stores them: halves, for each layer keys, then
+    /// values, each [head][position][element]. What the file has already is not looked at.
+    package func computeCaptionLeftText() throws(RudolphError) -> [UInt16] {
+        let ids = try captionLeftText()
+        leftText = []
+        try read(ids, from: 0, nil)
+        let count = KeyValueCache.storedHalves(model.configuration, positions: ids.count)
+        return [UInt16](unsafeUninitializedCapacity: count) { buffer, initialized in
+            if let base = buffer.baseAddress { prefix.store(base, positions: ids.count, model.configuration) }
+            initialized = count
+        }
     }
 
     /// For tasks that write other keys and values where the left text's were.

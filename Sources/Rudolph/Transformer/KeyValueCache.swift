@@ -88,6 +88,39 @@ final class KeyValueCache {
         self.layers = layers
     }
 
+    /// Halves of the first `positions` positions as a model file has them: for each layer keys, then values, each
+    /// [head][position][element].
+    static func storedHalves(_ configuration: Configuration, positions: Int) -> Int {
+        2 * configuration.layers * configuration.hiddenSize * positions
+    }
+
+    /// Takes the first `positions` positions, which are in every layer's first slots, from `stored`. For halves only.
+    func load(_ stored: UnsafePointer<rk_f16>, positions: Int, _ configuration: Configuration) {
+        forEachHead(positions, configuration) { $0.update(from: stored + $1, count: $2) }
+    }
+
+    /// The reverse of `load`.
+    func store(_ stored: UnsafeMutablePointer<rk_f16>, positions: Int, _ configuration: Configuration) {
+        forEachHead(positions, configuration) { (stored + $1).update(from: $0, count: $2) }
+    }
+
+    /// Calls `body` with each head's slots, the place of its first one in a model file, and how many halves they have.
+    private func forEachHead(
+        _ positions: Int, _ configuration: Configuration, _ body: (UnsafeMutablePointer<rk_f16>, _ stored: Int, _ count: Int) -> Void
+    ) {
+        let count = positions * configuration.headSize
+        var stored = 0
+        for layer in layers {
+            for part in [layer.keys, layer.values] {
+                guard let halves = part?.assumingMemoryBound(to: rk_f16.self) else { return }
+                for head in 0..<configuration.heads {
+                    body(halves + head * layer.slots * configuration.headSize, stored, count)
+                    stored += count
+                }
+            }
+        }
+    }
+
     deinit {
         rp_free(memory)
     }
