@@ -324,7 +324,9 @@ __attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attentio
     cursor c = cursor_at(at, sizeof(rk_f16), runs, 0);
     for (int i = 0; i < shared; i += 4) {
         v8 pairs[4];
-        for (int k = 0; k < 4; k++) pairs[k] = dots_of_queries(queries, query_stride, next_key(&c), at->head_size);
+        const void *keys[4];
+        next_keys(&c, keys, 4);
+        for (int k = 0; k < 4; k++) pairs[k] = dots_of_queries(queries, query_stride, keys[k], at->head_size);
         float dots[4][4];
         v16_store(dots[0], v16_sum4x4(pairs) * v16_all(at->scale));
         for (int q = 0; q < 4; q++) memcpy(scores + (size_t)q * scores_stride + i, dots[q], sizeof dots[q]);
@@ -333,10 +335,12 @@ __attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attentio
 
 __attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride,
                                                                 const rk_key_run *runs, int shared, float *scores, size_t scores_stride) {
-    cursor c = cursor_at(at, sizeof(int8_t), runs, 0);
+    cursor at_key = cursor_at(at, sizeof(int8_t), runs, 0);
     for (int i = 0; i < shared; i += 4) {
         v4 dots[4]; // of a key
-        for (int k = 0; k < 4; k++) dots[k] = dots_of_queries_int8(queries, query_stride, next_key(&c), at->head_size);
+        const void *keys[4];
+        next_keys(&at_key, keys, 4);
+        for (int k = 0; k < 4; k++) dots[k] = dots_of_queries_int8(queries, query_stride, keys[k], at->head_size);
         const v4 a = __builtin_shufflevector(dots[0], dots[1], 0, 4, 1, 5), b = __builtin_shufflevector(dots[2], dots[3], 0, 4, 1, 5);
         const v4 c = __builtin_shufflevector(dots[0], dots[1], 2, 6, 3, 7), d = __builtin_shufflevector(dots[2], dots[3], 2, 6, 3, 7);
         const v4 of_query[4] = {__builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),

@@ -6,29 +6,27 @@
 #define MADD16(sum, w, x) _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
 #include "matmul_int16.h"
 
+// |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
+RK_TARGET RK_INLINE __m256i add_int8(__m256i sum, __m256i w, __m256i x) {
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
 RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
-    const __m256i ones = _mm256_set1_epi16(1);
     __m256i sum[4][2];
     for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
     for (int k = 0; k < tile->columns; k += 4) {
-        __m256i weights[2], magnitudes[2];
+        __m256i weights[2];
         RK_UNROLL
-        for (int half = 0; half < 2; half++) {
-            weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
-            magnitudes[half] = _mm256_abs_epi8(weights[half]);
-        }
+        for (int half = 0; half < 2; half++) weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
             RK_UNROLL
-            for (int half = 0; half < 2; half++) {
-                // |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
-                const __m256i pairs = _mm256_maddubs_epi16(magnitudes[half], _mm256_sign_epi8(columns, weights[half]));
-                sum[t][half] = _mm256_add_epi32(sum[t][half], _mm256_madd_epi16(pairs, ones));
-            }
+            for (int half = 0; half < 2; half++) sum[t][half] = add_int8(sum[t][half], weights[half], columns);
         }
     }
     for (int t = 0; t < rows; t++) {
@@ -153,6 +151,27 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
     }
 }
 
+RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
+    const float *scales = rk_tile_panel(tile, RK_INT8, panel);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+    const char *w = (const char *)(scales + RK_PANEL);
+    __m256i sum[STREAMS][2];
+    prefetch_biases(tile, panel, apart, panels);
+    for (int p = 0; p < panels; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+    for (int k = 0; k < tile->columns; k += 4) {
+        const __m256i columns = broadcast4(tile->x8 + k);
+        RK_UNROLL
+        for (int p = 0; p < panels; p++) {
+            for (int half = 0; half < 2; half++)
+                sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
+        }
+    }
+    for (int p = 0; p < panels; p++) {
+        for (int half = 0; half < 2; half++)
+            store_int8(tile, panel + p * apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), sum[p][half]);
+    }
+}
+
 RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
     enum { TURN = 16 }; // columns
     const float *scales = rk_tile_panel(tile, RK_INT8, panel);
@@ -264,7 +283,13 @@ RK_TARGET RK_INLINE void unpacked_row(const rk_matmul_tile *tile, const unpacked
 
 RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
-RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 4, INT8) }
+RK_TARGET static void int8(const rk_matmul_tile *tile) {
+    if (tile->count == 1) {
+        RK_FOR_STREAMS(tile, int8_row)
+        return;
+    }
+    RK_FOR_TILES(tile, 4, INT8)
+}
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;

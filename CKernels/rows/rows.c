@@ -78,19 +78,24 @@ void rk_rows_argmax(rk_worker *worker, rk_rows x, int32_t *indices) {
 
 void rk_rows_store(rk_worker *worker, uint32_t features, rk_rows keys, rk_rows values, int heads, int head_size,
                    const rk_key_value_cache *caches, const int32_t *cache_indices, const int32_t *slots) {
+    enum { BLOCK = 16 }; // rows, whose heads lie side by side in a cache: written together
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
-    for (int t; (t = rk_next_chunk(worker, keys.count)) >= 0;) {
-        const rk_key_value_cache *cache = caches + cache_indices[t];
+    const int block = keys.count >= worker->count * BLOCK ? BLOCK : 1;
+    for (int chunk; (chunk = rk_next_chunk(worker, (keys.count + block - 1) / block)) >= 0;) {
+        const int end = rk_min(keys.count, (chunk + 1) * block);
         for (int h = 0; h < heads; h++) {
-            const size_t slot = (size_t)h * cache->slots + (size_t)slots[t], target = slot * (size_t)head_size;
-            const float *key = keys.data + (size_t)t * keys.stride + (size_t)h * (size_t)head_size;
-            const float *value = values.data + (size_t)t * values.stride + (size_t)h * (size_t)head_size;
-            if (rk_is_int8(cache)) {
-                cache->key_scales[slot] = kernels.to_int8((int8_t *)cache->keys + target, key, head_size);
-                cache->value_scales[slot] = kernels.to_int8((int8_t *)cache->values + target, value, head_size);
-            } else {
-                kernels.to_f16((rk_f16 *)cache->keys + target, key, head_size);
-                kernels.to_f16((rk_f16 *)cache->values + target, value, head_size);
+            for (int t = chunk * block; t < end; t++) {
+                const rk_key_value_cache *cache = caches + cache_indices[t];
+                const size_t slot = (size_t)h * cache->slots + (size_t)slots[t], target = slot * (size_t)head_size;
+                const float *key = keys.data + (size_t)t * keys.stride + (size_t)h * (size_t)head_size;
+                const float *value = values.data + (size_t)t * values.stride + (size_t)h * (size_t)head_size;
+                if (rk_is_int8(cache)) {
+                    cache->key_scales[slot] = kernels.to_int8((int8_t *)cache->keys + target, key, head_size);
+                    cache->value_scales[slot] = kernels.to_int8((int8_t *)cache->values + target, value, head_size);
+                } else {
+                    kernels.to_f16((rk_f16 *)cache->keys + target, key, head_size);
+                    kernels.to_f16((rk_f16 *)cache->values + target, value, head_size);
+                }
             }
         }
     }
