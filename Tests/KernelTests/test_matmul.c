@@ -176,6 +176,9 @@ static void check_tiles(void) {
             }
         }
         check_tile(kind, 3, 640, 100, TEST_RANDOM, TEST_RANDOM); // more than kernels take at once of anything
+        for (int panels = 4; panels <= 14; panels += 5) { // one row may go by several panels at a time
+            for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) check_tile(kind, panels, columns[c], 1, TEST_RANDOM, TEST_RANDOM);
+        }
         for (test_pattern w = 0; w < TEST_PATTERNS; w++) {
             for (test_pattern x = 0; x < TEST_PATTERNS; x++) {
                 check_tile(kind, 1, 192, 1, w, x);
