@@ -68,7 +68,9 @@ struct InfoCommand: ParsableCommand {
         }
         let weights = summary.parts.reduce(0) { $0 + $1.weights }, bytes = summary.parts.reduce(0) { $0 + $1.bytes }
         let tensors = summary.parts.reduce(0) { $0 + $1.tensors }
-        lines.append(row("all", "\(tensors)", millions(weights), megabytes(bytes), bits(bytes, weights)))
+        // Keys and values are no weights.
+        let weightBytes = summary.parts.reduce(0) { $0 + ($1.weights > 0 ? $1.bytes : 0) }
+        lines.append(row("all", "\(tensors)", millions(weights), megabytes(bytes), bits(weightBytes, weights)))
         let available = summary.availableBytes > 0 ? "; \(megabytes(summary.availableBytes)) available" : ""
         lines += [
             "",
