@@ -19,7 +19,8 @@ enum { RK_INT8_LARGEST = 127, RK_INT16_LARGEST = 127 * 256 };
 typedef struct rk_integer_rows {
     void *values;          // [count][stride], 64-byte aligned: int8_t in -127 ... 127 or, if `is_int16`, int16_t in -32512 ... 32512
     float *scales;         // [count]: largest magnitude of the row / 127 or 32512, or 0 for a row of zeros
-    int32_t *negated_sums; // [count][stride / RK_GROUP], of int8_t only: minus the sum of each group of 32 values
+    int32_t *starts;       // [count][stride / RK_GROUP], of int8_t only: minus 8 times the sum of each group of 32 values. Products with int4
+                           // start from it, as nibbles are stored plus 8
     int stride;            // elements
     int is_int16;
 } rk_integer_rows;
@@ -27,9 +28,9 @@ typedef struct rk_integer_rows {
 typedef struct rk_quantize_kernels {
     const char *name;
     // Quantizes one row: scale = max|x| / 127; value = x * (127 / max|x|) rounded to nearest, ties to even. x has `columns`
-    // elements, values `stride`, negated_sums stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values
+    // elements, values `stride`, starts stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values
     // 0; a row whose maximum is below 2^-120 counts as zeros.
-    float (*row)(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride);
+    float (*row)(int8_t *values, int32_t *starts, const float *x, int columns, int stride);
     // The same with 32512 in place of 127.
     float (*row16)(int16_t *values, const float *x, int columns, int stride);
 } rk_quantize_kernels;

@@ -113,7 +113,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                     tile.x16 = (const int16_t *)input->integers.values + tile.x_stride * (size_t)row;
                 } else {
                     tile.x8 = (const int8_t *)input->integers.values + tile.x_stride * (size_t)row;
-                    tile.negated_sums = input->integers.negated_sums + (size_t)(columns / RK_GROUP) * (size_t)row;
+                    tile.starts = input->integers.starts + (size_t)(columns / RK_GROUP) * (size_t)row;
                 }
             } else {
                 tile.x_stride = input->stride;

@@ -43,9 +43,8 @@ RK_TARGET RK_INLINE __m256i load_to_all(const int32_t *p) {
 
 // The end of a group: 16-bit sums of two columns each (16 products of at most 15 * 127: they fit) and minus 8 times the sum of x, as nibbles
 // are stored plus 8, become a float.
-RK_TARGET RK_INLINE __m256 add_group(__m256 acc, __m256i sum, const int32_t *negated_sum, __m256 scales) {
-    const __m256i start = _mm256_slli_epi32(load_to_all(negated_sum), 3);
-    const __m256i total = _mm256_add_epi32(start, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+RK_TARGET RK_INLINE __m256 add_group(__m256 acc, __m256i sum, const int32_t *start, __m256 scales) {
+    const __m256i total = _mm256_add_epi32(load_to_all(start), _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scales, acc);
 }
 
@@ -65,12 +64,12 @@ RK_TARGET RK_INLINE void add_columns(__m256i sum[][2], const __m256i w[2], const
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const int8_t *x = rk_tile_x8(tile, first);
-    const int32_t *sums = rk_tile_sums(tile, first);
+    const int32_t *starts = rk_tile_starts(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[4][2];
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-    for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
+    for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *block = blocks + group / 2 * 576;
         const uint8_t *w = block + 64 + group % 2 * 256;
         if (first == 0) prefetch(w, 288);
@@ -92,7 +91,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             for (int half = 0; half < 2; half++)
-                acc[t][half] = add_group(acc[t][half], sum[t][half], sums + groups * (size_t)t, scales[half]);
+                acc[t][half] = add_group(acc[t][half], sum[t][half], starts + groups * (size_t)t, scales[half]);
         }
     }
     for (int t = 0; t < rows; t++) {
@@ -100,30 +99,18 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
-// One row of x waits for memory. The processor fetches ahead in each of several streams by itself, and two cores read 1.1 times as much from
-// four streams each as from one (Zen 3; fetching by instruction reads less than either). So one row goes by four panels at once, a few cache
-// lines of each in turn: `panel` and those that lie `apart` panels after it and after each other.
 enum { STREAMS = 4 };
-#define RK_FOR_STREAMS(tile, CALL)                                                                                               \
-    const int apart = (tile)->panels / STREAMS;                                                                                  \
-    for (int panel = 0; panel < apart; panel++) CALL(tile, panel, apart, STREAMS);                                               \
-    for (int panel = STREAMS * apart; panel < (tile)->panels; panel++) CALL(tile, panel, 1, 1);
-
-// The biases of these panels, which no cache holds either and which are wanted last.
-RK_INLINE void prefetch_biases(const rk_matmul_tile *tile, int panel, int apart, int panels) {
-    for (int p = 0; p < panels && tile->bias; p++) _mm_prefetch((const char *)(tile->bias + (panel + p * apart) * RK_PANEL), _MM_HINT_T0);
-}
 
 RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart;
     const int8_t *x = tile->x8;
-    const int32_t *sums = tile->negated_sums;
+    const int32_t *starts = tile->starts;
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[STREAMS][2];
-    prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
-    for (int k = 0; k < tile->columns; k += RK_GROUP, x += RK_GROUP, sums++) {
+    for (int k = 0; k < tile->columns; k += RK_GROUP, x += RK_GROUP, starts++) {
         const uint8_t *scales = blocks + k / RK_COLUMN_BLOCK * 576 + k % RK_COLUMN_BLOCK;
         const uint8_t *w = blocks + k / RK_COLUMN_BLOCK * 576 + 64 + k % RK_COLUMN_BLOCK * 8;
         __m256i sum[STREAMS][2];
@@ -143,7 +130,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
             for (int half = 0; half < 2; half++)
-                acc[p][half] = add_group(acc[p][half], sum[p][half], sums, load_halves(scales + stream * (size_t)p + 16 * half));
+                acc[p][half] = add_group(acc[p][half], sum[p][half], starts, load_halves(scales + stream * (size_t)p + 16 * half));
         }
     }
     for (int p = 0; p < panels; p++) {
@@ -156,7 +143,7 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apa
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const char *w = (const char *)(scales + RK_PANEL);
     __m256i sum[STREAMS][2];
-    prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
     for (int k = 0; k < tile->columns; k += 4) {
         const __m256i columns = broadcast4(tile->x8 + k);
@@ -178,7 +165,7 @@ RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int ap
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const char *w = (const char *)(scales + RK_PANEL);
     __m256 acc[STREAMS][2];
-    prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
     for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
         const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
@@ -285,7 +272,7 @@ RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F3
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS(tile, int8_row)
+        RK_FOR_STREAMS(tile, STREAMS, int8_row)
         return;
     }
     RK_FOR_TILES(tile, 4, INT8)
@@ -313,7 +300,7 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
 
 RK_TARGET static void int16(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS(tile, int16_row)
+        RK_FOR_STREAMS(tile, STREAMS, int16_row)
         return;
     }
     RK_FOR_TILES(tile, 6, INT16)
@@ -322,7 +309,7 @@ RK_TARGET static void int16(const rk_matmul_tile *tile) {
 RK_TARGET static void int4(const rk_matmul_tile *tile) {
     if (tile->count > 12) return int4_many(tile);
     if (tile->count == 1) {
-        RK_FOR_STREAMS(tile, int4_row)
+        RK_FOR_STREAMS(tile, STREAMS, int4_row)
         return;
     }
     RK_FOR_TILES(tile, 4, INT4)

@@ -3,84 +3,244 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
 #include "matmul_lanes.h"
-#define MADD16 _mm256_dpwssd_epi32 // two of 256 bits or one of 512 in a cycle: the same to Zen 4
-#include "matmul_int16.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
 // from minus that times the sum of x.
+//
+// A register tile is up to ROWS rows of x by several panels. Products take 4 or 5 cycles and up to two start in each, so at least ten sums must be
+// in work; broadcasts of x and loads of weights share the two loads of a cycle, so a broadcast had better serve two panels.
+enum { ROWS = 12, PANELS = 4 };
 
-RK_TARGET RK_INLINE __m512i dot(__m512i sum, __m512i weights, const int8_t *x) {
-    return _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(rk_columns4(x)));
+RK_TARGET RK_INLINE __m512i load_bytes(const void *p) { return _mm512_loadu_si512(p); }
+
+RK_TARGET RK_INLINE __m512 load_halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+
+// Four columns of a row of x, for each row of the panel.
+RK_TARGET RK_INLINE __m512i broadcast4(const int8_t *x) { return _mm512_set1_epi32(rk_columns4(x)); }
+
+RK_TARGET RK_INLINE void store(const rk_matmul_tile *tile, int panel, int row, __m512 sum, __m512 scale) {
+    const __m512 bias = tile->bias ? _mm512_loadu_ps(tile->bias + panel * RK_PANEL) : _mm512_setzero_ps();
+    _mm512_storeu_ps(rk_tile_out(tile, panel, row), _mm512_fmadd_ps(sum, scale, bias));
 }
 
-RK_TARGET RK_INLINE __m512 load_panel_bias(const rk_matmul_tile *tile, int panel) {
-    return tile->bias ? _mm512_loadu_ps(tile->bias + panel * RK_PANEL) : _mm512_setzero_ps();
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, __m512 sum) {
+    const __m512 w_scales = _mm512_loadu_ps(rk_tile_panel(tile, RK_INT8, panel));
+    store(tile, panel, row, sum, _mm512_mul_ps(_mm512_set1_ps(tile->scales[row]), w_scales));
 }
 
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
-    const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, __m512 sum) {
+    store(tile, panel, row, sum, _mm512_set1_ps(tile->scales[row]));
+}
+
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
-    __m512i sum[8];
-    for (int t = 0; t < rows; t++) sum[t] = _mm512_slli_epi32(_mm512_set1_epi32(rk_tile_sum(tile, first + t)), 7);
-    for (int k = 0; k < tile->columns; k += 4) {
-        const __m512i weights = _mm512_xor_si512(_mm512_loadu_si512(w + k * RK_PANEL), offset);
-        RK_UNROLL
-        for (int t = 0; t < rows; t++) sum[t] = dot(sum[t], weights, x + tile->x_stride * (size_t)t + k);
-    }
-    const __m512 bias = load_panel_bias(tile, panel), scales = _mm512_loadu_ps(w_scales);
+    __m512i sum[ROWS][PANELS];
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
-        const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(tile->scales[first + t]), scales);
-        _mm512_storeu_ps(rk_tile_out(tile, panel, first + t), _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t]), scale, bias));
+        for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(rk_tile_start(tile, first + t));
+    }
+    for (int k = 0; k < tile->columns; k += 4) {
+        __m512i weights[PANELS];
+        for (int p = 0; p < panels; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) {
+            const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
+            for (int p = 0; p < panels; p++) sum[t][p] = _mm512_dpbusd_epi32(sum[t][p], weights[p], columns);
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int p = 0; p < panels; p++) store_int8(tile, panel + p * apart, first + t, _mm512_cvtepi32_ps(sum[t][p]));
     }
 }
 
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *block = rk_tile_panel(tile, RK_INT4, panel);
-    const int8_t *x = rk_tile_x8(tile, first);
-    const int32_t *sums = rk_tile_sums(tile, first);
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
-    const __m512i nibble = _mm512_set1_epi8(15);
-    __m512 acc[8];
-    for (int t = 0; t < rows; t++) acc[t] = _mm512_setzero_ps();
-    for (size_t group = 0; group < groups; group++) {
-        const uint8_t *w = block + group / 2 * 576;
-        const __m512 scales = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w + group % 2 * 32)));
-        __m512i weights[8];
-        RK_UNROLL
-        for (int c = 0; c < 4; c++) {
-            const __m512i pair = _mm512_loadu_si512(w + 64 + group % 2 * 256 + c * 64);
-            weights[2 * c] = _mm512_and_si512(pair, nibble);
-            weights[2 * c + 1] = _mm512_and_si512(_mm512_srli_epi16(pair, 4), nibble);
-        }
-        RK_UNROLL
+// By assembler: told to be fast on any processor, the compiler makes two instructions of this one.
+RK_TARGET RK_INLINE __m512i madd16(__m512i sum, __m512i w, __m512i x) {
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+    return sum;
+}
+
+// Four columns of eight rows of the panel.
+RK_TARGET RK_INLINE __m512i load_as_16(const char *w) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)w)); }
+
+// Four columns of a row of x, for eight rows of the panel.
+RK_TARGET RK_INLINE __m512i broadcast4_16(const int16_t *x) {
+    int64_t columns;
+    memcpy(&columns, x, sizeof columns);
+    return _mm512_set1_epi64(columns);
+}
+
+// The end of a block: two lanes for each row of the panel become a float.
+RK_TARGET RK_INLINE __m512 add_block(__m512 acc, const __m512i sum[2]) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    const __m512i total = _mm512_add_epi32(_mm512_permutex2var_epi32(sum[0], even, sum[1]), _mm512_permutex2var_epi32(sum[0], odd, sum[1]));
+    return _mm512_add_ps(acc, _mm512_cvtepi32_ps(total));
+}
+
+RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+    const int16_t *x = rk_tile_x16(tile, first);
+    __m512 acc[ROWS][PANELS];
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int t = 0; t < rows; t++) {
+        for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
+    }
+    for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
+        const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
+        __m512i sum[ROWS][PANELS][2];
         for (int t = 0; t < rows; t++) {
-            __m512i sum = _mm512_slli_epi32(_mm512_set1_epi32(sums[groups * (size_t)t + group]), 3);
+            for (int p = 0; p < panels; p++) sum[t][p][0] = sum[t][p][1] = _mm512_setzero_si512();
+        }
+        for (int k = block; k < end; k += 4) {
             RK_UNROLL
-            for (int c = 0; c < 8; c++) {
-                sum = dot(sum, weights[c], x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 4);
+            for (int p = 0; p < panels; p++) {
+                const char *columns = w + stream * (size_t)p + k * RK_PANEL;
+                const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) {
+                    const __m512i x4 = broadcast4_16(x + tile->x_stride * (size_t)t + k);
+                    for (int half = 0; half < 2; half++) sum[t][p][half] = madd16(sum[t][p][half], weights[half], x4);
+                }
             }
-            acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, acc[t]);
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int p = 0; p < panels; p++) acc[t][p] = add_block(acc[t][p], sum[t][p]);
         }
     }
-    const __m512 bias = load_panel_bias(tile, panel);
     for (int t = 0; t < rows; t++) {
-        const __m512 scale = _mm512_set1_ps(tile->scales[first + t]);
-        _mm512_storeu_ps(rk_tile_out(tile, panel, first + t), _mm512_fmadd_ps(acc[t], scale, bias));
+        for (int p = 0; p < panels; p++) store_int8(tile, panel + p * apart, first + t, acc[t][p]);
+    }
+}
+
+RK_INLINE const uint8_t *group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + group % 2 * 32; }
+
+RK_INLINE const uint8_t *group_weights(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + 64 + group % 2 * 256; }
+
+// Columns 8 c ..< 8 c + 4 or, if `high`, the four after them.
+RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
+    return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
+}
+
+// Few rows of x: nibbles are unpacked in registers.
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
+    const int8_t *x = rk_tile_x8(tile, first);
+    const int32_t *starts = rk_tile_starts(tile, first);
+    __m512 acc[ROWS][PANELS];
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int t = 0; t < rows; t++) {
+        for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
+    }
+    for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
+        __m512i sum[ROWS][PANELS];
+        for (int t = 0; t < rows; t++) {
+            for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[groups * (size_t)t + group]);
+        }
+        RK_UNROLL
+        for (int c = 0; c < 4; c++) {
+            __m512i pairs[PANELS];
+            for (int p = 0; p < panels; p++) pairs[p] = load_bytes(group_weights(blocks + stream * (size_t)p, group) + 64 * c);
+            RK_UNROLL
+            for (int high = 0; high < 2; high++) {
+                __m512i weights[PANELS];
+                for (int p = 0; p < panels; p++) weights[p] = nibbles(pairs[p], high);
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) {
+                    const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * high);
+                    for (int p = 0; p < panels; p++) sum[t][p] = _mm512_dpbusd_epi32(sum[t][p], weights[p], columns);
+                }
+            }
+        }
+        RK_UNROLL
+        for (int p = 0; p < panels; p++) {
+            const __m512 scales = load_halves(group_scales(blocks + stream * (size_t)p, group));
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) acc[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][p]), scales, acc[t][p]);
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int p = 0; p < panels; p++) store_int4(tile, panel + p * apart, first + t, acc[t][p]);
+    }
+}
+
+// Many rows of x: GROUPS groups of a panel are unpacked into the first-level cache for all of them.
+enum { GROUPS = 32 };
+typedef struct unpacked {
+    _Alignas(64) uint8_t weights[GROUPS][8][64]; // by 4 columns
+    float scales[GROUPS][RK_PANEL];
+} unpacked;
+
+RK_TARGET RK_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from, size_t count) {
+    for (size_t group = 0; group < count; group++) {
+        RK_UNROLL
+        for (int c = 0; c < 4; c++) {
+            const __m512i pairs = load_bytes(group_weights(blocks, from + group) + 64 * c);
+            for (int high = 0; high < 2; high++) _mm512_store_si512(u->weights[group][2 * c + high], nibbles(pairs, high));
+        }
+        _mm512_store_ps(u->scales[group], load_halves(group_scales(blocks, from + group)));
+    }
+}
+
+// out holds the sums of the groups before `from`, and takes the product when these are the last.
+RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first, const int rows) {
+    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
+    const int32_t *starts = rk_tile_starts(tile, first) + from;
+    __m512 acc[ROWS];
+    for (int t = 0; t < rows; t++) acc[t] = from ? _mm512_loadu_ps(rk_tile_out(tile, panel, first + t)) : _mm512_setzero_ps();
+    for (size_t group = 0; group < count; group++, x += RK_GROUP) {
+        __m512i sum[ROWS];
+        for (int t = 0; t < rows; t++) sum[t] = _mm512_set1_epi32(starts[groups * (size_t)t + group]);
+        RK_UNROLL
+        for (int c = 0; c < 8; c++) {
+            const __m512i weights = _mm512_load_si512(u->weights[group][c]);
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) sum[t] = _mm512_dpbusd_epi32(sum[t], weights, broadcast4(x + tile->x_stride * (size_t)t + 4 * c));
+        }
+        const __m512 scales = _mm512_load_ps(u->scales[group]);
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t]), scales, acc[t]);
+    }
+    const int is_last = from + count == groups;
+    for (int t = 0; t < rows; t++) {
+        if (is_last) store_int4(tile, panel, first + t, acc[t]);
+        else _mm512_storeu_ps(rk_tile_out(tile, panel, first + t), acc[t]);
+    }
+}
+
+#define UNPACKED(n) unpacked_rows(tile, &u, panel, from, count, first, n)
+
+RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
+    unpacked u;
+    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (size_t from = 0; from < groups; from += GROUPS) {
+            const size_t count = groups - from < GROUPS ? groups - from : GROUPS;
+            unpack(&u, rk_tile_panel(tile, RK_INT4, panel), from, count);
+            RK_FOR_ROWS(tile->count, 12, UNPACKED)
+        }
     }
 }
 
 #define F32(n) float_rows(tile, RK_F32, panel, first, n)
 #define F16(n) float_rows(tile, RK_F16, panel, first, n)
-#define INT8(n) int8_rows(tile, panel, first, n)
-#define INT4(n) int4_rows(tile, panel, first, n)
+#define INT8(n) RK_FOR_STREAMS(tile, (n <= 6 ? 4 : 2), int8_rows, first, n)
+#define INT16(n) RK_FOR_STREAMS(tile, (n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
+#define INT4(n) RK_FOR_STREAMS(tile, (n <= 3 ? 4 : n <= 6 ? 2 : 1), int4_rows, first, n)
 
 RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F32) }
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F16) }
-RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT8) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, INT4) }
-RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT16) }
+RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
+RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
+RK_TARGET static void int4(const rk_matmul_tile *tile) {
+    if (tile->count > ROWS) return int4_many(tile);
+    RK_FOR_ROWS(tile->count, 12, INT4)
+}
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
 #endif

@@ -5,12 +5,19 @@
 #if defined(RK_AVXVNNI_AS_AVX512)
 #define RK_TARGET RK_TARGET_AVX512
 #define DPBUSD _mm256_dpbusd_epi32
-#define MADD16 _mm256_dpwssd_epi32
+#define ENCODING "%{evex%}"
 #else
 #define RK_TARGET RK_TARGET_AVXVNNI
 #define DPBUSD _mm256_dpbusd_avx_epi32
-#define MADD16 _mm256_dpwssd_avx_epi32
+#define ENCODING "%{vex%}"
 #endif
+
+// By assembler: told to be fast on any processor, the compiler makes two instructions of this one.
+RK_TARGET RK_INLINE __m256i madd16(__m256i sum, __m256i w, __m256i x) {
+    __asm__(ENCODING " vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+    return sum;
+}
+#define MADD16 madd16
 #include "matmul_int16.h"
 
 // As on AVX-512: the weights are made unsigned by adding 8 or 128, and the sums start from minus that times the sum of x.
@@ -21,7 +28,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *x = rk_tile_x8(tile, first);
     const __m256i offset = _mm256_set1_epi8(-128);
     __m256i sum[6][2];
-    for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_slli_epi32(_mm256_set1_epi32(rk_tile_sum(tile, first + t)), 7);
+    for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(rk_tile_start(tile, first + t));
     for (int k = 0; k < tile->columns; k += 4) {
         const __m256i low = _mm256_xor_si256(load_bytes(w + k * RK_PANEL), offset);
         const __m256i high = _mm256_xor_si256(load_bytes(w + k * RK_PANEL + 32), offset);
@@ -44,15 +51,15 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const __m256i nibble = _mm256_set1_epi8(15);
     for (int half = 0; half < 2; half++) {
         const int8_t *x = rk_tile_x8(tile, first);
-        const int32_t *sums = rk_tile_sums(tile, first);
+        const int32_t *starts = rk_tile_starts(tile, first);
         __m256 acc[6];
         for (int t = 0; t < rows; t++) acc[t] = _mm256_setzero_ps();
-        for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
+        for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
             const uint8_t *block = blocks + group / 2 * 576 + 16 * half;
             const uint8_t *w = blocks + group / 2 * 576 + 64 + group % 2 * 256 + 32 * half;
             __m256i sum[6];
             RK_UNROLL
-            for (int t = 0; t < rows; t++) sum[t] = _mm256_slli_epi32(_mm256_set1_epi32(sums[groups * (size_t)t]), 3);
+            for (int t = 0; t < rows; t++) sum[t] = _mm256_set1_epi32(starts[groups * (size_t)t]);
             RK_UNROLL
             for (int c = 0; c < 4; c++) {
                 const __m256i pair = load_bytes(w + 64 * c);

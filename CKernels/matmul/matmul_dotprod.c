@@ -35,18 +35,18 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
-    const int32_t *sums = rk_tile_sums(tile, first);
+    const int32_t *starts = rk_tile_starts(tile, first);
     float32x4_t acc[2][4];
     for (int t = 0; t < rows; t++) {
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
     }
-    for (size_t group = 0; group < groups; group++, x += RK_GROUP, sums++) {
+    for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *scales = blocks + group / 2 * 576 + group % 2 * 32;
         const uint8_t *pairs = blocks + group / 2 * 576 + 64 + group % 2 * 256;
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) {
             int32x4_t sum[2];
-            for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(sums + groups * (size_t)t));
+            for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(starts[groups * (size_t)t]));
             RK_UNROLL
             for (int half = 0; half < 2; half++) {
                 int8x16_t columns[2];
@@ -75,18 +75,18 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
     const int stretch = from->groups;
     for (int quarter = 0; quarter < 4; quarter += 2) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
-        const int32_t *sums = rk_tile_sums(tile, first) + from->group;
+        const int32_t *starts = rk_tile_starts(tile, first) + from->group;
         float32x4_t acc[4][2];
         for (int t = 0; t < rows; t++) {
             for (int q = 0; q < 2; q++) acc[t][q] = load_acc(tile, from, panel, first + t, quarter + q);
         }
-        for (int g = 0; g < stretch; g++, x += RK_GROUP, sums++) {
+        for (int g = 0; g < stretch; g++, x += RK_GROUP, starts++) {
             const int8_t *weights = from->weights + GROUP_BYTES * g + 16 * quarter;
             int32x4_t sum[4][2];
             int8x16_t columns[4][2];
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
-                const int32_t start = group_start(sums + groups * (size_t)t);
+                const int32_t start = group_start(starts[groups * (size_t)t]);
                 for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)again((uint32_t)start));
                 columns[t][0] = vld1q_s8(x + stride * (size_t)t);
                 columns[t][1] = vld1q_s8(x + stride * (size_t)t + 16);

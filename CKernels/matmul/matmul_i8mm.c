@@ -96,7 +96,7 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
     const int pairs = (rows + 1) / 2;
     for (int half = 0; half < 2; half++) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
-        const int32_t *sums = rk_tile_sums(tile, first) + from->group;
+        const int32_t *starts = rk_tile_starts(tile, first) + from->group;
         float32x4_t acc[2][4];
         for (int p = 0; p < pairs; p++) {
             for (int quarter = 0; quarter < 2; quarter++) {
@@ -106,14 +106,14 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
                 acc[p][2 * quarter + 1] = vzip2q_f32(even, odd);
             }
         }
-        for (int g = 0; g < stretch; g++, x += RK_GROUP, sums++) {
+        for (int g = 0; g < stretch; g++, x += RK_GROUP, starts++) {
             const int8_t *weights = from->weights + GROUP_BYTES * g + 64 * half;
             square sum[2][4];
             int8x16_t columns[2][4];
             RK_UNROLL
             for (int p = 0; p < pairs; p++) {
                 const size_t even = 2 * (size_t)p, odd = (size_t)odd_row(p, rows);
-                const uint64_t low = (uint32_t)group_start(sums + groups * even), high = (uint32_t)group_start(sums + groups * odd);
+                const uint64_t low = (uint32_t)group_start(starts[groups * even]), high = (uint32_t)group_start(starts[groups * odd]);
                 for (int r = 0; r < 4; r++) sum[p][r] = vreinterpretq_s32_u64(vdupq_n_u64(again(low | high << 32)));
                 load_pair(columns[p], x + stride * even, x + stride * odd);
                 load_pair(columns[p] + 2, x + stride * even + 16, x + stride * odd + 16);

@@ -90,7 +90,7 @@ RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const
 RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
     const uint8_t *block = rk_tile_panel(tile, RK_INT4, panel);
     const int8_t *x = rk_tile_x8(tile, first);
-    const int32_t *sums = rk_tile_sums(tile, first);
+    const int32_t *starts = rk_tile_starts(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     float32x4_t acc[2][4];
     for (int t = 0; t < rows; t++) {
@@ -102,7 +102,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
         int8x16_t columns[2][8];
         int32x4_t start[2];
         for (int t = 0; t < rows; t++) {
-            start[t] = vdupq_n_s32(group_start(sums + groups * (size_t)t + group));
+            start[t] = vdupq_n_s32(group_start(starts[groups * (size_t)t + group]));
             RK_UNROLL
             for (int c = 0; c < 8; c++) columns[t][c] = broadcast4(x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 4);
         }
@@ -188,12 +188,12 @@ RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, cons
 RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
-    const int32_t *sums = rk_tile_sums(tile, first) + from->group;
+    const int32_t *starts = rk_tile_starts(tile, first) + from->group;
     float32x4_t acc[2][4];
     for (int t = 0; t < rows; t++) {
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = load_acc(tile, from, panel, first + t, quarter);
     }
-    for (int g = 0; g < from->groups; g++, x += RK_GROUP, sums++) {
+    for (int g = 0; g < from->groups; g++, x += RK_GROUP, starts++) {
         int16x8_t low[2][4], high[2][4]; // as above
         RK_UNROLL
         for (int c = 0; c < 8; c++) {
@@ -213,7 +213,7 @@ RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, 
         for (int quarter = 0; quarter < 4; quarter++) {
             const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * quarter);
             for (int t = 0; t < rows; t++) {
-                const int32x4_t start = vdupq_n_s32(group_start(sums + groups * (size_t)t));
+                const int32x4_t start = vdupq_n_s32(group_start(starts[groups * (size_t)t]));
                 const int32x4_t sum = vpadalq_s16(start, vpaddq_s16(low[t][quarter], high[t][quarter]));
                 acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum), scales);
             }

@@ -12,8 +12,8 @@ RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) {
 }
 
 // A group's integer sum i is kept as the bits of the float 1.5 * 2^23 + i, so that it becomes a float by one subtraction, exact as
-// |i| < 2^22: cheaper here than a conversion. It starts from minus 8 times the sum of x, as the weights are stored plus 8.
-RK_TARGET RK_INLINE int32_t group_start(const int32_t *negated_sum) { return 0x4b400000 + *negated_sum * 8; }
+// |i| < 2^22: cheaper here than a conversion.
+RK_TARGET RK_INLINE int32_t group_start(int32_t start) { return 0x4b400000 + start; }
 RK_TARGET RK_INLINE float32x4_t group_float(int32x4_t sum) { return vsubq_f32(vreinterpretq_f32_s32(sum), vdupq_n_f32(0x1.8p23f)); }
 
 // The same value, but the compiler does not know: broadcasting it again goes beside the products, copying the broadcast would take the

@@ -27,18 +27,18 @@ RK_LANES_INLINE float largest_magnitude(const float *x, int columns) {
     return rk_float((uint32_t)__builtin_reduce_max(magnitudes));
 }
 
-RK_TARGET static float row(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride) {
+RK_TARGET static float row(int8_t *values, int32_t *starts, const float *x, int columns, int stride) {
     const float largest = largest_magnitude(x, columns);
     if (!rk_is_quantizable(largest)) {
         memset(values, 0, (size_t)stride);
-        memset(negated_sums, 0, (size_t)(stride / RK_GROUP) * sizeof *negated_sums);
+        memset(starts, 0, (size_t)(stride / RK_GROUP) * sizeof *starts);
         return rk_no_scale(largest);
     }
     const v16 inverse = v16_all(RK_INT8_LARGEST / largest);
     for (int k = 0; k < stride; k += RK_GROUP) {
         v16_int low = row_store(values + k, row_load(x, k, columns), inverse);
         v16_int high = row_store(values + k + RK_LANES, row_load(x, k + RK_LANES, columns), inverse);
-        negated_sums[k / RK_GROUP] = -__builtin_reduce_add(low + high);
+        starts[k / RK_GROUP] = -8 * __builtin_reduce_add(low + high);
     }
     return largest / RK_INT8_LARGEST;
 }

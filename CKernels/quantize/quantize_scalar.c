@@ -9,11 +9,11 @@ static float largest_magnitude(const float *x, int columns) {
     return rk_float(largest_bits);
 }
 
-static float row(int8_t *values, int32_t *negated_sums, const float *x, int columns, int stride) {
+static float row(int8_t *values, int32_t *starts, const float *x, int columns, int stride) {
     const float largest = largest_magnitude(x, columns);
     if (!rk_is_quantizable(largest)) {
         memset(values, 0, (size_t)stride);
-        memset(negated_sums, 0, (size_t)(stride / RK_GROUP) * sizeof *negated_sums);
+        memset(starts, 0, (size_t)(stride / RK_GROUP) * sizeof *starts);
         return rk_no_scale(largest);
     }
     const float inverse = RK_INT8_LARGEST / largest;
@@ -23,7 +23,7 @@ static float row(int8_t *values, int32_t *negated_sums, const float *x, int colu
             values[k] = k < columns ? (int8_t)rintf(x[k] * inverse) : 0;
             sum += values[k];
         }
-        negated_sums[group] = -sum;
+        starts[group] = -8 * sum;
     }
     return largest / RK_INT8_LARGEST;
 }

@@ -7,7 +7,7 @@ static void quantize_row(const rk_quantize_kernels *kernels, const rk_integer_ro
     const size_t first = (size_t)t * (size_t)rows->stride;
     rows->scales[t] = rows->is_int16
         ? kernels->row16((int16_t *)rows->values + first, x, n, rows->stride)
-        : kernels->row((int8_t *)rows->values + first, rows->negated_sums + first / RK_GROUP, x, n, rows->stride);
+        : kernels->row((int8_t *)rows->values + first, rows->starts + first / RK_GROUP, x, n, rows->stride);
 }
 
 void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,

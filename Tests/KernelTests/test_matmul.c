@@ -84,7 +84,7 @@ static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) 
         const size_t size = kind == INT16 ? sizeof(int16_t) : sizeof(int8_t);
         char *values = test_alloc((size_t)count * (size_t)stride * size, 64);
         float *scales = test_alloc((size_t)count * sizeof(float), 4);
-        int32_t *sums = test_alloc((size_t)count * (size_t)groups * sizeof(int32_t), 4);
+        int32_t *starts = test_alloc((size_t)count * (size_t)groups * sizeof(int32_t), 4);
         test_fill_floats(scales, (size_t)count, TEST_RANDOM, 0.01f);
         memset(values, 0, (size_t)count * (size_t)stride * size);
         for (int t = 0; t < count; t++) {
@@ -96,12 +96,12 @@ static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) 
             test_fill_bytes((int8_t *)row, (size_t)columns, pattern, -RK_INT8_LARGEST, RK_INT8_LARGEST);
             for (int g = 0; g < groups; g++) {
                 int32_t sum = 0;
-                for (int k = 0; k < RK_GROUP; k++) sum -= (int8_t)row[g * RK_GROUP + k];
-                sums[t * groups + g] = sum;
+                for (int k = 0; k < RK_GROUP; k++) sum += (int8_t)row[g * RK_GROUP + k];
+                starts[t * groups + g] = -8 * sum;
             }
         }
-        x.input.integers = (rk_integer_rows){values, scales, sums, stride, kind == INT16};
-        x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = sums;
+        x.input.integers = (rk_integer_rows){values, scales, starts, stride, kind == INT16};
+        x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = starts;
     } else {
         float *values = test_alloc((size_t)count * (size_t)columns * sizeof(float), 4);
         test_fill_floats(values, (size_t)count * (size_t)columns, pattern, 2);
@@ -128,7 +128,7 @@ static rk_matmul_tile make_tile(int kind, const void *weights, int panels, int c
         .x8 = kind == INT16 ? NULL : input->integers.values,
         .x16 = kind == INT16 ? input->integers.values : NULL,
         .scales = input->integers.scales,
-        .negated_sums = kind == INT16 ? NULL : input->integers.negated_sums,
+        .starts = kind == INT16 ? NULL : input->integers.starts,
         .x_stride = integer ? (size_t)input->integers.stride : input->stride,
         .count = input->count,
     };

@@ -5,7 +5,7 @@
 
 typedef struct row_buffers {
     int8_t *values;
-    int32_t *negated_sums;
+    int32_t *starts;
     float scale;
     int stride;
 } row_buffers;
@@ -13,13 +13,13 @@ typedef struct row_buffers {
 static row_buffers allocate(int columns) {
     row_buffers b = {.stride = rk_padded_columns(columns)};
     b.values = test_alloc((size_t)b.stride, 64);
-    b.negated_sums = test_alloc((size_t)(b.stride / RK_GROUP) * sizeof(int32_t), 4);
+    b.starts = test_alloc((size_t)(b.stride / RK_GROUP) * sizeof(int32_t), 4);
     return b;
 }
 
 static void release(row_buffers b) {
     test_free(b.values);
-    test_free(b.negated_sums);
+    test_free(b.starts);
 }
 
 // What the contract says of a row, whatever the kernel.
@@ -39,9 +39,9 @@ static void check_definition(const row_buffers *b, const float *x, int columns) 
         for (int k = 0; k < RK_GROUP; k++) {
             sum += b->values[g * RK_GROUP + k];
         }
-        wrong += b->negated_sums[g] != -sum;
+        wrong += b->starts[g] != -8 * sum;
     }
-    test_expect(wrong == 0, "%d sums wrong", wrong);
+    test_expect(wrong == 0, "%d starts wrong", wrong);
 }
 
 static void check_row16(const float *x, int columns, const char *what) {
@@ -79,13 +79,13 @@ static void check_row16(const float *x, int columns, const char *what) {
 
 static void check_row(const float *x, int columns, const char *what) {
     row_buffers expected = allocate(columns);
-    expected.scale = rk_quantize_kernels_for(0).row(expected.values, expected.negated_sums, x, columns, expected.stride);
+    expected.scale = rk_quantize_kernels_for(0).row(expected.values, expected.starts, x, columns, expected.stride);
     test_begin("quantize", "row", "scalar", "%d columns, %s", columns, what);
     if (isfinite(expected.scale)) {
         check_definition(&expected, x, columns);
     }
     test_guards(expected.values);
-    test_guards(expected.negated_sums);
+    test_guards(expected.starts);
     check_row16(x, columns, what);
     for (int isa = 1; isa < test_isa_count; isa++) {
         rk_quantize_kernels kernels = rk_quantize_kernels_for(test_isas[isa].features);
@@ -94,12 +94,12 @@ static void check_row(const float *x, int columns, const char *what) {
         }
         row_buffers actual = allocate(columns);
         test_begin("quantize", "row", kernels.name, "%d columns, %s", columns, what);
-        actual.scale = kernels.row(actual.values, actual.negated_sums, x, columns, actual.stride);
+        actual.scale = kernels.row(actual.values, actual.starts, x, columns, actual.stride);
         test_equal_floats(&expected.scale, &actual.scale, 1);
         test_equal_bytes(expected.values, actual.values, (size_t)actual.stride);
-        test_equal_ints(expected.negated_sums, actual.negated_sums, (size_t)(actual.stride / RK_GROUP));
+        test_equal_ints(expected.starts, actual.starts, (size_t)(actual.stride / RK_GROUP));
         test_guards(actual.values);
-        test_guards(actual.negated_sums);
+        test_guards(actual.starts);
         release(actual);
     }
     release(expected);
@@ -141,7 +141,7 @@ typedef struct timed_row {
 
 static void call_row(void *context) {
     timed_row *t = context;
-    t->kernels.row(t->buffers.values, t->buffers.negated_sums, t->x, t->columns, t->buffers.stride);
+    t->kernels.row(t->buffers.values, t->buffers.starts, t->x, t->columns, t->buffers.stride);
 }
 
 void bench_quantize(void) {

@@ -122,7 +122,7 @@ final class Transformer {
         func integers(_ index: Int, stride: Int) -> rk_integer_rows {
             rk_integer_rows(
                 values: memory + sizes.offsets[index], scales: floats(index + 1),
-                negated_sums: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), is_int16: 0)
+                starts: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), is_int16: 0)
         }
         hidden = floats(0)
         normed = floats(1)
