@@ -12,6 +12,11 @@ static uint32_t extended_state(void) {
     return low;
 }
 
+static int is_intel(void) {
+    uint32_t a, name[3];
+    return __get_cpuid(0, &a, &name[0], &name[2], &name[1]) && memcmp(name, "GenuineIntel", sizeof name) == 0;
+}
+
 uint32_t rk_cpu_detected(void) {
     enum { YMM_STATE = 0x06, ZMM_STATE = 0xe6 }; // what the operating system must save
     enum { FMA = 1 << 12, OSXSAVE = 1 << 27, AVX = 1 << 28, F16C = 1 << 29 };
@@ -24,7 +29,7 @@ uint32_t rk_cpu_detected(void) {
     if ((state & YMM_STATE) != YMM_STATE || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1 << 5)) {
         return 0;
     }
-    uint32_t features = RK_CPU_AVX2;
+    uint32_t features = RK_CPU_AVX2 | (is_intel() ? RK_CPU_INTEL : 0);
     const uint32_t avx512_b = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; // F, DQ, BW, VL
     const uint32_t avx512_c = 1u << 1 | 1u << 11;                        // VBMI, VNNI
     if ((state & ZMM_STATE) == ZMM_STATE && (b & avx512_b) == avx512_b && (c & avx512_c) == avx512_c) {
@@ -98,7 +103,7 @@ uint32_t rk_cpu_mask_named(const char *name) {
     for (int i = 0; i < INSTRUCTION_SETS; i++) {
         if (strcmp(name, instruction_sets[i].name) == 0) {
             // That one and all below it; the bits of the other architecture are never detected.
-            return instruction_sets[i].feature * 2 - 1;
+            return RK_CPU_INTEL | (instruction_sets[i].feature * 2 - 1);
         }
     }
     return UINT32_MAX;

@@ -53,7 +53,7 @@ static cut cut_product(int panels, int count, int columns, size_t x_row_bytes, i
     };
     cut c;
     const int fitting = rk_max(ROWS, (int)(X_BYTES / x_row_bytes));
-    c.rows = rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 8) * 8); // blocks of equal size, whole register tiles
+    c.rows = rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 12) * 12); // blocks of equal size, whole register tiles
     c.blocks = divide_up(count, c.rows);
     const int64_t panel_products = (int64_t)RK_PANEL * columns * c.rows;
     const int enough = (int)(PRODUCTS / panel_products);
@@ -105,6 +105,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                 .bias = bias ? bias + first_row + panel * RK_PANEL : NULL,
                 .out = out + out_stride * (size_t)row + (size_t)panel * RK_PANEL,
                 .out_stride = out_stride,
+                .ahead = features & RK_CPU_INTEL ? 1 << 10 : 0,
             };
             if (integer) {
                 tile.x_stride = (size_t)input->integers.stride;

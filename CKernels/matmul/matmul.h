@@ -70,6 +70,12 @@ RK_INLINE int32_t rk_columns4(const int8_t *x) {
     }
 
 #if defined(__x86_64__)
+// Asks for the lines of the `bytes` that lie `ahead` bytes after p. Past the end of the weights it is harmless.
+RK_INLINE void rk_prefetch(const void *p, int ahead, int bytes) {
+    RK_UNROLL
+    for (int line = 0; line < bytes; line += 64) _mm_prefetch((const char *)p + ahead + line, _MM_HINT_T0);
+}
+
 // The biases of these panels, which no cache holds either and which are wanted last.
 RK_INLINE void rk_prefetch_biases(const rk_matmul_tile *tile, int panel, int apart, int panels) {
     for (int p = 0; p < panels && tile->bias; p++) _mm_prefetch((const char *)(tile->bias + (panel + p * apart) * RK_PANEL), _MM_HINT_T0);

@@ -72,7 +72,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *block = blocks + group / 2 * 576;
         const uint8_t *w = block + 64 + group % 2 * 256;
-        if (first == 0) prefetch(w, 288);
+        if (first == 0) rk_prefetch(w, AHEAD, 288);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
         RK_KEEP_LOOP
@@ -211,7 +211,7 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, 
     for (size_t group = 0; group < count; group++) {
         const uint8_t *block = blocks + (from + group) / 2 * 576 + (from + group) % 2 * 32;
         const uint8_t *w = blocks + (from + group) / 2 * 576 + 64 + (from + group) % 2 * 256;
-        prefetch(w, 288);
+        rk_prefetch(w, AHEAD, 288);
         for (int half = 0; half < 2; half++) {
             __m256i sums = _mm256_setzero_si256(); // of 8 columns
             RK_UNROLL

@@ -5,13 +5,8 @@ RK_TARGET RK_INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si25
 
 RK_TARGET RK_INLINE void store_bytes(void *p, __m256i bytes) { _mm256_storeu_si256(p, bytes); }
 
-// The weights that lie PREFETCH bytes after p, for the first rows of x that meet them: the processor's own prefetching stops at the end of each
-// page (Zen 3, one core: 1.2 times the bandwidth). Past the end of the weights it is harmless.
-RK_INLINE void prefetch(const void *p, int bytes) {
-    enum { PREFETCH = 8 << 10 };
-    RK_UNROLL
-    for (int line = 0; line < bytes; line += 64) _mm_prefetch((const char *)p + PREFETCH + line, _MM_HINT_NTA);
-}
+// How far ahead the first of several rows of x asks for weights: the processor's own fetching stops at the end of each page.
+enum { AHEAD = 8 << 10 };
 
 RK_TARGET RK_INLINE __m256 load_halves(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 

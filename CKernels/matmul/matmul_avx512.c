@@ -11,6 +11,10 @@
 // in work; broadcasts of x and loads of weights share the two loads of a cycle, so a broadcast had better serve two panels.
 enum { ROWS = 12, PANELS = 4 };
 
+// How far ahead rows of x ask for weights that no cache holds: several before the arithmetic of the ones at hand keeps the processor from looking.
+enum { AHEAD = 4 << 10 };
+RK_INLINE int ahead(const rk_matmul_tile *tile, int rows) { return rows > 1 ? AHEAD : tile->ahead; }
+
 RK_TARGET RK_INLINE __m512i load_bytes(const void *p) { return _mm512_loadu_si512(p); }
 
 RK_TARGET RK_INLINE __m512 load_halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
@@ -37,6 +41,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
+    const int asks = first == 0 && ahead(tile, rows) > 0;
     __m512i sum[ROWS][PANELS];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -44,7 +49,11 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
-        for (int p = 0; p < panels; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
+        for (int p = 0; p < panels; p++) {
+            const char *columns = w + stream * (size_t)p + k * RK_PANEL;
+            if (asks) rk_prefetch(columns, ahead(tile, rows), 64);
+            weights[p] = _mm512_xor_si512(load_bytes(columns), offset);
+        }
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
@@ -84,6 +93,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int16_t *x = rk_tile_x16(tile, first);
+    const int asks = first == 0 && ahead(tile, rows) > 0;
     __m512 acc[ROWS][PANELS];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -99,6 +109,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const char *columns = w + stream * (size_t)p + k * RK_PANEL;
+                if (asks) rk_prefetch(columns, ahead(tile, rows), 64);
                 const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -131,6 +142,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
+    const int asks = first == 0 && ahead(tile, rows) > 0;
     __m512 acc[ROWS][PANELS];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -144,7 +156,11 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
             __m512i pairs[PANELS];
-            for (int p = 0; p < panels; p++) pairs[p] = load_bytes(group_weights(blocks + stream * (size_t)p, group) + 64 * c);
+            for (int p = 0; p < panels; p++) {
+                const uint8_t *columns = group_weights(blocks + stream * (size_t)p, group) + 64 * c;
+                if (asks) rk_prefetch(columns, ahead(tile, rows), 64);
+                pairs[p] = load_bytes(columns);
+            }
             RK_UNROLL
             for (int high = 0; high < 2; high++) {
                 __m512i weights[PANELS];
@@ -213,15 +229,25 @@ RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacke
     }
 }
 
-#define UNPACKED(n) unpacked_rows(tile, &u, panel, from, count, first, n)
+// What is unpacked next, asked for in as many pieces as there are register tiles.
+RK_INLINE void prefetch_share(const uint8_t *next, size_t bytes, int first, int end, int rows) {
+    for (size_t line = bytes * (size_t)first / (size_t)rows / 64 * 64; line < bytes * (size_t)end / (size_t)rows; line += 64) {
+        rk_prefetch(next + line, 0, 64);
+    }
+}
+
+#define UNPACKED(n)                                                                                                              \
+    unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
+    prefetch_share(blocks + (from + count) * 288, count * 288, first, first + n, tile->count)
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     for (int panel = 0; panel < tile->panels; panel++) {
+        const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
         for (size_t from = 0; from < groups; from += GROUPS) {
             const size_t count = groups - from < GROUPS ? groups - from : GROUPS;
-            unpack(&u, rk_tile_panel(tile, RK_INT4, panel), from, count);
+            unpack(&u, blocks, from, count);
             RK_FOR_ROWS(tile->count, 12, UNPACKED)
         }
     }

@@ -35,7 +35,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
             }
             for (int k = block; k < end; k += 4) {
                 const int8_t *columns = w + k * RK_PANEL + 32 * pass;
-                if (first == 0 && pass == 0) prefetch(columns, 64);
+                if (first == 0 && pass == 0) rk_prefetch(columns, AHEAD, 64);
                 __m256i weights[4];
                 for (int i = 0; i < 2 * halves; i++) weights[i] = load_as_16(columns + 16 * i);
                 RK_UNROLL
