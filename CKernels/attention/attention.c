@@ -25,7 +25,7 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
                   size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
                   const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
-    const int block = rk_max(1, rk_min(16, count * heads / (4 * worker->count)));
+    const int block = rk_max(1, rk_min(RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
     const int blocks = (count + block - 1) / block;
     rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size)};
     scores += (size_t)worker->index * scores_stride;
@@ -37,10 +37,12 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
         for (int t = first; t < end;) {
             float *o = out + (size_t)t * out_stride + offset;
             const float *q = queries + (size_t)t * query_stride + offset;
-            const size_t stride = t + 4 <= end ? most_scores(runs, run_offsets + t, 4) : scores_stride;
-            if (4 * stride <= scores_stride) {
-                kernels.attend4(&at, o, out_stride, q, query_stride, runs, run_offsets + t, scores, stride);
-                t += 4;
+            const size_t stride = most_scores(runs, run_offsets + t, end - t), scratch = 16 * (size_t)head_size;
+            const int fitting = scores_stride < scratch ? 0 : (int)((scores_stride - scratch) / stride);
+            const int queries = rk_min(end - t, fitting);
+            if (queries > 1) {
+                kernels.attend_block(&at, o, out_stride, q, query_stride, queries, runs, run_offsets + t, scores, stride);
+                t += queries;
             } else {
                 kernels.attend(&at, o, q, runs + run_offsets[t], run_offsets[t + 1] - run_offsets[t], scores);
                 t++;

@@ -23,20 +23,20 @@ static inline int rk_query_limit(int head_size) { return rk_min(INT16_MAX, INT32
 // A row whose largest magnitude is below this times the limit of its integers counts as zeros: limit / largest would be infinite.
 #define RK_ATTENTION_SMALLEST 0x1p-127f
 
-// How many leading keys the four queries have in common, rounded down to a multiple of 4.
-static inline int rk_shared_keys(const rk_key_run *runs, const int32_t *run_offsets) {
+// How many leading keys `queries` queries have in common.
+static inline int rk_shared_keys(const rk_key_run *runs, const int32_t *run_offsets, int queries) {
     int keys = 0;
     for (int r = 0;; r++) {
         const rk_key_run *first = runs + run_offsets[0] + r;
         int count = INT32_MAX, same = 1;
-        for (int q = 0; q < 4; q++) {
+        for (int q = 0; q < queries; q++) {
             const rk_key_run *run = runs + run_offsets[q] + r;
-            if (run == runs + run_offsets[q + 1] || run->cache != first->cache || run->first != first->first) return keys & ~3;
+            if (run == runs + run_offsets[q + 1] || run->cache != first->cache || run->first != first->first) return keys;
             same = same && run->count == first->count;
             count = rk_min(count, run->count);
         }
         keys += count;
-        if (!same) return keys & ~3;
+        if (!same) return keys;
     }
 }
 

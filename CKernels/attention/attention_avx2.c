@@ -3,6 +3,9 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX2
 #define RK_SOFTMAX rk_norm_avx2.softmax
+#define RK_KEY_LANES 8
+#define RK_VALUE_QUERIES 4
+#define RK_VALUE_BLOCKS 1
 #include "attention_lanes.h"
 
 const rk_attention_kernels rk_attention_avx2 = RK_ATTENTION_KERNELS("avx2");

@@ -3,6 +3,9 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
 #define RK_SOFTMAX rk_norm_avx512.softmax
+#define RK_KEY_LANES 16
+#define RK_VALUE_QUERIES 8
+#define RK_VALUE_BLOCKS 2
 #include "attention_lanes.h"
 
 const rk_attention_kernels rk_attention_avx512 = RK_ATTENTION_KERNELS("avx512");

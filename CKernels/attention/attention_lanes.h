@@ -1,5 +1,6 @@
-// The kernels of rk_attention.h on sixteen lanes; each instruction set includes this once, after defining RK_TARGET and
-// RK_SOFTMAX, the softmax of its rk_norm_kernels.
+// The kernels of rk_attention.h on sixteen lanes; each instruction set includes this once, after defining RK_TARGET, RK_SOFTMAX, the
+// softmax of its rk_norm_kernels, RK_KEY_LANES, the floats of a register, and the sums of values that its registers hold: of RK_VALUE_QUERIES
+// queries, RK_VALUE_BLOCKS times 16 elements.
 #include "../lanes.h"
 #include "../norm/norm.h"
 #include "attention.h"
@@ -108,6 +109,15 @@ RK_LANES_INLINE const void *next_key(cursor *c) {
     return key;
 }
 
+// The next `count` <= 4 keys, then the last one again (`last` where there are none). Asks for their values, so that those are on their way
+// before the last key is read.
+RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], const void *last, int count) {
+    for (int k = 0; k < 4; k++) keys[k] = last = k < count ? next_key(c) : last;
+    if (count <= 0) return;
+    const char *values = (const char *)keys[0] + c->to_values, *end = values + 4 * (size_t)c->at->head_size * c->size;
+    for (; values < end; values += 64) __builtin_prefetch(values);
+}
+
 // The dots of one query with four keys: four, so that they share the joining of their lanes.
 RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4], int head_size) {
     v16 sums[4] = {{0}, {0}, {0}, {0}};
@@ -125,21 +135,87 @@ RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4
     return v16_sum4(sums[0], sums[1], sums[2], sums[3]);
 }
 
-// The dots of four queries with one key, which is converted once; the last addition is left to v16_sum4x4.
-RK_LANES_INLINE v8 dots_of_queries(const float *queries, size_t stride, const rk_f16 *key, int head_size) {
-    v16 sums[4] = {{0}, {0}, {0}, {0}};
-    int i = 0;
-    for (; i + 16 <= head_size; i += 16) {
-        const v16 k = v16_load_half(key + i);
+// Sixteen keys that several queries see lie in a tile: element i of all of them from tile[16 * i]. A register then holds an element of
+// RK_KEY_LANES keys, and the sixteen lanes of a dot are registers, so that nothing has to be joined within one.
+typedef float key_lanes __attribute__((vector_size(4 * RK_KEY_LANES)));
+
+#define IN_QUARTERS(x, y, a, b, c, d) \
+    __builtin_shufflevector(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4, a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12)
+#define QUARTERS(x, y, a, b) \
+    __builtin_shufflevector(x, y, a, a + 1, a + 2, a + 3, b, b + 1, b + 2, b + 3, a + 16, a + 17, a + 18, a + 19, b + 16, b + 17, b + 18, b + 19)
+
+// The next `count` keys of the cursor; where they are fewer than 16, the last one is repeated.
+RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
+    const int head_size = c->at->head_size;
+    const void *keys[16];
+    for (int k = 0; k < 16; k += 4) next_keys(c, keys + k, k ? keys[k - 1] : NULL, count - k);
+    for (int first = 0; first < head_size; first += 16, tile += 16 * 16) {
+        const int width = rk_min(16, head_size - first);
+        v16 t[16]; // t[4 * g + i], quarter q: element 4 * q + i of the keys 4 * g ..< 4 * g + 4
         RK_UNROLL
-        for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_load(queries + (size_t)q * stride + i), k, sums[q]);
-    }
-    if (i < head_size) {
-        const v16 k = v16_load_half_upto(key + i, head_size - i);
+        for (int g = 0; g < 16; g += 4) {
+            v16 k[4];
+            for (int i = 0; i < 4; i++) k[i] = v16_load_half_upto((const rk_f16 *)keys[g + i] + first, width);
+            const v16 low[2] = {IN_QUARTERS(k[0], k[1], 0, 16, 1, 17), IN_QUARTERS(k[2], k[3], 0, 16, 1, 17)};
+            const v16 high[2] = {IN_QUARTERS(k[0], k[1], 2, 18, 3, 19), IN_QUARTERS(k[2], k[3], 2, 18, 3, 19)};
+            t[g] = IN_QUARTERS(low[0], low[1], 0, 1, 16, 17), t[g + 1] = IN_QUARTERS(low[0], low[1], 2, 3, 18, 19);
+            t[g + 2] = IN_QUARTERS(high[0], high[1], 0, 1, 16, 17), t[g + 3] = IN_QUARTERS(high[0], high[1], 2, 3, 18, 19);
+        }
         RK_UNROLL
-        for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_load_upto(queries + (size_t)q * stride + i, head_size - i), k, sums[q]);
+        for (int i = 0; i < 4; i++) {
+            const v16 even[2] = {QUARTERS(t[i], t[4 + i], 0, 8), QUARTERS(t[8 + i], t[12 + i], 0, 8)};
+            const v16 odd[2] = {QUARTERS(t[i], t[4 + i], 4, 12), QUARTERS(t[8 + i], t[12 + i], 4, 12)};
+            if (i < width) v16_store(tile + 16 * i, QUARTERS(even[0], even[1], 0, 8));
+            if (4 + i < width) v16_store(tile + 16 * (4 + i), QUARTERS(odd[0], odd[1], 0, 8));
+            if (8 + i < width) v16_store(tile + 16 * (8 + i), QUARTERS(even[0], even[1], 4, 12));
+            if (12 + i < width) v16_store(tile + 16 * (12 + i), QUARTERS(odd[0], odd[1], 4, 12));
+        }
     }
-    return v16_pairs4(sums[0], sums[1], sums[2], sums[3]);
+}
+
+// Lane `lane` of the dots of `count` queries with keys of the tile.
+RK_LANES_INLINE void sum_lane(key_lanes sums[4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int lane) {
+    for (int q = 0; q < count; q++) sums[q] = (key_lanes){0};
+    for (int i = lane; i < head_size; i += RK_LANES) {
+        key_lanes key;
+        memcpy(&key, tile + 16 * i, sizeof key);
+        for (int q = 0; q < count; q++) sums[q] = __builtin_elementwise_fma(queries[(size_t)q * stride + (size_t)i] - (key_lanes){0}, key, sums[q]);
+    }
+}
+
+// Adds the lanes of a dot in the order of rk_join_lanes, so that few of them wait.
+RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
+    RK_UNROLL
+    for (int a = 0; a < 2; a++) {
+        key_lanes by2[4];
+        RK_UNROLL
+        for (int b = 0; b < 2; b++) {
+            key_lanes by4[4];
+            RK_UNROLL
+            for (int c = 0; c < 2; c++) {
+                key_lanes low[4], high[4];
+                sum_lane(low, tile, queries, stride, count, head_size, a + 2 * b + 4 * c);
+                sum_lane(high, tile, queries, stride, count, head_size, a + 2 * b + 4 * c + 8);
+                for (int q = 0; q < count; q++) by4[q] = c ? by4[q] + (low[q] + high[q]) : low[q] + high[q];
+            }
+            for (int q = 0; q < count; q++) by2[q] = b ? by2[q] + by4[q] : by4[q];
+        }
+        for (int q = 0; q < count; q++) dots[q] = a ? dots[q] + by2[q] : by2[q];
+    }
+}
+
+// Scores of the tile's keys, from scores[0].
+RK_LANES_INLINE void score_tile(const rk_attention_head *at, const float *tile, const float *queries, size_t query_stride, const int count,
+                                float *scores, size_t scores_stride) {
+    for (int k = 0; k < 16; k += RK_KEY_LANES) {
+        key_lanes dots[4];
+        if (at->head_size == 64) dots_of_tile(dots, tile + k, queries, query_stride, count, 64);
+        else dots_of_tile(dots, tile + k, queries, query_stride, count, at->head_size);
+        for (int q = 0; q < count; q++) {
+            dots[q] *= at->scale;
+            memcpy(scores + (size_t)q * scores_stride + k, &dots[q], sizeof dots[q]);
+        }
+    }
 }
 
 // `width` elements of four keys and of one query.
@@ -192,12 +268,6 @@ RK_LANES_INLINE void multiply_by_scales(const rk_attention_head *at, float *x, c
     }
 }
 
-// The next four keys, the last of `left` repeated. Asks for their values, so that those are on their way before the last key is read.
-RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], int left) {
-    for (int k = 0; k < 4; k++) keys[k] = k < left ? next_key(c) : keys[k - 1];
-    const char *values = (const char *)keys[0] + c->to_values, *end = values + 4 * (size_t)c->at->head_size * c->size;
-    for (; values < end; values += 64) __builtin_prefetch(values);
-}
 
 // Scores of the keys from number `done` on, a multiple of 4, then the softmax of all. Returns its sum.
 __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attention_head *at, const float *query, const rk_key_run *runs,
@@ -206,7 +276,7 @@ __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attenti
     cursor c = cursor_at(at, sizeof(rk_f16), runs, done);
     for (int i = done; i < count; i += 4) {
         const void *keys[4];
-        next_keys(&c, keys, count - i);
+        next_keys(&c, keys, NULL, count - i);
         const v4 dots = dots_of_keys_f16(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
         memcpy(scores + i, &dots, sizeof dots);
     }
@@ -221,7 +291,7 @@ __attribute__((noinline)) RK_TARGET static float score_keys_int8(const rk_attent
     cursor c = cursor_at(at, sizeof(int8_t), runs, done);
     for (int i = done; i < count; i += 4) {
         const void *keys[4];
-        next_keys(&c, keys, count - i);
+        next_keys(&c, keys, NULL, count - i);
         const v4 dots = dots_of_keys_int8(query, keys, at->head_size);
         memcpy(scores + i, &dots, sizeof dots);
     }
@@ -295,51 +365,65 @@ RK_TARGET static void attend(const rk_attention_head *at, float *out, const floa
     add_all_values(at, out, runs, run_count, 0, scores, sum);
 }
 
-// `width` elements of the head from element `first`: the first `shared` values for four queries, not divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run,
-                                  int shared, const float *p, size_t p_stride, int first, int width) {
-    v16 sums[4] = {{0}, {0}, {0}, {0}};
+// `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the first `shared` values for `count` queries, not
+// divided yet.
+RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run, int shared,
+                                  const float *p, size_t p_stride, const int count, int first, const int blocks, int width) {
+    v16 sums[RK_VALUE_QUERIES][RK_VALUE_BLOCKS];
     const size_t step = (size_t)at->head_size * size;
     const float *end = p + shared;
+    for (int q = 0; q < count; q++) {
+        for (int b = 0; b < blocks; b++) sums[q][b] = v16_all(0);
+    }
     for (; p < end; run++) {
         const char *value = run_values(at, run, size);
         for (const float *run_end = p + rk_min((int)(end - p), run->count); p < run_end; p++, value += step) {
-            const v16 v = load_value(value, first, width, size);
-            for (int q = 0; q < 4; q++) sums[q] = v16_fma(v16_all(p[(size_t)q * p_stride]), v, sums[q]);
+            v16 v[RK_VALUE_BLOCKS];
+            for (int b = 0; b < blocks; b++) v[b] = load_value(value, first + 16 * b, width, size);
+            RK_UNROLL
+            for (int q = 0; q < count; q++) {
+                for (int b = 0; b < blocks; b++) sums[q][b] = v16_fma(v16_all(p[(size_t)q * p_stride]), v[b], sums[q][b]);
+            }
         }
     }
-    for (int q = 0; q < 4; q++) v16_store_upto(out + (size_t)q * out_stride + first, sums[q], width);
+    for (int q = 0; q < count; q++) {
+        for (int b = 0; b < blocks; b++) v16_store_upto(out + (size_t)q * out_stride + first + 16 * b, sums[q][b], width);
+    }
 }
 
 RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *runs,
-                                  int shared, const float *p, size_t p_stride) {
+                                  int shared, const float *p, size_t p_stride, const int count) {
+    enum { STEP = 16 * RK_VALUE_BLOCKS };
     int first = 0;
-    for (; first + 16 <= at->head_size; first += 16) share_values(at, size, out, out_stride, runs, shared, p, p_stride, first, 16);
-    if (first < at->head_size) share_values(at, size, out, out_stride, runs, shared, p, p_stride, first, at->head_size - first);
+    for (; first + STEP <= at->head_size; first += STEP)
+        share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, RK_VALUE_BLOCKS, 16);
+    for (; first < at->head_size; first += 16)
+        share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
 }
 
-// The parts of attend4 are functions of their own: inlined, they cost each other registers.
-__attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attention_head *at, const float *queries, size_t query_stride,
-                                                               const rk_key_run *runs, int shared, float *scores, size_t scores_stride) {
+// The parts of attend_block are functions of their own: inlined, they cost each other registers.
+__attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attention_head *at, const float *queries, size_t query_stride, int count,
+                                                               const rk_key_run *runs, int shared, float *scores, size_t scores_stride,
+                                                               float *tile) {
     cursor c = cursor_at(at, sizeof(rk_f16), runs, 0);
-    for (int i = 0; i < shared; i += 4) {
-        v8 pairs[4];
-        const void *keys[4];
-        next_keys(&c, keys, 4);
-        for (int k = 0; k < 4; k++) pairs[k] = dots_of_queries(queries, query_stride, keys[k], at->head_size);
-        float dots[4][4];
-        v16_store(dots[0], v16_sum4x4(pairs) * v16_all(at->scale));
-        for (int q = 0; q < 4; q++) memcpy(scores + (size_t)q * scores_stride + i, dots[q], sizeof dots[q]);
+    for (int i = 0; i < shared; i += 16) {
+        fill_tile(tile, &c, rk_min(16, shared - i));
+        int q = 0;
+        for (; q + 4 <= count; q += 4)
+            score_tile(at, tile, queries + (size_t)q * query_stride, query_stride, 4, scores + (size_t)q * scores_stride + i, scores_stride);
+        for (; q < count; q++)
+            score_tile(at, tile, queries + (size_t)q * query_stride, query_stride, 1, scores + (size_t)q * scores_stride + i, scores_stride);
     }
 }
 
+// Of four queries; `shared` is a multiple of 4.
 __attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride,
                                                                 const rk_key_run *runs, int shared, float *scores, size_t scores_stride) {
     cursor at_key = cursor_at(at, sizeof(int8_t), runs, 0);
     for (int i = 0; i < shared; i += 4) {
         v4 dots[4]; // of a key
         const void *keys[4];
-        next_keys(&at_key, keys, 4);
+        next_keys(&at_key, keys, NULL, 4);
         for (int k = 0; k < 4; k++) dots[k] = dots_of_queries_int8(queries, query_stride, keys[k], at->head_size);
         const v4 a = __builtin_shufflevector(dots[0], dots[1], 0, 4, 1, 5), b = __builtin_shufflevector(dots[2], dots[3], 0, 4, 1, 5);
         const v4 c = __builtin_shufflevector(dots[0], dots[1], 2, 6, 3, 7), d = __builtin_shufflevector(dots[2], dots[3], 2, 6, 3, 7);
@@ -349,33 +433,47 @@ __attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attenti
     }
 }
 
-__attribute__((noinline)) RK_TARGET static void share_all_values(const rk_attention_head *at, float *out, size_t out_stride,
+__attribute__((noinline)) RK_TARGET static void share_all_values(const rk_attention_head *at, float *out, size_t out_stride, int count,
                                                                  const rk_key_run *runs, int shared, const float *p, size_t p_stride) {
-    if (rk_is_int8(at->caches)) share_blocks(at, sizeof(int8_t), out, out_stride, runs, shared, p, p_stride);
-    else share_blocks(at, sizeof(rk_f16), out, out_stride, runs, shared, p, p_stride);
+    const int is_int8 = rk_is_int8(at->caches);
+    int q = 0;
+    for (; q + RK_VALUE_QUERIES <= count; q += RK_VALUE_QUERIES, out += RK_VALUE_QUERIES * out_stride, p += RK_VALUE_QUERIES * p_stride) {
+        if (is_int8) share_blocks(at, sizeof(int8_t), out, out_stride, runs, shared, p, p_stride, RK_VALUE_QUERIES);
+        else share_blocks(at, sizeof(rk_f16), out, out_stride, runs, shared, p, p_stride, RK_VALUE_QUERIES);
+    }
+    for (; q < count; q++, out += out_stride, p += p_stride) {
+        if (is_int8) share_blocks(at, sizeof(int8_t), out, out_stride, runs, shared, p, p_stride, 1);
+        else share_blocks(at, sizeof(rk_f16), out, out_stride, runs, shared, p, p_stride, 1);
+    }
 }
 
-RK_TARGET static void attend4(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
-                              const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    const int is_int8 = rk_is_int8(at->caches), shared = rk_shared_keys(runs, run_offsets);
+// How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
+RK_INLINE int tiled_keys(int shared) { return shared / 4 * 4 - (shared % 16 < 8 ? shared % 16 / 4 * 4 : 0); }
+
+RK_TARGET static void attend_block(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
+                                   int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
+    const int is_int8 = rk_is_int8(at->caches), all = rk_shared_keys(runs, run_offsets, count);
+    const int shared = is_int8 ? all / 4 * 4 : tiled_keys(all), fours = count / 4 * 4;
     int16_t *integers = (int16_t *)out;
     const size_t stride = 2 * out_stride;
-    float factors[4], sums[4];
-    for (int q = 0; q < 4 && is_int8; q++)
+    float factors[RK_QUERY_BLOCK], sums[RK_QUERY_BLOCK];
+    for (int q = 0; q < count && is_int8; q++)
         factors[q] = quantize_query(at, integers + (size_t)q * stride, queries + (size_t)q * query_stride);
-    if (shared && is_int8) share_keys_int8(at, integers, stride, runs + run_offsets[0], shared, scores, scores_stride);
-    else if (shared) share_keys_f16(at, queries, query_stride, runs + run_offsets[0], shared, scores, scores_stride);
+    for (int q = 0; q < fours && is_int8; q += 4)
+        share_keys_int8(at, integers + (size_t)q * stride, stride, runs + run_offsets[0], shared, scores + (size_t)q * scores_stride, scores_stride);
+    if (!is_int8)
+        share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
 
-    for (int q = 0; q < 4; q++) {
+    for (int q = 0; q < count; q++) {
         const rk_key_run *own = runs + run_offsets[q];
-        const int run_count = run_offsets[q + 1] - run_offsets[q];
+        const int run_count = run_offsets[q + 1] - run_offsets[q], done = is_int8 && q >= fours ? 0 : shared;
         float *s = scores + (size_t)q * scores_stride;
-        sums[q] = is_int8 ? score_keys_int8(at, integers + (size_t)q * stride, factors[q], own, run_count, shared, s)
-                          : score_keys_f16(at, queries + (size_t)q * query_stride, own, run_count, shared, s);
+        sums[q] = is_int8 ? score_keys_int8(at, integers + (size_t)q * stride, factors[q], own, run_count, done, s)
+                          : score_keys_f16(at, queries + (size_t)q * query_stride, own, run_count, done, s);
     }
 
-    if (shared) share_all_values(at, out, out_stride, runs + run_offsets[0], shared, scores, scores_stride);
-    for (int q = 0; q < 4; q++)
+    if (shared) share_all_values(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
+    for (int q = 0; q < count; q++)
         add_all_values(at, out + (size_t)q * out_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
                        scores + (size_t)q * scores_stride, sums[q]);
 }
@@ -395,4 +493,4 @@ RK_TARGET static float to_int8(int8_t *y, const float *x, int n) {
     return scale;
 }
 
-#define RK_ATTENTION_KERNELS(name) {name, attend, attend4, to_f16, to_int8}
+#define RK_ATTENTION_KERNELS(name) {name, attend, attend_block, to_f16, to_int8}

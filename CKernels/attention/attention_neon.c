@@ -3,6 +3,9 @@
 #if defined(__aarch64__)
 #define RK_TARGET
 #define RK_SOFTMAX rk_norm_neon.softmax
+#define RK_KEY_LANES 4
+#define RK_VALUE_QUERIES 4
+#define RK_VALUE_BLOCKS 1
 #include "attention_lanes.h"
 
 const rk_attention_kernels rk_attention_neon = RK_ATTENTION_KERNELS("neon");

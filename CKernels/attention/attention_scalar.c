@@ -86,9 +86,9 @@ static void attend(const rk_attention_head *at, float *out, const float *query, 
     (rk_is_int8(at->caches) ? attend_int8 : attend_f16)(at, out, query, runs, run_count, scores);
 }
 
-static void attend4(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
-                    const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    for (int q = 0; q < 4; q++)
+static void attend_block(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
+                         const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
+    for (int q = 0; q < count; q++)
         attend(at, out + (size_t)q * out_stride, queries + (size_t)q * query_stride, runs + run_offsets[q],
                run_offsets[q + 1] - run_offsets[q], scores + (size_t)q * scores_stride);
 }
@@ -104,4 +104,4 @@ static float to_int8(int8_t *y, const float *x, int n) {
     return scale;
 }
 
-const rk_attention_kernels rk_attention_scalar = {"scalar", attend, attend4, to_f16, to_int8};
+const rk_attention_kernels rk_attention_scalar = {"scalar", attend, attend_block, to_f16, to_int8};

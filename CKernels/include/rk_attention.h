@@ -27,6 +27,9 @@ typedef struct rk_key_value_cache {
 
 static inline int rk_is_int8(const rk_key_value_cache *caches) { return caches->key_scales != NULL; }
 
+// The most queries that go over the keys that they share at once.
+enum { RK_QUERY_BLOCK = 16 };
+
 // What the queries of one head share.
 typedef struct rk_attention_head {
     const rk_key_value_cache *caches;
@@ -45,10 +48,11 @@ typedef struct rk_attention_kernels {
     // (and their sum is not). The sum of integers is exact, so its order is free.
     void (*attend)(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                    float *scores);
-    // Four queries, each exactly as by attend; the leading keys and values that all four see are read once. Runs of query q:
-    // runs[run_offsets[q] ..< run_offsets[q + 1]]; its scores from scores[q * scores_stride].
-    void (*attend4)(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
-                    const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
+    // 1 to RK_QUERY_BLOCK queries, each exactly as by attend; the leading keys that all of them see are made ready for them once. Runs of query
+    // q: runs[run_offsets[q] ..< run_offsets[q + 1]]; its scores from scores[q * scores_stride]. After those of all queries scratch for
+    // 16 keys: 16 * head_size floats.
+    void (*attend_block)(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
+                         const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
     // Halves from floats, round to nearest even.
     void (*to_f16)(rk_f16 *y, const float *x, int n);
     // y = x * (127 / max|x|) rounded to nearest, ties to even; returns the scale max|x| / 127. All is 0 if max|x| is below 127 * 2^-127,
@@ -60,7 +64,7 @@ rk_attention_kernels rk_attention_kernels_for(uint32_t features);
 
 // Step: attention of `count` queries. query t, head h: queries[t * query_stride + h * head_size]; out likewise with out_stride.
 // runs[run_offsets[t] ..< run_offsets[t + 1]] are those of query t. scores: scratch, scores_stride floats for each
-// worker; at least the keys of any query rounded up to 16, and with four times that all queries go by attend4.
+// worker; at least the keys of any query rounded up to 16. With RK_QUERY_BLOCK times that and 16 * head_size more, blocks are of full size.
 void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_stride, const float *queries,
                   size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
                   const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);

@@ -101,16 +101,16 @@ static void test_attend(const test_isa *isa, format f, int head_size, int run_co
     free_caches(&c);
 }
 
-// Four queries that see `shared` leading keys in one or more runs, and then more of their own.
-static void test_attend4(const test_isa *isa, format f, int head_size, int shared, int own_runs, int longest) {
+// Queries that see `shared` leading keys in one or more runs, and then more of their own.
+static void test_attend_block(const test_isa *isa, format f, int head_size, int count, int shared, int own_runs, int longest) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
     const int heads = 2, slots = 80;
     caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
     const rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f};
-    rk_key_run runs[4 * MAX_RUNS];
-    int32_t offsets[5] = {0};
+    rk_key_run runs[RK_QUERY_BLOCK * MAX_RUNS];
+    int32_t offsets[RK_QUERY_BLOCK + 1] = {0};
     int most = 0;
-    for (int q = 0; q < 4; q++) {
+    for (int q = 0; q < count; q++) {
         int n = offsets[q], keys = shared;
         if (shared > 9) {
             runs[n++] = (rk_key_run){1, 3, 9};
@@ -125,15 +125,16 @@ static void test_attend4(const test_isa *isa, format f, int head_size, int share
         offsets[q + 1] = n + own;
         most = keys > most ? keys : most;
     }
-    const size_t scores_stride = (size_t)(most + 15) / 16 * 16, stride = (size_t)head_size + 3, used = 3 * stride + (size_t)head_size;
-    float *queries = test_alloc(used * sizeof(float), sizeof(float)), *scores = test_alloc(4 * scores_stride * sizeof(float), sizeof(float));
+    const size_t scores_stride = (size_t)(most + 15) / 16 * 16, stride = (size_t)head_size + 3, used = (size_t)(count - 1) * stride + (size_t)head_size;
+    float *queries = test_alloc(used * sizeof(float), sizeof(float)), *scores = test_alloc(((size_t)count * scores_stride + 16 * (size_t)head_size) * sizeof(float), sizeof(float));
     float *expected = test_alloc(used * sizeof(float), sizeof(float)), *actual = test_alloc(used * sizeof(float), sizeof(float));
     test_fill_floats(queries, used, TEST_RANDOM, 2);
     memset(expected, 0, used * sizeof(float));
     memset(actual, 0, used * sizeof(float));
-    test_begin("attention", "attend4", isa->name, "%s, head size %d, %d shared keys, %d runs of up to %d", format_names[f], head_size, shared, own_runs, longest);
-    scalar.attend4(&at, expected, stride, queries, stride, runs, offsets, scores, scores_stride);
-    kernels.attend4(&at, actual, stride, queries, stride, runs, offsets, scores, scores_stride);
+    test_begin("attention", "attend_block", isa->name, "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d", format_names[f], head_size,
+               count, shared, own_runs, longest);
+    scalar.attend_block(&at, expected, stride, queries, stride, count, runs, offsets, scores, scores_stride);
+    kernels.attend_block(&at, actual, stride, queries, stride, count, runs, offsets, scores, scores_stride);
     test_equal_floats(expected, actual, used);
     test_guards(actual);
     test_guards(scores);
@@ -321,7 +322,8 @@ static void test_step(const test_isa *isa, format f, int count, int heads, int h
     const rk_attention_kernels scalar = rk_attention_kernels_for(0);
     const int slots = 60;
     const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)count * stride;
-    const size_t scores_stride = 192 << (threads - 1); // room for one, two or four queries
+    const size_t queries_of_a_block[] = {1, 3, RK_QUERY_BLOCK}; // that there is room for
+    const size_t scores_stride = 192 * queries_of_a_block[threads - 1] + (threads > 1 ? 16 * (size_t)head_size : 0);
     caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
     rk_key_run *runs = calloc((size_t)count * 4, sizeof *runs);
     int32_t *offsets = calloc((size_t)count + 1, sizeof *offsets);
@@ -379,7 +381,8 @@ void test_attention(void) {
             }
             for (size_t h = 0; h < COUNT(head_sizes); h++) {
                 for (int shared = 0; shared < 75; shared += 1 + test_random_below(3)) {
-                    test_attend4(&test_isas[isa], (format)f, head_sizes[h], shared, test_random_below(5), 1 + test_random_below(20));
+                    test_attend_block(&test_isas[isa], (format)f, head_sizes[h], 1 + test_random_below(RK_QUERY_BLOCK), shared, test_random_below(5),
+                                      1 + test_random_below(20));
                 }
             }
             // Beside so long a row a query's integers have fewer bits.
@@ -454,7 +457,7 @@ static void bench_runs(format f, const char *shape, int count, int heads, int he
         most = sees > most ? sees : most;
     }
     const size_t stride = (size_t)(heads * head_size), used = stride * (size_t)count * sizeof(float);
-    const size_t scores_stride = 4 * (size_t)((most + 15) / 16 * 16);
+    const size_t scores_stride = RK_QUERY_BLOCK * (size_t)((most + 15) / 16 * 16) + 16 * (size_t)head_size;
     float *queries = test_alloc(used, 64), *out = test_alloc(used, 64);
     float *scores = test_alloc((size_t)test_threads * scores_stride * sizeof(float), 64);
     test_fill_floats(queries, stride * (size_t)count, TEST_RANDOM, 1);

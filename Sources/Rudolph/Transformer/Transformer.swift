@@ -76,7 +76,7 @@ final class Transformer {
             hiddenStride = Self.padded(h)
             wideStride = Self.padded(4 * h)
             // Of four queries at once, see rk_attention.
-            scoresStride = 4 * Self.padded(configuration.sequenceLength)
+            scoresStride = Int(RK_QUERY_BLOCK) * Self.padded(configuration.sequenceLength) + 16 * configuration.headSize
             narrowIntegersStride = Int(rk_padded_columns(Int32(h)))
             wideIntegersStride = Int(rk_padded_columns(Int32(4 * h)))
             let group = Int(RK_GROUP)
