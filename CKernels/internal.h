@@ -45,6 +45,30 @@ RK_INLINE float rk_float(uint32_t bits) {
 RK_INLINE int rk_min(int a, int b) { return a < b ? a : b; }
 RK_INLINE int rk_max(int a, int b) { return a > b ? a : b; }
 
+// Rows of the next register tile when `left` rows of x are left: tiles of equal size, none larger than `largest`.
+RK_INLINE int rk_tile_rows(int left, int largest) {
+    int tiles = (left + largest - 1) / largest;
+    return (left + tiles - 1) / tiles;
+}
+
+// Cuts `count` rows into tiles of at most `largest` and makes each a CALL(rows) with a constant number of rows, the variable `first` in scope.
+// `largest` is one of the numbers that RK_CASES_ has.
+#define RK_FOR_ROWS(count, largest, CALL)                                                                                        \
+    for (int first = 0; first < (count);) {                                                                                      \
+        const int rows = rk_tile_rows((count) - first, largest);                                                                 \
+        switch (rows) { RK_CASES(largest, CALL) }                                                                                \
+        first += rows;                                                                                                           \
+    }
+
+#define RK_CASES(largest, CALL) RK_CASES_UP_TO(largest, CALL)
+#define RK_CASES_UP_TO(largest, CALL) RK_CASES_##largest(CALL)
+#define RK_CASE(CALL, n) case n: CALL(n); break;
+#define RK_CASES_2(CALL) RK_CASE(CALL, 1) RK_CASE(CALL, 2)
+#define RK_CASES_4(CALL) RK_CASES_2(CALL) RK_CASE(CALL, 3) RK_CASE(CALL, 4)
+#define RK_CASES_6(CALL) RK_CASES_4(CALL) RK_CASE(CALL, 5) RK_CASE(CALL, 6)
+#define RK_CASES_8(CALL) RK_CASES_6(CALL) RK_CASE(CALL, 7) RK_CASE(CALL, 8)
+#define RK_CASES_12(CALL) RK_CASES_8(CALL) RK_CASE(CALL, 9) RK_CASE(CALL, 10) RK_CASE(CALL, 11) RK_CASE(CALL, 12)
+
 // rk_exp(x), the definition: x clamped to [MIN, MAX] (NaN becomes MIN), n = rint(x * LOG2E), r = x - n ln 2 in two fused steps,
 // Horner with fmaf over C7 ... C0 (C7 stands at r^7), times 2^n built from exponent bits.
 #define RK_EXP_MIN (-87.3365402f)

@@ -401,6 +401,12 @@ RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, floa
         share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
 }
 
+#define SCORE_TILE(n)                                                                                                            \
+    score_tile(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
+
+#define SHARE_BLOCKS(n)                                                                                                          \
+    share_blocks(at, size, out + (size_t)first * out_stride, out_stride, runs, shared, p + (size_t)first * p_stride, p_stride, n)
+
 // The parts of attend_block are functions of their own: inlined, they cost each other registers.
 __attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attention_head *at, const float *queries, size_t query_stride, int count,
                                                                const rk_key_run *runs, int shared, float *scores, size_t scores_stride,
@@ -408,11 +414,7 @@ __attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attentio
     cursor c = cursor_at(at, sizeof(rk_f16), runs, 0);
     for (int i = 0; i < shared; i += 16) {
         fill_tile(tile, &c, rk_min(16, shared - i));
-        int q = 0;
-        for (; q + 4 <= count; q += 4)
-            score_tile(at, tile, queries + (size_t)q * query_stride, query_stride, 4, scores + (size_t)q * scores_stride + i, scores_stride);
-        for (; q < count; q++)
-            score_tile(at, tile, queries + (size_t)q * query_stride, query_stride, 1, scores + (size_t)q * scores_stride + i, scores_stride);
+        RK_FOR_ROWS(count, 4, SCORE_TILE)
     }
 }
 
@@ -433,18 +435,16 @@ __attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attenti
     }
 }
 
-__attribute__((noinline)) RK_TARGET static void share_all_values(const rk_attention_head *at, float *out, size_t out_stride, int count,
+__attribute__((noinline)) RK_TARGET static void share_values_f16(const rk_attention_head *at, float *out, size_t out_stride, int count,
                                                                  const rk_key_run *runs, int shared, const float *p, size_t p_stride) {
-    const int is_int8 = rk_is_int8(at->caches);
-    int q = 0;
-    for (; q + RK_VALUE_QUERIES <= count; q += RK_VALUE_QUERIES, out += RK_VALUE_QUERIES * out_stride, p += RK_VALUE_QUERIES * p_stride) {
-        if (is_int8) share_blocks(at, sizeof(int8_t), out, out_stride, runs, shared, p, p_stride, RK_VALUE_QUERIES);
-        else share_blocks(at, sizeof(rk_f16), out, out_stride, runs, shared, p, p_stride, RK_VALUE_QUERIES);
-    }
-    for (; q < count; q++, out += out_stride, p += p_stride) {
-        if (is_int8) share_blocks(at, sizeof(int8_t), out, out_stride, runs, shared, p, p_stride, 1);
-        else share_blocks(at, sizeof(rk_f16), out, out_stride, runs, shared, p, p_stride, 1);
-    }
+    enum { size = sizeof(rk_f16) };
+    RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS)
+}
+
+__attribute__((noinline)) RK_TARGET static void share_values_int8(const rk_attention_head *at, float *out, size_t out_stride, int count,
+                                                                  const rk_key_run *runs, int shared, const float *p, size_t p_stride) {
+    enum { size = sizeof(int8_t) };
+    RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS)
 }
 
 // How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
@@ -472,7 +472,7 @@ RK_TARGET static void attend_block(const rk_attention_head *at, float *out, size
                           : score_keys_f16(at, queries + (size_t)q * query_stride, own, run_count, done, s);
     }
 
-    if (shared) share_all_values(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
+    if (shared) (is_int8 ? share_values_int8 : share_values_f16)(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
     for (int q = 0; q < count; q++)
         add_all_values(at, out + (size_t)q * out_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
                        scores + (size_t)q * scores_stride, sums[q]);

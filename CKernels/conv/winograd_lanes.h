@@ -109,18 +109,11 @@ RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, int
     for (int t = 0; t < rows; t++) v16_store(m + t * RK_PANEL, acc[t]);
 }
 
-#define MULTIPLY(n) multiply_rows(m + row * RK_PANEL, v + row * 16, u, channels, more, n)
-#define CASES_UP_TO(n) RK_CASES_##n(MULTIPLY)
-#define CASES(n) CASES_UP_TO(n)
+#define MULTIPLY(n) multiply_rows(m + first * RK_PANEL, v + first * 16, u, channels, more, n)
 
 RK_TARGET static void multiply(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more) {
-    for (int first = 0; first < tiles; first += RK_WINOGRAD_BLOCK, v += stride, m += RK_WINOGRAD_BLOCK * RK_PANEL) {
-        const int count = rk_min(RK_WINOGRAD_BLOCK, tiles - first);
-        for (int row = 0; row < count;) {
-            const int rows = rk_tile_rows(count - row, RK_WINOGRAD_ROWS);
-            switch (rows) { CASES(RK_WINOGRAD_ROWS) }
-            row += rows;
-        }
+    for (int block = 0; block < tiles; block += RK_WINOGRAD_BLOCK, v += stride, m += RK_WINOGRAD_BLOCK * RK_PANEL) {
+        RK_FOR_ROWS(rk_min(RK_WINOGRAD_BLOCK, tiles - block), RK_WINOGRAD_ROWS, MULTIPLY)
     }
 }
 

@@ -8,12 +8,6 @@ extern const rk_matmul_kernels rk_matmul_scalar;
 extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512;
 extern const rk_matmul_kernels rk_matmul_neon, rk_matmul_dotprod, rk_matmul_i8mm;
 
-// Rows of the next register tile when `left` rows of x are left: tiles of equal size, none larger than `largest`.
-RK_INLINE int rk_tile_rows(int left, int largest) {
-    int tiles = (left + largest - 1) / largest;
-    return (left + tiles - 1) / tiles;
-}
-
 RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, int panel) {
     return (const char *)tile->weights + rk_panel_bytes(type, tile->columns) * (size_t)panel;
 }
@@ -50,14 +44,6 @@ RK_INLINE int32_t rk_columns4(const int8_t *x) {
 #define RK_FOR_TILES(tile, largest, CALL)                                                                                        \
     for (int panel = 0; panel < (tile)->panels; panel++) { RK_FOR_ROWS((tile)->count, largest, CALL) }
 
-// The tiles of one panel.
-#define RK_FOR_ROWS(count, largest, CALL)                                                                                        \
-    for (int first = 0; first < (count);) {                                                                                      \
-        const int rows = rk_tile_rows((count) - first, largest);                                                                 \
-        switch (rows) { RK_CASES_##largest(CALL) }                                                                               \
-        first += rows;                                                                                                           \
-    }
-
 // Few rows of x wait for memory. The processor fetches ahead in each of several streams by itself, and two cores read 1.1 times as much from
 // four streams each as from one (Zen 3; fetching by instruction reads less than either). So the panels are taken `streams` at once, in turns of one
 // or a few cache lines of each: `panel` and those that lie `apart` panels after it and after each other. CALL(tile, panel, apart, streams, ...), and
@@ -81,12 +67,5 @@ RK_INLINE void rk_prefetch_biases(const rk_matmul_tile *tile, int panel, int apa
     for (int p = 0; p < panels && tile->bias; p++) _mm_prefetch((const char *)(tile->bias + (panel + p * apart) * RK_PANEL), _MM_HINT_T0);
 }
 #endif
-
-#define RK_CASE(CALL, n) case n: CALL(n); break;
-#define RK_CASES_2(CALL) RK_CASE(CALL, 1) RK_CASE(CALL, 2)
-#define RK_CASES_4(CALL) RK_CASES_2(CALL) RK_CASE(CALL, 3) RK_CASE(CALL, 4)
-#define RK_CASES_6(CALL) RK_CASES_4(CALL) RK_CASE(CALL, 5) RK_CASE(CALL, 6)
-#define RK_CASES_8(CALL) RK_CASES_6(CALL) RK_CASE(CALL, 7) RK_CASE(CALL, 8)
-#define RK_CASES_12(CALL) RK_CASES_8(CALL) RK_CASE(CALL, 9) RK_CASE(CALL, 10) RK_CASE(CALL, 11) RK_CASE(CALL, 12)
 
 #endif
