@@ -2,7 +2,6 @@
 
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
-#include "matmul_lanes.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
 // from minus that times the sum of x.
@@ -253,14 +252,67 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     }
 }
 
-#define F32(n) float_rows(tile, RK_F32, panel, first, n)
-#define F16(n) float_rows(tile, RK_F16, panel, first, n)
+// Floats: rows of x by columns from ..< from + count of `panels` panels, which lie `stream` floats apart. out holds the sums of the columns before,
+// and takes the product when these are the last.
+RK_TARGET RK_INLINE void float_columns(const rk_matmul_tile *tile, const float *w, size_t stream, int panel, const int panels, int from, int count,
+                                       int first, const int rows) {
+    const float *x = tile->x + tile->x_stride * (size_t)first + from;
+    __m512 acc[ROWS][2];
+    for (int t = 0; t < rows; t++) {
+        for (int p = 0; p < panels; p++) acc[t][p] = from ? _mm512_loadu_ps(rk_tile_out(tile, panel + p, first + t)) : _mm512_setzero_ps();
+    }
+    for (int k = 0; k < count; k++) {
+        __m512 weights[2];
+        for (int p = 0; p < panels; p++) weights[p] = _mm512_loadu_ps(w + stream * (size_t)p + k * RK_PANEL);
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) {
+            const __m512 column = _mm512_set1_ps(x[tile->x_stride * (size_t)t + (size_t)k]);
+            for (int p = 0; p < panels; p++) acc[t][p] = _mm512_fmadd_ps(weights[p], column, acc[t][p]);
+        }
+    }
+    const int is_last = from + count == tile->columns;
+    for (int p = 0; p < panels; p++) {
+        const __m512 bias = tile->bias && is_last ? _mm512_loadu_ps(tile->bias + (panel + p) * RK_PANEL) : _mm512_setzero_ps();
+        for (int t = 0; t < rows; t++) _mm512_storeu_ps(rk_tile_out(tile, panel + p, first + t), is_last ? _mm512_add_ps(acc[t][p], bias) : acc[t][p]);
+    }
+}
+
+#define ONE_PANEL(n) float_columns(tile, w, stream, panel, 1, from, count, first, n)
+#define TWO_PANELS(n) float_columns(tile, w, stream, panel, 2, from, count, first, n)
+
+RK_TARGET static void float_panels(const rk_matmul_tile *tile, const float *w, size_t stream, int panel, int panels, int from, int count) {
+    if (panels == 2) RK_FOR_ROWS(tile->count, 12, TWO_PANELS)
+    else RK_FOR_ROWS(tile->count, 12, ONE_PANEL)
+}
+
+RK_TARGET static void f32(const rk_matmul_tile *tile) {
+    for (int panel = 0; panel < tile->panels; panel += 2) {
+        const size_t stream = (size_t)tile->columns * RK_PANEL;
+        float_panels(tile, rk_tile_panel(tile, RK_F32, panel), stream, panel, rk_min(2, tile->panels - panel), 0, tile->columns);
+    }
+}
+
+// Halves become floats in the first-level cache, once for all rows of x.
+RK_TARGET static void f16(const rk_matmul_tile *tile) {
+    enum { COLUMNS = 128 };
+    float widened[2][COLUMNS * RK_PANEL];
+    for (int panel = 0; panel < tile->panels; panel += 2) {
+        const int panels = rk_min(2, tile->panels - panel);
+        for (int from = 0; from < tile->columns; from += COLUMNS) {
+            const int count = rk_min(COLUMNS, tile->columns - from);
+            for (int p = 0; p < panels; p++) {
+                const rk_f16 *w = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel + p) + from * RK_PANEL;
+                for (int k = 0; k < count * RK_PANEL; k += RK_PANEL) _mm512_storeu_ps(widened[p] + k, load_halves(w + k));
+            }
+            float_panels(tile, widened[0], COLUMNS * RK_PANEL, panel, panels, from, count);
+        }
+    }
+}
+
 #define INT8(n) RK_FOR_STREAMS(tile, (n <= 6 ? 4 : 2), int8_rows, first, n)
 #define INT16(n) RK_FOR_STREAMS(tile, (n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
 #define INT4(n) RK_FOR_STREAMS(tile, (n <= 3 ? 4 : n <= 6 ? 2 : 1), int4_rows, first, n)
 
-RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F32) }
-RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 8, F16) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) {
