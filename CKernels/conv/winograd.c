@@ -12,25 +12,32 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
     return kernels;
 }
 
-// Tiles are transformed INPUT_BYTES at a time into memory that all workers read, in blocks of tiles, a cache line of each after the other: the
-// products read them as one stream. A worker takes a panel of weights, transforms CHANNELS of it at a time into memory of its own and
+// By panels: tiles are transformed INPUT_BYTES at a time into memory that all workers read, in blocks of tiles, a cache line of each after the
+// other: the products read them as one stream. A worker takes a panel of weights, transforms CHANNELS of it at a time into memory of its own and
 // multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
-enum { INPUT_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
+//
+// By tiles, where they are many and the weights of all panels, transformed, are few: a worker transforms OWN_BYTES of tiles into memory of its own,
+// where they stay in its second-level cache while the weights, which all workers read, pass by. Only those come from further away, once for each
+// range of tiles, where by panels all tiles would come for each panel.
+enum { INPUT_BYTES = 5 << 20, OWN_BYTES = 896 << 10, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
 static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }
 
 static size_t block_floats(const rk_conv *conv) { return (size_t)conv->in_channels * BLOCK; }
 
-static int blocks_at_once(const rk_conv *conv) {
-    return rk_max(1, (int)(INPUT_BYTES / (RK_WINOGRAD_POSITIONS * block_floats(conv) * sizeof(float))));
+// Blocks of transformed tiles that fit into so many bytes.
+static int blocks_in(const rk_conv *conv, size_t bytes) {
+    return rk_max(1, (int)(bytes / (RK_WINOGRAD_POSITIONS * block_floats(conv) * sizeof(float))));
 }
 
 static size_t input_stride(const rk_conv *conv, int blocks) { return odd_lines(block_floats(conv) * (size_t)blocks); }
 
-static size_t weights_stride(const rk_conv *conv) { return odd_lines((size_t)rk_min(CHANNELS, conv->in_channels) * RK_PANEL); }
+static size_t weights_stride(int channels) { return odd_lines((size_t)channels * RK_PANEL); }
 
-static size_t products_stride(void) { return odd_lines(TILES * RK_PANEL); }
+static size_t products_stride(int tiles) { return odd_lines((size_t)tiles * RK_PANEL); }
+
+static int panel_count(const rk_conv *conv) { return (conv->weights.rows + RK_PANEL - 1) / RK_PANEL; }
 
 // Tiles whose pixels are normalized together.
 static int tiles_in_band(const rk_conv *conv) { return rk_max(2, BAND / conv->in_channels); }
@@ -41,13 +48,38 @@ static size_t band_floats(const rk_conv *conv) {
     return (size_t)rk_max(one_row, two_rows) * (size_t)conv->in_channels;
 }
 
-static size_t worker_floats(const rk_conv *conv) {
-    return RK_WINOGRAD_POSITIONS * (weights_stride(conv) + products_stride()) + band_floats(conv);
+// How the memory of a way of computing is laid out: what all workers share, then what each has for itself, then its band.
+typedef struct layout {
+    size_t shared, own; // floats
+} layout;
+
+static layout by_panels(const rk_conv *conv, int blocks) {
+    const int channels = rk_min(CHANNELS, conv->in_channels);
+    return (layout){RK_WINOGRAD_POSITIONS * input_stride(conv, blocks), RK_WINOGRAD_POSITIONS * (weights_stride(channels) + products_stride(TILES))};
+}
+
+static layout by_tiles(const rk_conv *conv, int blocks) {
+    return (layout){RK_WINOGRAD_POSITIONS * weights_stride(conv->in_channels) * (size_t)panel_count(conv),
+                    RK_WINOGRAD_POSITIONS * (input_stride(conv, blocks) + products_stride(blocks * BLOCK))};
+}
+
+static int may_go_by_tiles(const rk_conv *conv) { return by_tiles(conv, 1).shared * sizeof(float) <= INPUT_BYTES; }
+
+// Blocks of the ranges, or 0: a range of few tiles would read the weights for nothing.
+static int blocks_by_tiles(const rk_conv *conv, int blocks, int workers) {
+    enum { FEWEST = 2, RANGES_PER_WORKER = 4 };
+    const int most = blocks_in(conv, OWN_BYTES), fair = rk_min(most, blocks / (workers * RANGES_PER_WORKER));
+    return may_go_by_tiles(conv) && fair >= rk_min(FEWEST, most) ? fair : 0;
+}
+
+static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
+    return (size_t)conv->in_channels + l.shared + (size_t)workers * (l.own + band_floats(conv));
 }
 
 size_t rk_winograd_scratch(const rk_conv *conv, int workers) {
-    return (size_t)conv->in_channels + (size_t)workers * worker_floats(conv) +
-           RK_WINOGRAD_POSITIONS * input_stride(conv, blocks_at_once(conv));
+    const size_t panels = scratch_floats(conv, by_panels(conv, blocks_in(conv, INPUT_BYTES)), workers);
+    const size_t tiles = may_go_by_tiles(conv) ? scratch_floats(conv, by_tiles(conv, blocks_in(conv, OWN_BYTES)), workers) : 0;
+    return panels > tiles ? panels : tiles;
 }
 
 // Tiles are numbered along pairs of rows, the upper one before the lower one, so that neighbours share more pixels.
@@ -100,44 +132,77 @@ static region read_band(const rk_conv *conv, const rk_norm_kernels *norm, float 
     return read;
 }
 
-void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
-                     float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
-    const rk_winograd_kernels kernels = rk_winograd_kernels_for(features);
-    const int channels = conv->in_channels, panels = (conv->weights.rows + RK_PANEL - 1) / RK_PANEL, upsampled = conv->upsample;
-    const size_t panel_bytes = rk_panel_bytes(conv->weights.type, conv->weights.columns);
-    const rk_norm_kernels norm = rk_norm_kernels_for(features);
-    const grid all = {(out_width + STEP - 1) / STEP, (out_height + STEP - 1) / STEP};
-    const int tiles = all.across * all.down;
-    const int blocks = (tiles + BLOCK - 1) / BLOCK, passes = (blocks + blocks_at_once(conv) - 1) / blocks_at_once(conv);
-    const int in_pass = (blocks + passes - 1) / passes;
+// A convolution, and one worker's memory for it.
+typedef struct pass {
+    const rk_conv *conv;
+    rk_winograd_kernels kernels;
+    rk_norm_kernels norm;
+    region image;
+    int height, width;
+    grid all;
+    float *out;
+    const float *residual;
+    int out_height, out_width;
+    size_t out_stride, block; // block: floats of a block of tiles at one position
+    float *shared, *own, *band;
+} pass;
 
-    const size_t weight = weights_stride(conv), product = products_stride(), position = input_stride(conv, in_pass);
-    const size_t block = block_floats(conv);
-
-    float *u = scratch + (size_t)worker->index * worker_floats(conv), *m = u + RK_WINOGRAD_POSITIONS * weight;
-    float *band = m + RK_WINOGRAD_POSITIONS * product;
-    float *v = scratch + (size_t)worker->count * worker_floats(conv), *zeros = v + RK_WINOGRAD_POSITIONS * position;
-    if (worker->index == 0) memset(zeros, 0, (size_t)channels * sizeof *zeros);
-    if (upsampled) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
-    rk_barrier(worker);
-    const region image = {x, zeros, 0, 0, width};
-    const int at_once = conv->scale ? tiles_in_band(conv) : 1;
-
-    for (int start = 0; start < tiles; start += in_pass * BLOCK) {
-        const int count = rk_min(in_pass * BLOCK, tiles - start);
-        for (int chunk; (chunk = rk_next_chunk(worker, (count + at_once - 1) / at_once)) >= 0;) {
-            const int end = start + rk_min(count, (chunk + 1) * at_once);
-            for (int first = start + chunk * at_once, last; first < end; first = last) {
-                last = rk_min(end, (pair_of(all, first) + 1) * 2 * all.across);
-                const region from = conv->scale ? read_band(conv, &norm, band, &image, height, width, all, first, last) : image;
-                for (int tile = first; tile < last; tile++) {
-                    const int t = tile - start;
-                    const float *pixels[RK_WINOGRAD_POSITIONS];
-                    find_pixels(conv, &from, height, width, find_tile(all, tile), pixels);
-                    kernels.input(v + (size_t)(t / BLOCK) * block + (size_t)(t % BLOCK) * 16, position, pixels, channels, upsampled);
-                }
-            }
+// Transforms the tiles first ..< end of a memory that begins with tile `start`. At most tiles_in_band if they are normalized.
+static void read_tiles(const pass *p, float *v, size_t position, int start, int first, int end) {
+    for (int last; first < end; first = last) {
+        last = rk_min(end, (pair_of(p->all, first) + 1) * 2 * p->all.across);
+        const region from = p->conv->scale
+            ? read_band(p->conv, &p->norm, p->band, &p->image, p->height, p->width, p->all, first, last) : p->image;
+        for (int tile = first; tile < last; tile++) {
+            const int t = tile - start;
+            const float *pixels[RK_WINOGRAD_POSITIONS];
+            find_pixels(p->conv, &from, p->height, p->width, find_tile(p->all, tile), pixels);
+            p->kernels.input(v + (size_t)(t / BLOCK) * p->block + (size_t)(t % BLOCK) * 16, position, pixels, p->conv->in_channels, p->conv->upsample);
         }
+    }
+}
+
+// `channels` of the weights at u, times those of `count` tiles at v.
+static void multiply(const pass *p, float *m, size_t product, const float *v, size_t position, const float *u, size_t weight, int channels,
+                     int count, int more) {
+    for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
+        if (p->conv->upsample && (i / 6 == 2 || i % 6 == 2)) continue;
+        p->kernels.multiply(m + i * product, v + i * position, p->block, u + i * weight, channels, count, more);
+    }
+}
+
+// The pixels of a panel's channels from the products of the tiles first ..< first + count.
+static void write_tiles(const pass *p, const float *m, size_t product, int panel, int first, int count) {
+    const size_t channel = (size_t)panel * RK_PANEL;
+    for (int t = 0; t < count; t++) {
+        const place tile = find_tile(p->all, first + t);
+        float *pixels[STEP * STEP];
+        const float *added[STEP * STEP];
+        for (int i = 0; i < STEP * STEP; i++) {
+            const int y = tile.y + i / STEP, x = tile.x + i % STEP;
+            const size_t at = ((size_t)y * (size_t)p->out_width + (size_t)x) * p->out_stride + channel;
+            const int inside = y < p->out_height && x < p->out_width;
+            pixels[i] = inside ? p->out + at : NULL;
+            added[i] = inside && p->residual ? p->residual + at : NULL;
+        }
+        p->kernels.output(pixels, p->residual ? added : NULL, m + t * RK_PANEL, product, p->conv->bias ? p->conv->bias + channel : NULL);
+    }
+}
+
+static const void *panel_weights(const rk_conv *conv, int panel) {
+    return (const char *)conv->weights.data + rk_panel_bytes(conv->weights.type, conv->weights.columns) * (size_t)panel;
+}
+
+static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int blocks) {
+    const rk_conv *conv = p->conv;
+    const int channels = conv->in_channels, panels = panel_count(conv), in_pass = blocks * BLOCK, at_once = conv->scale ? tiles_in_band(conv) : 1;
+    const size_t weight = weights_stride(rk_min(CHANNELS, channels)), product = products_stride(TILES), position = input_stride(conv, blocks);
+    float *u = p->own, *m = u + RK_WINOGRAD_POSITIONS * weight, *v = p->shared;
+    if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
+    for (int start = 0; start < tiles; start += in_pass) {
+        const int count = rk_min(in_pass, tiles - start);
+        for (int chunk; (chunk = rk_next_chunk(worker, (count + at_once - 1) / at_once)) >= 0;)
+            read_tiles(p, v, position, start, start + chunk * at_once, start + rk_min(count, (chunk + 1) * at_once));
         rk_barrier(worker);
 
         // Enough chunks for every worker: where panels are few, each panel's tiles are shared out.
@@ -145,34 +210,61 @@ void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, 
         const int parts = rk_min(ranges, (4 * worker->count + panels - 1) / panels), part = (ranges + parts - 1) / parts * TILES;
         for (int chunk; (chunk = rk_next_chunk(worker, panels * parts)) >= 0;) {
             const int panel = chunk / parts, begin = chunk % parts * part, end = rk_min(count, begin + part);
-            const size_t channel = (size_t)panel * RK_PANEL;
-            const void *weights = (const char *)conv->weights.data + panel_bytes * (size_t)panel;
             for (int first = begin; first < end; first += TILES) {
                 const int rows = rk_min(TILES, end - first);
                 for (int c = 0; c < channels; c += CHANNELS) {
                     const int some = rk_min(CHANNELS, channels - c);
-                    const float *inputs = v + (size_t)(first / BLOCK) * block + (size_t)c * BLOCK;
-                    if (first == begin || channels > CHANNELS) kernels.weights(u, weight, weights, conv->weights.type, channels, c, some);
-                    for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
-                        if (upsampled && (i / 6 == 2 || i % 6 == 2)) continue;
-                        kernels.multiply(m + i * product, inputs + i * position, block, u + i * weight, some, rows, c > 0);
-                    }
+                    const float *inputs = v + (size_t)(first / BLOCK) * p->block + (size_t)c * BLOCK;
+                    if (first == begin || channels > CHANNELS)
+                        p->kernels.weights(u, weight, panel_weights(conv, panel), conv->weights.type, channels, c, some);
+                    multiply(p, m, product, inputs, position, u, weight, some, rows, c > 0);
                 }
-                for (int t = 0; t < rows; t++) {
-                    const place tile = find_tile(all, start + first + t);
-                    float *pixels[STEP * STEP];
-                    const float *added[STEP * STEP];
-                    for (int p = 0; p < STEP * STEP; p++) {
-                        const int y = tile.y + p / STEP, x1 = tile.x + p % STEP;
-                        const size_t at = ((size_t)y * (size_t)out_width + (size_t)x1) * out_stride + channel;
-                        const int inside = y < out_height && x1 < out_width;
-                        pixels[p] = inside ? out + at : NULL;
-                        added[p] = inside && residual ? residual + at : NULL;
-                    }
-                    kernels.output(pixels, residual ? added : NULL, m + t * RK_PANEL, product, conv->bias ? conv->bias + channel : NULL);
-                }
+                write_tiles(p, m, product, panel, start + first, rows);
             }
         }
         rk_barrier(worker);
     }
+}
+
+static void run_by_tiles(rk_worker *worker, const pass *p, int tiles, int blocks) {
+    const rk_conv *conv = p->conv;
+    const int channels = conv->in_channels, panels = panel_count(conv), range = blocks * BLOCK;
+    const int at_once = conv->scale ? tiles_in_band(conv) : range;
+    const size_t weight = weights_stride(channels), product = products_stride(range), position = input_stride(conv, blocks);
+    float *u = p->shared, *v = p->own, *m = v + RK_WINOGRAD_POSITIONS * position;
+    if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
+    for (int panel; (panel = rk_next_chunk(worker, panels)) >= 0;) {
+        float *to = u + RK_WINOGRAD_POSITIONS * weight * (size_t)panel;
+        p->kernels.weights(to, weight, panel_weights(conv, panel), conv->weights.type, channels, 0, channels);
+    }
+    rk_barrier(worker);
+    for (int chunk; (chunk = rk_next_chunk(worker, (tiles + range - 1) / range)) >= 0;) {
+        const int start = chunk * range, end = rk_min(tiles, start + range);
+        for (int first = start; first < end; first += at_once) read_tiles(p, v, position, start, first, rk_min(end, first + at_once));
+        for (int panel = 0; panel < panels; panel++) {
+            multiply(p, m, product, v, position, u + RK_WINOGRAD_POSITIONS * weight * (size_t)panel, weight, channels, end - start, 0);
+            write_tiles(p, m, product, panel, start, end - start);
+        }
+    }
+    rk_barrier(worker);
+}
+
+void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
+                     float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
+    const grid all = {(out_width + STEP - 1) / STEP, (out_height + STEP - 1) / STEP};
+    const int tiles = all.across * all.down, blocks = (tiles + BLOCK - 1) / BLOCK;
+    const int most = blocks_in(conv, INPUT_BYTES), passes = (blocks + most - 1) / most, in_pass = (blocks + passes - 1) / passes;
+    const int in_range = blocks_by_tiles(conv, blocks, worker->count);
+    const layout l = in_range ? by_tiles(conv, in_range) : by_panels(conv, in_pass);
+    float *zeros = scratch, *shared = zeros + conv->in_channels, *own = shared + l.shared + (size_t)worker->index * (l.own + band_floats(conv));
+    const pass p = {
+        .conv = conv, .kernels = rk_winograd_kernels_for(features), .norm = rk_norm_kernels_for(features),
+        .image = {x, zeros, 0, 0, width}, .height = height, .width = width, .all = all,
+        .out = out, .residual = residual, .out_height = out_height, .out_width = out_width, .out_stride = out_stride,
+        .block = block_floats(conv), .shared = shared, .own = own, .band = own + l.own,
+    };
+    if (worker->index == 0) memset(zeros, 0, (size_t)conv->in_channels * sizeof *zeros);
+    rk_barrier(worker);
+    if (in_range) run_by_tiles(worker, &p, tiles, in_range);
+    else run_by_panels(worker, &p, tiles, in_pass);
 }
