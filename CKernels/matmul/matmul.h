@@ -62,6 +62,16 @@ RK_INLINE void rk_prefetch(const void *p, int ahead, int bytes) {
     for (int line = 0; line < bytes; line += 64) _mm_prefetch((const char *)p + ahead + line, _MM_HINT_T0);
 }
 
+// How far ahead a kernel asks for weights that no cache holds. Several rows of x keep the processor from looking ahead itself: for them `few` bytes.
+RK_INLINE int rk_ahead(const rk_matmul_tile *tile, int rows, int few) { return rows > 1 ? few : tile->ahead; }
+
+// What is wanted next, asked for in as many pieces as there are register tiles: the one of the rows first ..< end of `rows`.
+RK_INLINE void rk_prefetch_share(const uint8_t *next, size_t bytes, int first, int end, int rows) {
+    for (size_t line = bytes * (size_t)first / (size_t)rows / 64 * 64; line < bytes * (size_t)end / (size_t)rows; line += 64) {
+        rk_prefetch(next + line, 0, 64);
+    }
+}
+
 // The biases of these panels, which no cache holds either and which are wanted last.
 RK_INLINE void rk_prefetch_biases(const rk_matmul_tile *tile, int panel, int apart, int panels) {
     for (int p = 0; p < panels && tile->bias; p++) _mm_prefetch((const char *)(tile->bias + (panel + p * apart) * RK_PANEL), _MM_HINT_T0);

@@ -72,7 +72,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *block = blocks + group / 2 * 576;
         const uint8_t *w = block + 64 + group % 2 * 256;
-        if (first == 0) rk_prefetch(w, AHEAD, 288);
+        if (first == 0) rk_prefetch(w, FEW_AHEAD, 288);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
         RK_KEEP_LOOP
@@ -98,8 +98,6 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
         for (int half = 0; half < 2; half++) store_int4(tile, panel, first + t, half, acc[t][half]);
     }
 }
-
-enum { STREAMS = 4 };
 
 RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
@@ -159,41 +157,6 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apa
     }
 }
 
-RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
-    enum { TURN = 16 }; // columns
-    const float *scales = rk_tile_panel(tile, RK_INT8, panel);
-    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
-    const char *w = (const char *)(scales + RK_PANEL);
-    __m256 acc[STREAMS][2];
-    rk_prefetch_biases(tile, panel, apart, panels);
-    for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
-    for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
-        const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
-        __m256i sum[STREAMS][4];
-        for (int p = 0; p < panels; p++) {
-            for (int i = 0; i < 4; i++) sum[p][i] = _mm256_setzero_si256();
-        }
-        for (int k = block; k < end; k += TURN) {
-            RK_UNROLL
-            for (int p = 0; p < panels; p++) {
-                RK_UNROLL
-                for (int c = k; c < k + TURN; c += 4) {
-                    const __m256i x4 = broadcast4_16(tile->x16 + c);
-                    for (int i = 0; i < 4; i++)
-                        sum[p][i] = MADD16(sum[p][i], load_as_16((const int8_t *)w + stream * (size_t)p + RK_PANEL * c + 16 * i), x4);
-                }
-            }
-        }
-        for (int p = 0; p < panels; p++) {
-            for (int half = 0; half < 2; half++) acc[p][half] = add_block(acc[p][half], sum[p] + 2 * half);
-        }
-    }
-    for (int p = 0; p < panels; p++) {
-        for (int half = 0; half < 2; half++)
-            store_scaled(tile, panel + p * apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), acc[p][half]);
-    }
-}
-
 // Many rows of x. Nibbles are unpacked once, to signed bytes in the first-level cache, and x becomes unsigned by adding 128: then the weights are the
 // operand of maddubs that can be read from memory, and a product costs two instructions and a quarter of a broadcast. Sums start from minus
 // 128 times the weights' sum. Two products of at most 255 * 8 fit in 16 bits; later sums may wrap, as the last one fits: it is of w times x.
@@ -211,7 +174,7 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, 
     for (size_t group = 0; group < count; group++) {
         const uint8_t *block = blocks + (from + group) / 2 * 576 + (from + group) % 2 * 32;
         const uint8_t *w = blocks + (from + group) / 2 * 576 + 64 + (from + group) % 2 * 256;
-        rk_prefetch(w, AHEAD, 288);
+        rk_prefetch(w, FEW_AHEAD, 288);
         for (int half = 0; half < 2; half++) {
             __m256i sums = _mm256_setzero_si256(); // of 8 columns
             RK_UNROLL

@@ -10,9 +10,7 @@
 // in work; broadcasts of x and loads of weights share the two loads of a cycle, so a broadcast had better serve two panels.
 enum { ROWS = 12, PANELS = 4 };
 
-// How far ahead rows of x ask for weights that no cache holds: several before the arithmetic of the ones at hand keeps the processor from looking.
-enum { AHEAD = 4 << 10 };
-RK_INLINE int ahead(const rk_matmul_tile *tile, int rows) { return rows > 1 ? AHEAD : tile->ahead; }
+enum { FEW_AHEAD = 4 << 10 };
 
 RK_TARGET RK_INLINE __m512i load_bytes(const void *p) { return _mm512_loadu_si512(p); }
 
@@ -40,7 +38,6 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
-    const int asks = first == 0 && ahead(tile, rows) > 0;
     __m512i sum[ROWS][PANELS];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -50,7 +47,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
         __m512i weights[PANELS];
         for (int p = 0; p < panels; p++) {
             const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-            if (asks) rk_prefetch(columns, ahead(tile, rows), 64);
+            rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
             weights[p] = _mm512_xor_si512(load_bytes(columns), offset);
         }
         RK_UNROLL
@@ -92,7 +89,6 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int16_t *x = rk_tile_x16(tile, first);
-    const int asks = first == 0 && ahead(tile, rows) > 0;
     __m512 acc[ROWS][PANELS];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -108,7 +104,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-                if (asks) rk_prefetch(columns, ahead(tile, rows), 64);
+                rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
                 const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -141,7 +137,6 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
-    const int asks = first == 0 && ahead(tile, rows) > 0;
     __m512 acc[ROWS][PANELS];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -157,7 +152,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                if (asks) rk_prefetch(columns, ahead(tile, rows), 64);
+                rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
                 pairs[p] = load_bytes(columns);
             }
             RK_UNROLL
@@ -228,16 +223,9 @@ RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacke
     }
 }
 
-// What is unpacked next, asked for in as many pieces as there are register tiles.
-RK_INLINE void prefetch_share(const uint8_t *next, size_t bytes, int first, int end, int rows) {
-    for (size_t line = bytes * (size_t)first / (size_t)rows / 64 * 64; line < bytes * (size_t)end / (size_t)rows; line += 64) {
-        rk_prefetch(next + line, 0, 64);
-    }
-}
-
 #define UNPACKED(n)                                                                                                              \
     unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
-    prefetch_share(blocks + (from + count) * 288, count * 288, first, first + n, tile->count)
+    rk_prefetch_share(blocks + (from + count) * 288, count * 288, first, first + n, tile->count)
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;

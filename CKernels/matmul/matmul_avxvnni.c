@@ -20,71 +20,185 @@ RK_TARGET RK_INLINE __m256i madd16(__m256i sum, __m256i w, __m256i x) {
 #define MADD16 madd16
 #include "matmul_int16.h"
 
-// As on AVX-512: the weights are made unsigned by adding 8 or 128, and the sums start from minus that times the sum of x.
+// As on AVX-512: the weights are made unsigned by adding 8 or 128, and the sums start from minus that times the sum of x. A panel is two
+// registers of 8 rows. Sums of six rows of x by a panel are as many as there are registers for.
+enum { ROWS = 6, PANELS = 4, VECTORS = 2 * PANELS };
 
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
-    const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m256i offset = _mm256_set1_epi8(-128);
-    __m256i sum[6][2];
-    for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(rk_tile_start(tile, first + t));
+    __m256i sum[ROWS][VECTORS];
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int t = 0; t < rows; t++) {
+        for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(rk_tile_start(tile, first + t));
+    }
     for (int k = 0; k < tile->columns; k += 4) {
-        const __m256i low = _mm256_xor_si256(load_bytes(w + k * RK_PANEL), offset);
-        const __m256i high = _mm256_xor_si256(load_bytes(w + k * RK_PANEL + 32), offset);
         RK_UNROLL
-        for (int t = 0; t < rows; t++) {
-            const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
-            sum[t][0] = DPBUSD(sum[t][0], low, columns);
-            sum[t][1] = DPBUSD(sum[t][1], high, columns);
+        for (int p = 0; p < panels; p++) {
+            const char *columns = w + stream * (size_t)p + k * RK_PANEL;
+            rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
+            const __m256i low = _mm256_xor_si256(load_bytes(columns), offset), high = _mm256_xor_si256(load_bytes(columns + 32), offset);
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) {
+                const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + k);
+                sum[t][2 * p] = DPBUSD(sum[t][2 * p], low, x4);
+                sum[t][2 * p + 1] = DPBUSD(sum[t][2 * p + 1], high, x4);
+            }
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++) store_int8(tile, panel, first + t, half, w_scales, sum[t][half]);
+        for (int v = 0; v < 2 * panels; v++) {
+            const int at = panel + v / 2 * apart;
+            store_int8(tile, at, first + t, v % 2, rk_tile_panel(tile, RK_INT8, at), sum[t][v]);
+        }
     }
 }
 
-// Two passes over a panel, 8 of its rows each: sums of 6 rows of x then fit in the registers.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
+RK_INLINE const uint8_t *group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + group % 2 * 32; }
+
+RK_INLINE const uint8_t *group_weights(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + 64 + group % 2 * 256; }
+
+// Columns 8 c ..< 8 c + 4 or, if `high`, the four after them.
+RK_TARGET RK_INLINE __m256i nibbles(__m256i pairs, const int high) {
+    return _mm256_and_si256(high ? _mm256_srli_epi16(pairs, 4) : pairs, _mm256_set1_epi8(15));
+}
+
+// Few rows of x: nibbles are unpacked in registers.
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
-    const __m256i nibble = _mm256_set1_epi8(15);
-    for (int half = 0; half < 2; half++) {
-        const int8_t *x = rk_tile_x8(tile, first);
-        const int32_t *starts = rk_tile_starts(tile, first);
-        __m256 acc[6];
-        for (int t = 0; t < rows; t++) acc[t] = _mm256_setzero_ps();
-        for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
-            const uint8_t *block = blocks + group / 2 * 576 + 16 * half;
-            const uint8_t *w = blocks + group / 2 * 576 + 64 + group % 2 * 256 + 32 * half;
-            __m256i sum[6];
+    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
+    const int8_t *x = rk_tile_x8(tile, first);
+    const int32_t *starts = rk_tile_starts(tile, first);
+    __m256 acc[ROWS][VECTORS];
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int t = 0; t < rows; t++) {
+        for (int v = 0; v < 2 * panels; v++) acc[t][v] = _mm256_setzero_ps();
+    }
+    for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
+        __m256i sum[ROWS][VECTORS];
+        for (int t = 0; t < rows; t++) {
+            for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[groups * (size_t)t + group]);
+        }
+        RK_UNROLL
+        for (int c = 0; c < 4; c++) {
             RK_UNROLL
-            for (int t = 0; t < rows; t++) sum[t] = _mm256_set1_epi32(starts[groups * (size_t)t]);
-            RK_UNROLL
-            for (int c = 0; c < 4; c++) {
-                const __m256i pair = load_bytes(w + 64 * c);
-                const __m256i low = _mm256_and_si256(pair, nibble), high = _mm256_and_si256(_mm256_srli_epi16(pair, 4), nibble);
+            for (int p = 0; p < panels; p++) {
+                const uint8_t *columns = group_weights(blocks + stream * (size_t)p, group) + 64 * c;
+                rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
+                const __m256i pairs[2] = {load_bytes(columns), load_bytes(columns + 32)};
                 RK_UNROLL
-                for (int t = 0; t < rows; t++) {
-                    const int8_t *columns = x + tile->x_stride * (size_t)t + c * 8;
-                    sum[t] = DPBUSD(sum[t], low, broadcast4(columns));
-                    sum[t] = DPBUSD(sum[t], high, broadcast4(columns + 4));
+                for (int high = 0; high < 2; high++) {
+                    const __m256i weights[2] = {nibbles(pairs[0], high), nibbles(pairs[1], high)};
+                    RK_UNROLL
+                    for (int t = 0; t < rows; t++) {
+                        const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * high);
+                        for (int half = 0; half < 2; half++) sum[t][2 * p + half] = DPBUSD(sum[t][2 * p + half], weights[half], x4);
+                    }
                 }
             }
-            const __m256 scales = load_halves(block + group % 2 * 32);
-            RK_UNROLL
-            for (int t = 0; t < rows; t++) acc[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t]), scales, acc[t]);
         }
-        for (int t = 0; t < rows; t++) store_int4(tile, panel, first + t, half, acc[t]);
+        RK_UNROLL
+        for (int v = 0; v < 2 * panels; v++) {
+            const __m256 scales = load_halves(group_scales(blocks + stream * (size_t)(v / 2), group) + 16 * (v % 2));
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) acc[t][v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][v]), scales, acc[t][v]);
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int v = 0; v < 2 * panels; v++) store_int4(tile, panel + v / 2 * apart, first + t, v % 2, acc[t][v]);
     }
 }
 
-#define INT8(n) int8_rows(tile, panel, first, n)
-#define INT4(n) int4_rows(tile, panel, first, n)
+// Many rows of x: GROUPS groups of a panel are unpacked into the first-level cache for all of them.
+enum { GROUPS = 32 };
+typedef struct unpacked {
+    _Alignas(32) uint8_t weights[GROUPS][8][2][32]; // by 4 columns and 8 rows of the panel
+    float scales[GROUPS][2][8];
+} unpacked;
 
-RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT8) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT4) }
-RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, INT16) }
+RK_TARGET RK_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from, size_t count) {
+    for (size_t group = 0; group < count; group++) {
+        for (int half = 0; half < 2; half++) {
+            RK_UNROLL
+            for (int c = 0; c < 4; c++) {
+                const __m256i pairs = load_bytes(group_weights(blocks, from + group) + 64 * c + 32 * half);
+                for (int high = 0; high < 2; high++) store_bytes(u->weights[group][2 * c + high][half], nibbles(pairs, high));
+            }
+            _mm256_store_ps(u->scales[group][half], load_halves(group_scales(blocks, from + group) + 16 * half));
+        }
+    }
+}
+
+// out holds the sums of the groups before `from`, and takes the product when these are the last.
+RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first, const int rows) {
+    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
+    const int32_t *starts = rk_tile_starts(tile, first) + from;
+    __m256 acc[ROWS][2];
+    for (int t = 0; t < rows; t++) {
+        for (int half = 0; half < 2; half++)
+            acc[t][half] = from ? _mm256_loadu_ps(rk_tile_out(tile, panel, first + t) + 8 * half) : _mm256_setzero_ps();
+    }
+    for (size_t group = 0; group < count; group++, x += RK_GROUP) {
+        __m256i sum[ROWS][2];
+        for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(starts[groups * (size_t)t + group]);
+        RK_UNROLL
+        for (int c = 0; c < 8; c++) {
+            const __m256i weights[2] = {load_bytes(u->weights[group][c][0]), load_bytes(u->weights[group][c][1])};
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) {
+                const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + 4 * c);
+                for (int half = 0; half < 2; half++) sum[t][half] = DPBUSD(sum[t][half], weights[half], x4);
+            }
+        }
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) {
+            for (int half = 0; half < 2; half++)
+                acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][half]), _mm256_load_ps(u->scales[group][half]), acc[t][half]);
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        for (int half = 0; half < 2; half++) {
+            if (from + count == groups) store_int4(tile, panel, first + t, half, acc[t][half]);
+            else _mm256_storeu_ps(rk_tile_out(tile, panel, first + t) + 8 * half, acc[t][half]);
+        }
+    }
+}
+
+#define UNPACKED(n)                                                                                                              \
+    unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
+    rk_prefetch_share(blocks + (from + count) * 288, count * 288, first, first + n, tile->count)
+
+RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
+    unpacked u;
+    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    for (int panel = 0; panel < tile->panels; panel++) {
+        const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+        for (size_t from = 0; from < groups; from += GROUPS) {
+            const size_t count = groups - from < GROUPS ? groups - from : GROUPS;
+            unpack(&u, blocks, from, count);
+            RK_FOR_ROWS(tile->count, 6, UNPACKED)
+        }
+    }
+}
+
+#define INT8(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int8_rows, first, n)
+#define INT4(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int4_rows, first, n)
+
+RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 6, INT8) }
+RK_TARGET static void int4(const rk_matmul_tile *tile) {
+    if (tile->count > 2 * ROWS) return int4_many(tile);
+    RK_FOR_ROWS(tile->count, 6, INT4)
+}
+RK_TARGET static void int16(const rk_matmul_tile *tile) {
+    if (tile->count == 1) {
+        RK_FOR_STREAMS(tile, 4, int16_row)
+        return;
+    }
+    RK_FOR_TILES(tile, 6, INT16)
+}
 
 #if !defined(RK_AVXVNNI_AS_AVX512)
 const rk_matmul_kernels rk_matmul_avxvnni = {.name = "avxvnni", .tile = {NULL, NULL, int8, int4}, .int16 = int16};

@@ -35,7 +35,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
             }
             for (int k = block; k < end; k += 4) {
                 const int8_t *columns = w + k * RK_PANEL + 32 * pass;
-                if (first == 0 && pass == 0) rk_prefetch(columns, AHEAD, 64);
+                if (first == 0 && pass == 0) rk_prefetch(columns, FEW_AHEAD, 64);
                 __m256i weights[4];
                 for (int i = 0; i < 2 * halves; i++) weights[i] = load_as_16(columns + 16 * i);
                 RK_UNROLL
@@ -52,6 +52,43 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
         for (int t = 0; t < rows; t++) {
             for (int half = 0; half < halves; half++) store_scaled(tile, panel, first + t, pass + half, w_scales, acc[t][half]);
         }
+    }
+}
+
+enum { STREAMS = 4 };
+
+RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
+    enum { TURN = 16 }; // columns
+    const float *scales = rk_tile_panel(tile, RK_INT8, panel);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+    const char *w = (const char *)(scales + RK_PANEL);
+    __m256 acc[STREAMS][2];
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
+    for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
+        const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
+        __m256i sum[STREAMS][4];
+        for (int p = 0; p < panels; p++) {
+            for (int i = 0; i < 4; i++) sum[p][i] = _mm256_setzero_si256();
+        }
+        for (int k = block; k < end; k += TURN) {
+            RK_UNROLL
+            for (int p = 0; p < panels; p++) {
+                RK_UNROLL
+                for (int c = k; c < k + TURN; c += 4) {
+                    const __m256i x4 = broadcast4_16(tile->x16 + c);
+                    for (int i = 0; i < 4; i++)
+                        sum[p][i] = MADD16(sum[p][i], load_as_16((const int8_t *)w + stream * (size_t)p + RK_PANEL * c + 16 * i), x4);
+                }
+            }
+        }
+        for (int p = 0; p < panels; p++) {
+            for (int half = 0; half < 2; half++) acc[p][half] = add_block(acc[p][half], sum[p] + 2 * half);
+        }
+    }
+    for (int p = 0; p < panels; p++) {
+        for (int half = 0; half < 2; half++)
+            store_scaled(tile, panel + p * apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), acc[p][half]);
     }
 }
 
