@@ -28,7 +28,7 @@ typedef struct rk_conv {
 //   A(m)  0: (m0 + p) + r   1: fmaf(2, s, q)   2: fmaf(4, r, p)   3: fmaf(8, s, q) + m5
 //         with p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4
 // An upsampled image needs 25 of the products, the others are 0. Channels of the input come in sixteens.
-enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36, RK_WINOGRAD_BLOCK = 12 };
+enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36, RK_WINOGRAD_BLOCK = 16 };
 
 typedef struct rk_winograd_kernels {
     const char *name;
