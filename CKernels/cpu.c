@@ -1,6 +1,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "include/rk_cpu.h"
 
 #if defined(__x86_64__)
@@ -108,6 +109,24 @@ uint32_t rk_cpu_mask_named(const char *name) {
     }
     return UINT32_MAX;
 }
+
+static const size_t UNKNOWN = SIZE_MAX;
+static _Atomic size_t cache = SIZE_MAX;
+
+size_t rk_cpu_cache(void) {
+    size_t bytes = atomic_load_explicit(&cache, memory_order_relaxed);
+    if (bytes == UNKNOWN) {
+        bytes = 0;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+        const long said = sysconf(_SC_LEVEL2_CACHE_SIZE);
+        if (said > 0) bytes = (size_t)said;
+#endif
+        atomic_store_explicit(&cache, bytes, memory_order_relaxed);
+    }
+    return bytes;
+}
+
+void rk_cpu_set_cache(size_t bytes) { atomic_store(&cache, bytes); }
 
 const char *rk_cpu_name(uint32_t features) {
     for (int i = INSTRUCTION_SETS - 1; i >= 0; i--) {

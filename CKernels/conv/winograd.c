@@ -16,10 +16,10 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
 // other: the products read them as one stream. A worker takes a panel of weights, transforms CHANNELS of it at a time into memory of its own and
 // multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
 //
-// By tiles, where they are many and the weights of all panels, transformed, are few: a worker transforms OWN_BYTES of tiles into memory of its own,
-// where they stay in its second-level cache while the weights, which all workers read, pass by. Only those come from further away, once for each
-// range of tiles, where by panels all tiles would come for each panel.
-enum { INPUT_BYTES = 5 << 20, OWN_BYTES = 896 << 10, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
+// By tiles, where they are many, the weights of all panels, transformed, are few and a core's second-level cache is large: a worker transforms
+// tiles into memory of its own, where they stay in that cache while the weights, which all workers read, pass by. Only those come from further
+// away, once for each range of tiles, where by panels all tiles would come for each panel.
+enum { INPUT_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
 static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }
@@ -65,11 +65,14 @@ static layout by_tiles(const rk_conv *conv, int blocks) {
 
 static int may_go_by_tiles(const rk_conv *conv) { return by_tiles(conv, 1).shared * sizeof(float) <= INPUT_BYTES; }
 
-// Blocks of the ranges, or 0: a range of few tiles would read the weights for nothing.
+// The most blocks of tiles that a worker takes at once: its products and a panel of weights need some of the cache as well.
+static int most_blocks(const rk_conv *conv) { return blocks_in(conv, rk_cpu_cache() / 16 * 7); }
+
+// Blocks of the ranges, or 0 to go by panels: a range of few tiles would read the weights for nothing.
 static int blocks_by_tiles(const rk_conv *conv, int blocks, int workers) {
     enum { FEWEST = 2, RANGES_PER_WORKER = 4 };
-    const int most = blocks_in(conv, OWN_BYTES), fair = rk_min(most, blocks / (workers * RANGES_PER_WORKER));
-    return may_go_by_tiles(conv) && fair >= rk_min(FEWEST, most) ? fair : 0;
+    const int fair = rk_min(most_blocks(conv), blocks / (workers * RANGES_PER_WORKER));
+    return may_go_by_tiles(conv) && fair >= FEWEST ? fair : 0;
 }
 
 static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
@@ -78,7 +81,7 @@ static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
 
 size_t rk_winograd_scratch(const rk_conv *conv, int workers) {
     const size_t panels = scratch_floats(conv, by_panels(conv, blocks_in(conv, INPUT_BYTES)), workers);
-    const size_t tiles = may_go_by_tiles(conv) ? scratch_floats(conv, by_tiles(conv, blocks_in(conv, OWN_BYTES)), workers) : 0;
+    const size_t tiles = may_go_by_tiles(conv) ? scratch_floats(conv, by_tiles(conv, most_blocks(conv)), workers) : 0;
     return panels > tiles ? panels : tiles;
 }
 

@@ -2,6 +2,7 @@
 #ifndef RK_CPU_H
 #define RK_CPU_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 // Instruction sets in ascending order for each architecture. RK_CPU_AVX2 stands for AVX2 + FMA + F16C; RK_CPU_AVX512 for
@@ -29,6 +30,12 @@ void rk_cpu_set_mask(uint32_t mask);
 
 // The mask that a name stands for ("avx2" gives RK_CPU_AVX2; "scalar" gives 0); all ones for an unknown name.
 uint32_t rk_cpu_mask_named(const char *name);
+
+// Bytes of a core's second-level cache, 0 where the system does not say. Results do not depend on it.
+size_t rk_cpu_cache(void);
+
+// Replaces what rk_cpu_cache says.
+void rk_cpu_set_cache(size_t bytes);
 
 // The name of the highest instruction set in `features`, a static string.
 const char *rk_cpu_name(uint32_t features);

@@ -46,13 +46,14 @@ static int divide_up(int a, int b) { return (a + b - 1) / b; }
 
 static cut cut_product(int panels, int count, int columns, size_t x_row_bytes, int workers) {
     enum {
-        X_BYTES = 128 << 10,  // a block of x stays in the second-level cache while the panels pass by
+        X_BYTES = 128 << 10,  // a block of x stays in the second-level cache while the panels pass by: a quarter of it, or this where that is more
         ROWS = 48,            // at least: fewer would read the panels too often
         PRODUCTS = 6 << 20,   // of a chunk: 30 to 500 microseconds
         CHUNKS_PER_WORKER = 4 // at least, so that workers of different speed finish together; more are slower to read
     };
     cut c;
-    const int fitting = rk_max(ROWS, (int)(X_BYTES / x_row_bytes));
+    const size_t quarter = rk_cpu_cache() / 4, x_bytes = quarter > X_BYTES ? quarter : X_BYTES;
+    const int fitting = rk_max(ROWS, (int)(x_bytes / x_row_bytes));
     c.rows = rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 12) * 12); // blocks of equal size, whole register tiles
     c.blocks = divide_up(count, c.rows);
     const int64_t panel_products = (int64_t)RK_PANEL * columns * c.rows;

@@ -251,7 +251,7 @@ static void test_winograd_slots(int channels) {
     test_free(floats), test_free(halves), test_free(bias), test_free(old);
 }
 
-// A fast convolution: the same bits for every instruction set and number of threads, and close to the definition.
+// A fast convolution: the same bits for every instruction set, number of threads and size of cache, and close to the definition.
 static void test_fast(const shape *s, rk_type type, int residual, int normalized) {
     problem p = make_problem(s, type, normalized);
     const float *bias = p.conv.bias;
@@ -261,18 +261,20 @@ static void test_fast(const shape *s, rk_type type, int residual, int normalized
     float *added = test_alloc(used * sizeof *added, sizeof *added), *expected = test_alloc(used * sizeof *added, sizeof *added);
     test_fill_floats(added, used, TEST_RANDOM, 1);
     for (int isa = 0; isa < test_isa_count; isa++) {
-        for (int threads = 1; threads <= 3; threads++) {
+        for (int variant = 0; variant < 4; variant++) {
+            const int threads = variant == 0 ? 1 : variant; // 1, 1, 2, 3
+            rk_cpu_set_cache(variant % 2 ? 4 << 20 : 0);
             p.features = test_isas[isa].features;
             p.out = test_alloc(used * sizeof *p.out, 64);
             p.scratch = test_alloc(rk_conv_scratch(&p.conv, threads) * sizeof *p.scratch, 64);
             p.residual = residual == RESIDUAL_NONE ? NULL : residual == RESIDUAL_OTHER ? added : p.out;
             memcpy(p.out, added, used * sizeof *added);
             test_begin("conv", type == RK_F16 ? "f16 fast" : "f32 fast", test_isas[isa].name,
-                       "%d x %d x %d to %d, upsample %d, residual %d, normalized %d, %d threads", s->height, s->width, s->in_channels,
-                       s->out_channels, s->upsample, residual, normalized, threads);
+                       "%d x %d x %d to %d, upsample %d, residual %d, normalized %d, %d threads, cache of %zu bytes", s->height, s->width, s->in_channels,
+                       s->out_channels, s->upsample, residual, normalized, threads, rk_cpu_cache());
             test_expect(rk_conv_is_fast(&p.conv), "not fast");
             rk_parallel(threads, run_conv, &p);
-            if (isa == 0 && threads == 1) {
+            if (isa == 0 && variant == 0) {
                 // Products of numbers below 1: the sum of their magnitudes is what the error is measured by. The three transforms
                 // together enlarge a rounding by at most 48 in each direction, the sum of |A| |B| |G| in the worst row (1 1 1 8 8 1):
                 // 5 + 5 + 8 * 1.75 + 8 * 1.75 + 10. All of it in one direction and as little in the other is allowed.
@@ -318,14 +320,16 @@ void test_conv(void) {
     const shape fast[] = {
         {1, 1, 16, 16, 3, 1, 1, 0}, {4, 4, 16, 32, 3, 1, 1, 0},   {5, 9, 32, 16, 3, 1, 1, 0},    {3, 6, 16, 16, 3, 1, 1, 1},
         {8, 8, 48, 48, 3, 1, 1, 0}, {30, 41, 16, 16, 3, 1, 1, 0}, {56, 60, 208, 16, 3, 1, 1, 0},
-        {9, 6, 16, 3, 3, 1, 1, 0},  {13, 10, 144, 20, 3, 1, 1, 1},
+        {9, 6, 16, 3, 3, 1, 1, 0},  {13, 10, 144, 20, 3, 1, 1, 1}, {80, 84, 16, 20, 3, 1, 1, 0}, {37, 32, 16, 16, 3, 1, 1, 1},
     };
+    const size_t cache = rk_cpu_cache();
     for (size_t i = 0; i < COUNT(fast); i++) {
         for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++) {
             for (int normalized = 0; normalized <= 1; normalized++)
                 test_fast(&fast[i], (i + (size_t)residual) % 2 ? RK_F16 : RK_F32, residual, normalized);
         }
     }
+    rk_cpu_set_cache(cache);
 }
 
 static void call_conv(void *context) { rk_parallel(test_threads, run_conv, context); }
