@@ -299,7 +299,10 @@ static void check_packing(int rows, int columns, int transposed) {
 
 void test_matmul(void) {
     check_tiles();
+    const size_t cache = rk_cpu_cache();
+    rk_cpu_set_cache(0); // blocks of few rows of x
     check_steps();
+    rk_cpu_set_cache(cache);
     for (int transposed = 0; transposed < 2; transposed++) {
         check_packing(1, 1, transposed);
         check_packing(16, 7, transposed);
