@@ -46,9 +46,9 @@ NEON = [
 ]
 FLOATS = [
     ("NEON", "float_6", "f32 and f16, many rows", FLOAT, 6, 16, 4, 0),
-    ("ATTENTION", "share_keys_f16", "scores, 4 queries", FLOAT, 4, 1, 16, 0),
+    ("ATTENTION", "share_keys_f16", "scores, 4 queries with 4 keys of a tile", FLOAT, 4, 4, 64, 0),
     ("ATTENTION", "score_keys_f16", "scores, 1 query with 4 keys", FLOAT, 1, 4, 16, 0),
-    ("ATTENTION", "share_all_values", "values, 4 queries", FLOAT, 4, 16, 1, 0),
+    ("ATTENTION", "share_values_f16", "values, 4 queries", FLOAT, 4, 16, 1, 0),
     ("ATTENTION", "add_all_values", "values, 1 query", FLOAT, 1, 64, 1, 0),
     ("QUANTIZE", "row", "quantizing 32 activations to int8", NONE, 1, 1, 32, 0),
     ("QUANTIZE", "row16", "quantizing 16 activations to int16", NONE, 1, 1, 16, 0),
