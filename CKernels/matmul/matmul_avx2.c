@@ -118,6 +118,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
             const __m256i low = broadcast4(x + 8 * c), high = broadcast4(x + 8 * c + 4);
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
+                if (tile->ahead) rk_prefetch(w + stream * (size_t)p + 64 * c, tile->ahead, 64);
                 for (int half = 0; half < 2; half++) {
                     const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
                     sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(_mm256_and_si256(pairs, nibble), low));
@@ -147,6 +148,7 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apa
         const __m256i columns = broadcast4(tile->x8 + k);
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
+            if (tile->ahead) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k, tile->ahead, 64);
             for (int half = 0; half < 2; half++)
                 sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
         }

@@ -74,6 +74,7 @@ RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int ap
         for (int k = block; k < end; k += TURN) {
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
+                if (tile->ahead) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k, tile->ahead, TURN * RK_PANEL);
                 RK_UNROLL
                 for (int c = k; c < k + TURN; c += 4) {
                     const __m256i x4 = broadcast4_16(tile->x16 + c);
