@@ -1,5 +1,5 @@
 // The inner loops that mca.py looks at, each in a function of its own with the number of rows of x fixed: the kernels' own code, included.
-// The rest, of attention and the quantizer, are functions already.
+// The rest, of Winograd, attention and the quantizer, are functions already.
 #if defined(KERNELS_NEON)
 #include "matmul/matmul_neon.c"
 #elif defined(KERNELS_DOTPROD)
@@ -8,6 +8,8 @@
 #include "matmul/matmul_i8mm.c"
 #elif defined(KERNELS_ATTENTION)
 #include "attention/attention_neon.c"
+#elif defined(KERNELS_CONV)
+#include "conv/winograd_neon.c"
 #elif defined(KERNELS_QUANTIZE)
 #include "quantize/quantize_neon.c"
 #endif
