@@ -27,7 +27,8 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
     const int block = rk_max(1, rk_min(RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
     const int blocks = (count + block - 1) / block;
-    rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size)};
+    rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size),
+                            .ahead = features & RK_CPU_INTEL ? 2 << 10 : 0};
     scores += (size_t)worker->index * scores_stride;
 
     for (int chunk; (chunk = rk_next_chunk(worker, heads * blocks)) >= 0;) {

@@ -110,12 +110,14 @@ RK_LANES_INLINE const void *next_key(cursor *c) {
 }
 
 // The next `count` <= 4 keys, then the last one again (`last` where there are none). Asks for their values, so that those are on their way
-// before the last key is read.
+// before the last key is read, and for later keys as `ahead` says.
 RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], const void *last, int count) {
     for (int k = 0; k < 4; k++) keys[k] = last = k < count ? next_key(c) : last;
     if (count <= 0) return;
-    const char *values = (const char *)keys[0] + c->to_values, *end = values + 4 * (size_t)c->at->head_size * c->size;
-    for (; values < end; values += 64) __builtin_prefetch(values);
+    const char *first = keys[0];
+    const ptrdiff_t bytes = 4 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size, ahead = c->at->ahead;
+    for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(first + c->to_values + line);
+    for (ptrdiff_t line = 0; line < bytes && ahead; line += 64) __builtin_prefetch(first + ahead + line);
 }
 
 // The dots of one query with four keys: four, so that they share the joining of their lanes.

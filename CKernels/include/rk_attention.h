@@ -36,6 +36,7 @@ typedef struct rk_attention_head {
     int head;
     int head_size; // any number
     float scale;   // of the scores
+    int ahead;     // how many bytes ahead to ask for keys by instruction; 0: not at all
 } rk_attention_head;
 
 typedef struct rk_attention_kernels {

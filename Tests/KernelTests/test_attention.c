@@ -89,7 +89,7 @@ static void test_attend(const test_isa *isa, format f, int head_size, int run_co
 
     test_begin("attention", "attend", isa->name, "%s, head size %d, %d keys in %d runs, %s, limit %g", format_names[f], head_size, keys, run_count,
                test_pattern_names[pattern], limit);
-    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.125f};
+    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.125f, 0};
     scalar.attend(&at, expected, query, runs, run_count, scores[0]);
     kernels.attend(&at, actual, query, runs, run_count, scores[1]);
     test_equal_floats(expected, actual, (size_t)head_size);
@@ -106,7 +106,7 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
     const int heads = 2, slots = 80;
     caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
-    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f};
+    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f, 0};
     rk_key_run runs[RK_QUERY_BLOCK * MAX_RUNS];
     int32_t offsets[RK_QUERY_BLOCK + 1] = {0};
     int most = 0;
@@ -206,7 +206,7 @@ static void test_accuracy(format f, int head_size, float limit) {
     const float scale = 1 / sqrtf((float)head_size);
     test_fill_floats(query, (size_t)head_size, TEST_RANDOM, limit);
     test_begin("attention", "attend", "scalar", "accuracy, %s, head size %d, limit %g", format_names[f], head_size, limit);
-    kernels.attend(&(rk_attention_head){c.cache, 0, head_size, scale}, out, query, runs, 2, scores);
+    kernels.attend(&(rk_attention_head){c.cache, 0, head_size, scale, 0}, out, query, runs, 2, scores);
 
     int n = 0;
     for (int r = 0; r < 2; r++) {
@@ -293,7 +293,7 @@ static void test_store(const test_isa *isa, int heads, int head_size, float limi
     const int head = heads - 1;
     const float scale = 1 / sqrtf((float)head_size);
     const rk_key_run runs[CACHES] = {{0, 0, SLOTS}, {1, 0, SLOTS}};
-    rk_attention_kernels_for(isa->features).attend(&(rk_attention_head){c.cache, head, head_size, scale}, out, query, runs, CACHES, scores);
+    rk_attention_kernels_for(isa->features).attend(&(rk_attention_head){c.cache, head, head_size, scale, 0}, out, query, runs, CACHES, scores);
     double p[KEYS], max = -INFINITY, sum = 0, exact[128] = {0}, worst = 0;
     for (int t = 0; t < KEYS; t++) {
         p[t] = 0;
@@ -341,7 +341,7 @@ static void test_step(const test_isa *isa, format f, int count, int heads, int h
     for (int t = 0; t < count; t++) {
         for (int h = 0; h < heads; h++) {
             const size_t at = (size_t)t * stride + (size_t)(h * head_size);
-            const rk_attention_head head = {c.cache, h, head_size, 1 / sqrtf((float)head_size)};
+            const rk_attention_head head = {c.cache, h, head_size, 1 / sqrtf((float)head_size), 0};
             scalar.attend(&head, expected + at, queries + at, runs + offsets[t], offsets[t + 1] - offsets[t], one);
         }
     }
