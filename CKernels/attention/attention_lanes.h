@@ -464,7 +464,8 @@ RK_TARGET static void attend_block(const rk_attention_head *at, float *out, size
     for (int q = 0; q < fours && is_int8; q += 4)
         share_keys_int8(at, integers + (size_t)q * stride, stride, runs + run_offsets[0], shared, scores + (size_t)q * scores_stride, scores_stride);
     if (!is_int8)
-        share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
+        share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride,
+                       scores + (size_t)count * scores_stride);
 
     for (int q = 0; q < count; q++) {
         const rk_key_run *own = runs + run_offsets[q];

@@ -55,7 +55,8 @@ typedef struct layout {
 
 static layout by_panels(const rk_conv *conv, int blocks) {
     const int channels = rk_min(CHANNELS, conv->in_channels);
-    return (layout){RK_WINOGRAD_POSITIONS * input_stride(conv, blocks), RK_WINOGRAD_POSITIONS * (weights_stride(channels) + products_stride(TILES))};
+    return (layout){RK_WINOGRAD_POSITIONS * input_stride(conv, blocks),
+                    RK_WINOGRAD_POSITIONS * (weights_stride(channels) + products_stride(TILES))};
 }
 
 static layout by_tiles(const rk_conv *conv, int blocks) {
@@ -160,7 +161,8 @@ static void read_tiles(const pass *p, float *v, size_t position, int start, int 
             const int t = tile - start;
             const float *pixels[RK_WINOGRAD_POSITIONS];
             find_pixels(p->conv, &from, p->height, p->width, find_tile(p->all, tile), pixels);
-            p->kernels.input(v + (size_t)(t / BLOCK) * p->block + (size_t)(t % BLOCK) * 16, position, pixels, p->conv->in_channels, p->conv->upsample);
+            float *to = v + (size_t)(t / BLOCK) * p->block + (size_t)(t % BLOCK) * 16;
+            p->kernels.input(to, position, pixels, p->conv->in_channels, p->conv->upsample);
         }
     }
 }

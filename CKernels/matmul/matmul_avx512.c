@@ -122,10 +122,6 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
     }
 }
 
-RK_INLINE const uint8_t *group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + group % 2 * 32; }
-
-RK_INLINE const uint8_t *group_weights(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + 64 + group % 2 * 256; }
-
 // Columns 8 c ..< 8 c + 4 or, if `high`, the four after them.
 RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
     return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
@@ -151,7 +147,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
         for (int c = 0; c < 4; c++) {
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
-                const uint8_t *columns = group_weights(blocks + stream * (size_t)p, group) + 64 * c;
+                const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
                 rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
                 pairs[p] = load_bytes(columns);
             }
@@ -168,7 +164,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
         }
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
-            const __m512 scales = load_halves(group_scales(blocks + stream * (size_t)p, group));
+            const __m512 scales = load_halves(rk_group_scales(blocks + stream * (size_t)p, group));
             RK_UNROLL
             for (int t = 0; t < rows; t++) acc[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][p]), scales, acc[t][p]);
         }
@@ -189,15 +185,16 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from,
     for (size_t group = 0; group < count; group++) {
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
-            const __m512i pairs = load_bytes(group_weights(blocks, from + group) + 64 * c);
+            const __m512i pairs = load_bytes(rk_group_weights(blocks, from + group) + 64 * c);
             for (int high = 0; high < 2; high++) _mm512_store_si512(u->weights[group][2 * c + high], nibbles(pairs, high));
         }
-        _mm512_store_ps(u->scales[group], load_halves(group_scales(blocks, from + group)));
+        _mm512_store_ps(u->scales[group], load_halves(rk_group_scales(blocks, from + group)));
     }
 }
 
 // out holds the sums of the groups before `from`, and takes the product when these are the last.
-RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first, const int rows) {
+RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first,
+                                       const int rows) {
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
     const int32_t *starts = rk_tile_starts(tile, first) + from;
@@ -261,7 +258,10 @@ RK_TARGET RK_INLINE void float_columns(const rk_matmul_tile *tile, const float *
     const int is_last = from + count == tile->columns;
     for (int p = 0; p < panels; p++) {
         const __m512 bias = tile->bias && is_last ? _mm512_loadu_ps(tile->bias + (panel + p) * RK_PANEL) : _mm512_setzero_ps();
-        for (int t = 0; t < rows; t++) _mm512_storeu_ps(rk_tile_out(tile, panel + p, first + t), is_last ? _mm512_add_ps(acc[t][p], bias) : acc[t][p]);
+        for (int t = 0; t < rows; t++) {
+            const __m512 sum = is_last ? _mm512_add_ps(acc[t][p], bias) : acc[t][p];
+            _mm512_storeu_ps(rk_tile_out(tile, panel + p, first + t), sum);
+        }
     }
 }
 

@@ -56,10 +56,6 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-RK_INLINE const uint8_t *group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + group % 2 * 32; }
-
-RK_INLINE const uint8_t *group_weights(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + 64 + group % 2 * 256; }
-
 // Columns 8 c ..< 8 c + 4 or, if `high`, the four after them.
 RK_TARGET RK_INLINE __m256i nibbles(__m256i pairs, const int high) {
     return _mm256_and_si256(high ? _mm256_srli_epi16(pairs, 4) : pairs, _mm256_set1_epi8(15));
@@ -85,7 +81,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
         for (int c = 0; c < 4; c++) {
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
-                const uint8_t *columns = group_weights(blocks + stream * (size_t)p, group) + 64 * c;
+                const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
                 rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
                 const __m256i pairs[2] = {load_bytes(columns), load_bytes(columns + 32)};
                 RK_UNROLL
@@ -101,7 +97,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
         }
         RK_UNROLL
         for (int v = 0; v < 2 * panels; v++) {
-            const __m256 scales = load_halves(group_scales(blocks + stream * (size_t)(v / 2), group) + 16 * (v % 2));
+            const __m256 scales = load_halves(rk_group_scales(blocks + stream * (size_t)(v / 2), group) + 16 * (v % 2));
             RK_UNROLL
             for (int t = 0; t < rows; t++) acc[t][v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][v]), scales, acc[t][v]);
         }
@@ -123,16 +119,17 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from,
         for (int half = 0; half < 2; half++) {
             RK_UNROLL
             for (int c = 0; c < 4; c++) {
-                const __m256i pairs = load_bytes(group_weights(blocks, from + group) + 64 * c + 32 * half);
+                const __m256i pairs = load_bytes(rk_group_weights(blocks, from + group) + 64 * c + 32 * half);
                 for (int high = 0; high < 2; high++) store_bytes(u->weights[group][2 * c + high][half], nibbles(pairs, high));
             }
-            _mm256_store_ps(u->scales[group][half], load_halves(group_scales(blocks, from + group) + 16 * half));
+            _mm256_store_ps(u->scales[group][half], load_halves(rk_group_scales(blocks, from + group) + 16 * half));
         }
     }
 }
 
 // out holds the sums of the groups before `from`, and takes the product when these are the last.
-RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first, const int rows) {
+RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first,
+                                       const int rows) {
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
     const int32_t *starts = rk_tile_starts(tile, first) + from;

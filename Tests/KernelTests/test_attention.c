@@ -125,8 +125,10 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
         offsets[q + 1] = n + own;
         most = keys > most ? keys : most;
     }
-    const size_t scores_stride = (size_t)(most + 15) / 16 * 16, stride = (size_t)head_size + 3, used = (size_t)(count - 1) * stride + (size_t)head_size;
-    float *queries = test_alloc(used * sizeof(float), sizeof(float)), *scores = test_alloc(((size_t)count * scores_stride + 16 * (size_t)head_size) * sizeof(float), sizeof(float));
+    const size_t scores_stride = (size_t)(most + 15) / 16 * 16, stride = (size_t)head_size + 3;
+    const size_t used = (size_t)(count - 1) * stride + (size_t)head_size;
+    const size_t scratch = (size_t)count * scores_stride + 16 * (size_t)head_size;
+    float *queries = test_alloc(used * sizeof(float), sizeof(float)), *scores = test_alloc(scratch * sizeof(float), sizeof(float));
     float *expected = test_alloc(used * sizeof(float), sizeof(float)), *actual = test_alloc(used * sizeof(float), sizeof(float));
     test_fill_floats(queries, used, TEST_RANDOM, 2);
     memset(expected, 0, used * sizeof(float));
