@@ -164,22 +164,8 @@ RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacke
     }
 }
 
-#define UNPACKED(n)                                                                                                              \
-    unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
-    rk_prefetch_share(blocks + (from + count) * 288, count * 288, first, first + n, tile->count)
-
-RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
-    unpacked u;
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
-    for (int panel = 0; panel < tile->panels; panel++) {
-        const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
-        for (size_t from = 0; from < groups; from += GROUPS) {
-            const size_t count = groups - from < GROUPS ? groups - from : GROUPS;
-            unpack(&u, blocks, from, count);
-            RK_FOR_ROWS(tile->count, 6, UNPACKED)
-        }
-    }
-}
+#define RK_UNPACKED_ROWS 6
+#include "matmul_unpacked.h"
 
 #define INT8(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int8_rows, first, n)
 #define INT4(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int4_rows, first, n)
