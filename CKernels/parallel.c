@@ -11,6 +11,10 @@
 #endif
 #include "internal.h"
 
+// How long a worker spins in a barrier before it sleeps, in pauses: tens of microseconds, while the others come in that time. Where they do not,
+// other processes probably have their cores, and spinning keeps another one from them.
+enum { MOST_SPINS = 2000, FEWEST_SPINS = 300, MORE_SPINS = 100 };
+
 struct rk_team {
     rk_body body;
     void *context;
@@ -18,13 +22,14 @@ struct rk_team {
     _Alignas(64) _Atomic int arrived;
     _Alignas(64) _Atomic uint32_t generation;
     _Atomic int sleepers; // workers that wait for the next generation asleep
+    _Atomic int spins;    // at most, of the next one that waits
 };
 
 #if defined(RK_SERIAL)
 
 void rk_parallel(int threads, rk_body body, void *context) {
     (void)threads;
-    struct rk_team team = {.body = body, .context = context};
+    struct rk_team team = {.body = body, .context = context, .spins = MOST_SPINS};
     body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
 }
 
@@ -44,7 +49,7 @@ static void run_worker(void *data) {
 }
 
 void rk_parallel(int threads, rk_body body, void *context) {
-    struct rk_team team = {.body = body, .context = context};
+    struct rk_team team = {.body = body, .context = context, .spins = MOST_SPINS};
     if (threads <= 1) {
         body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
     } else {
@@ -86,8 +91,23 @@ static void wake_sleepers(struct rk_team *team) {
 #endif
 }
 
+// Spins, then sleeps, until the generation is no longer `generation`.
+static void wait_for_next(struct rk_team *team, uint32_t generation) {
+    const int spins = atomic_load_explicit(&team->spins, memory_order_relaxed);
+    int slept = 0;
+    for (int i = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation; i++) {
+        if (i < spins) {
+            relax();
+        } else {
+            sleep_until_next(team, generation);
+            slept = 1;
+        }
+    }
+    const int next = slept ? rk_max(FEWEST_SPINS, spins / 2) : rk_min(MOST_SPINS, spins + MORE_SPINS);
+    if (next != spins) atomic_store_explicit(&team->spins, next, memory_order_relaxed);
+}
+
 void rk_barrier(rk_worker *worker) {
-    enum { SPINS = 300 }; // about ten microseconds; then another process probably has the core of the worker that is missing
     struct rk_team *team = worker->team;
     if (worker->count == 1) {
         atomic_store_explicit(&team->next_chunk, 0, memory_order_relaxed);
@@ -99,20 +119,26 @@ void rk_barrier(rk_worker *worker) {
         atomic_store_explicit(&team->next_chunk, 0, memory_order_relaxed);
         atomic_store_explicit(&team->generation, generation + 1, memory_order_seq_cst);
         wake_sleepers(team);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation; spins++) {
-        if (spins < SPINS) {
-            relax();
-        } else {
-            sleep_until_next(team, generation);
-        }
+    } else {
+        wait_for_next(team, generation);
     }
 }
 
 int rk_next_chunk(rk_worker *worker, int chunks) {
     int chunk = atomic_fetch_add_explicit(&worker->team->next_chunk, 1, memory_order_relaxed);
     return chunk < chunks ? chunk : -1;
+}
+
+int rk_next_chunks(rk_worker *worker, int chunks, int step, int *first) {
+    _Atomic int *next = &worker->team->next_chunk;
+    int at = atomic_load_explicit(next, memory_order_relaxed), count;
+    do {
+        if (at >= chunks) return 0;
+        const int left = chunks - at, half = left / (2 * worker->count);
+        count = worker->count == 1 ? left : rk_min(left, rk_max(step, half / step * step));
+    } while (!atomic_compare_exchange_weak_explicit(next, &at, at + count, memory_order_relaxed, memory_order_relaxed));
+    *first = at;
+    return count;
 }
 
 #if defined(__linux__)

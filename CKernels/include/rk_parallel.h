@@ -27,4 +27,8 @@ void rk_barrier(rk_worker *worker);
 // The next chunk of the current step in 0 ..< chunks, or -1 when none is left. Each chunk goes to exactly one worker.
 int rk_next_chunk(rk_worker *worker, int chunks);
 
+// Likewise several at once: returns how many, from *first on, or 0. A worker takes half of its share of those that are left, in multiples of `step`
+// (all if it is alone): many at first, then fewer, so that all finish together. A step uses this or rk_next_chunk.
+int rk_next_chunks(rk_worker *worker, int chunks, int step, int *first);
+
 #endif

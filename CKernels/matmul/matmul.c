@@ -36,33 +36,17 @@ size_t rk_panel_bytes(rk_type type, int columns) {
     return 0;
 }
 
-// How a product is cut into chunks: `blocks` of rows of x times `spans` of panels.
-typedef struct cut {
-    int rows, blocks;  // rows of x in a block, number of blocks
-    int panels, spans; // panels in a span, number of spans
-} cut;
-
 static int divide_up(int a, int b) { return (a + b - 1) / b; }
 
-static cut cut_product(int panels, int count, int columns, size_t x_row_bytes, int workers) {
+// Rows of x that all panels pass before the next ones come.
+static int block_rows(int count, size_t x_row_bytes) {
     enum {
-        X_BYTES = 128 << 10,  // a block of x stays in the second-level cache while the panels pass by: a quarter of it, or this where that is more
-        ROWS = 48,            // at least: fewer would read the panels too often
-        PRODUCTS = 6 << 20,   // of a chunk: 30 to 500 microseconds
-        CHUNKS_PER_WORKER = 4 // at least, so that workers of different speed finish together; more are slower to read
+        X_BYTES = 128 << 10, // a block of x stays in the second-level cache meanwhile: a quarter of it, or this where that is more
+        ROWS = 48            // at least: fewer would read the panels too often
     };
-    cut c;
     const size_t quarter = rk_cpu_cache() / 4, x_bytes = quarter > X_BYTES ? quarter : X_BYTES;
     const int fitting = rk_max(ROWS, (int)(x_bytes / x_row_bytes));
-    c.rows = rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 12) * 12); // blocks of equal size, whole register tiles
-    c.blocks = divide_up(count, c.rows);
-    const int64_t panel_products = (int64_t)RK_PANEL * columns * c.rows;
-    const int enough = (int)(PRODUCTS / panel_products);
-    const int fair = (int)((int64_t)panels * c.blocks / ((int64_t)workers * CHUNKS_PER_WORKER));
-    const int wanted = rk_max(1, rk_min(enough, fair));
-    c.panels = workers > 1 ? rk_min(wanted >= 4 ? wanted / 4 * 4 : wanted, panels) : panels; // in fours, as some kernels take them
-    c.spans = divide_up(panels, c.panels);
-    return c;
+    return rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 12) * 12); // blocks of equal size, whole register tiles
 }
 
 // Runs the kernel on a tile of which only the first `rows` rows of the matrix count. The bias ends with them: a last panel that reaches
@@ -85,6 +69,7 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
 
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
+    enum { ACTIVATED = 32 << 10 }; // floats that an activation still finds in the second-level cache
     const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
     const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
@@ -93,16 +78,19 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const int columns = integer ? rk_padded_columns(matrix->columns) : matrix->columns;
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
     const int panels = divide_up(row_count, RK_PANEL);
-    if (panels > 0 && input->count > 0) {
-        const size_t x_row_bytes = (size_t)columns * (int16 ? sizeof(int16_t) : integer ? sizeof(int8_t) : sizeof(float));
-        const cut c = cut_product(panels, input->count, columns, x_row_bytes, worker->count);
-        for (int chunk; (chunk = rk_next_chunk(worker, c.blocks * c.spans)) >= 0;) {
-            const int row = chunk / c.spans * c.rows, panel = chunk % c.spans * c.panels;
+    const size_t x_row_bytes = (size_t)columns * (int16 ? sizeof(int16_t) : integer ? sizeof(int8_t) : sizeof(float));
+    const int rows = input->count > 0 ? block_rows(input->count, x_row_bytes) : 1;
+    const int chunks = panels * divide_up(input->count, rows);                                 // a panel times a block of rows each
+    const int step = panels >= 16 * worker->count ? 4 : 1;                                     // in fours, as some kernels take them
+    const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels;         // panels to a tile
+    for (int chunk, taken; (taken = rk_next_chunks(worker, chunks, step, &chunk)) > 0;) {
+        for (const int end = chunk + taken; chunk < end;) {
+            const int row = chunk / panels * rows, panel = chunk % panels, some = rk_min(most, rk_min(panels - panel, end - chunk));
             rk_matmul_tile tile = {
                 .weights = (const char *)matrix->data + panel_bytes * ((size_t)first_row / RK_PANEL + (size_t)panel),
-                .panels = rk_min(c.panels, panels - panel),
+                .panels = some,
                 .columns = columns,
-                .count = rk_min(c.rows, input->count - row),
+                .count = rk_min(rows, input->count - row),
                 .bias = bias ? bias + first_row + panel * RK_PANEL : NULL,
                 .out = out + out_stride * (size_t)row + (size_t)panel * RK_PANEL,
                 .out_stride = out_stride,
@@ -123,8 +111,9 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
             }
             run_tile(kernel, tile, row_count - panel * RK_PANEL, panel_bytes);
             if (gelu) {
-                for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, tile.panels * RK_PANEL);
+                for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, some * RK_PANEL);
             }
+            chunk += some;
         }
     }
     rk_barrier(worker);

@@ -8,6 +8,7 @@ typedef struct steps {
     _Atomic int taken[STEPS][MAX_CHUNKS];
     _Atomic int early;  // workers that passed a barrier before all had arrived
     _Atomic int arrived[STEPS];
+    _Atomic int odd; // numbers of chunks taken at once that are not what was asked for
     _Atomic int workers;
 } steps;
 
@@ -20,8 +21,17 @@ static void take_chunks(void *context, rk_worker *worker) {
     }
     for (int step = 0; step < STEPS; step++) {
         int chunks = chunks_of(step);
-        for (int chunk; (chunk = rk_next_chunk(worker, chunks)) >= 0;) {
-            atomic_fetch_add(&s->taken[step][chunk], 1);
+        if (step % 2 == 0) {
+            for (int chunk; (chunk = rk_next_chunk(worker, chunks)) >= 0;) {
+                atomic_fetch_add(&s->taken[step][chunk], 1);
+            }
+        } else {
+            const int multiple = 1 + step / 2 % 5;
+            for (int chunk, some; (some = rk_next_chunks(worker, chunks, multiple, &chunk)) > 0;) {
+                if (some % multiple != 0 && chunk + some != chunks) atomic_fetch_add(&s->odd, 1);
+                if (worker->count == 1 && some != chunks) atomic_fetch_add(&s->odd, 1);
+                for (int i = 0; i < some; i++) atomic_fetch_add(&s->taken[step][chunk + i], 1);
+            }
         }
         atomic_fetch_add(&s->arrived[step], 1);
         rk_barrier(worker);
@@ -40,6 +50,7 @@ void test_parallel(void) {
         rk_parallel(threads[i], take_chunks, &s);
         test_expect(s.workers >= 1 && s.workers <= threads[i], "%d workers", s.workers);
         test_expect(s.early == 0, "%d workers left a barrier early", s.early);
+        test_expect(s.odd == 0, "%d times chunks were taken in other numbers than asked for", s.odd);
         int wrong = 0;
         for (int step = 0; step < STEPS; step++) {
             for (int chunk = 0; chunk < MAX_CHUNKS; chunk++) {
