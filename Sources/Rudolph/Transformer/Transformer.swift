@@ -75,7 +75,7 @@ final class Transformer {
             let h = configuration.hiddenSize
             hiddenStride = Self.padded(h)
             wideStride = Self.padded(4 * h)
-            // Of four queries at once, see rk_attention.
+            // Of a block of queries, see rk_attention.
             scoresStride = Int(RK_QUERY_BLOCK) * Self.padded(configuration.sequenceLength) + 16 * configuration.headSize
             narrowIntegersStride = Int(rk_padded_columns(Int32(h)))
             wideIntegersStride = Int(rk_padded_columns(Int32(4 * h)))
