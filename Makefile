@@ -11,7 +11,7 @@ help:
 	@echo 'make parity  comparison with the reference in PyTorch, in its own virtual environment'
 
 deps:
-	@Scripts/install-packages.sh libomp-dev libpng-dev libturbojpeg0-dev pkg-config
+	@Scripts/install-packages.sh libomp-dev libpng-dev libssl-dev libturbojpeg0-dev pkg-config
 
 test-deps: deps
 	@Scripts/install-packages.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static

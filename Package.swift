@@ -25,7 +25,8 @@ let package = Package(
             name: "CTurboJPEG", path: "Sources/CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
         .target(name: "CImageFiles", dependencies: ["CPNG", "CTurboJPEG"]),
         .target(name: "ImageFiles", dependencies: ["CImageFiles"]),
-        .target(name: "Converters", dependencies: ["Rudolph", "CKernels", "CPlatform"], path: "Converters"),
+        .systemLibrary(name: "CCrypto", path: "Sources/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .target(name: "Converters", dependencies: ["Rudolph", "CKernels", "CPlatform", "CCrypto"], path: "Converters"),
         .executableTarget(
             name: "RudolphCommand",
             dependencies: ["Rudolph", "ImageFiles", "CPlatform", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

@@ -7,6 +7,8 @@ public enum ConversionError: Error, Equatable, CustomStringConvertible {
     case invalid(file: String, reason: String)
     /// The system refused an operation; `code` is errno.
     case system(file: String, operation: String, code: Int32)
+    /// libcrypto could not compute a digest.
+    case digest(reason: String)
     /// The progress callback asked to stop.
     case cancelled
 
@@ -14,6 +16,7 @@ public enum ConversionError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .invalid(let file, let reason): "\(file): \(reason)"
         case .system(let file, let operation, let code): "\(file): cannot \(operation): \(String(cString: strerror(code)))"
+        case .digest(let reason): "libcrypto cannot compute a SHA-256: \(reason)"
         case .cancelled: "stopped"
         }
     }

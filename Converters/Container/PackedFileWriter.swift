@@ -43,15 +43,15 @@ enum PackedFileWriter {
         let encoder = TensorEncoder(threads: threads, for: tensors.map(\.tensor))
         var done = 0, hashes: [String] = []
         for (source, tensor) in tensors {
-            var hash = SHA256()
+            var hash = try SHA256()
             let distortion = try encoder.encode(tensor, file: source) { (bytes, values) throws(ConversionError) in
-                hash.update(bytes)
+                try hash.update(bytes)
                 try file.append(bytes)
                 done += values
                 guard progress(ConversionProgress(tensor: tensor.name, done: done, total: total)) else { throw .cancelled }
             }
             try file.append([UInt8](repeating: 0, count: GGUF.aligned(file.size) - file.size))
-            hashes.append(hash.finish())
+            try hashes.append(hash.finish())
             stored(tensor, distortion)
         }
         if let last {
@@ -63,11 +63,11 @@ enum PackedFileWriter {
             }
             let bytes = halves.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
             try file.write(bytes, at: start)
-            hashes.append(bytes.withUnsafeBytes(SHA256.hexDigest))
+            try hashes.append(SHA256.hexDigest(bytes))
         }
 
         header[Key.tensorHashes] = .strings(hashes)
-        header[Key.headerHash] = .string(header.serialized().withUnsafeBytes(SHA256.hexDigest))
+        header[Key.headerHash] = try .string(SHA256.hexDigest(header.serialized()))
         try file.write(header.serialized(), at: 0)
         try file.commit()
         return file.size

@@ -22,8 +22,7 @@ public enum Verification {
 
         var blank = header
         blank[FileSchema.Key.headerHash] = .string(FileSchema.noHash)
-        let bytes = blank.serialized()
-        let found = bytes.withUnsafeBytes(SHA256.hexDigest)
+        let found = try SHA256.hexDigest(blank.serialized())
         // What this header does not say when it is written out again (padding, an unusual spelling) is compared as well.
         var actual = header
         actual[FileSchema.Key.headerHash] = .string(headerHash)
@@ -34,14 +33,14 @@ public enum Verification {
         var damage: [Damage] = []
         for (index, tensor) in header.tensors.enumerated() {
             let start = dataOffset + tensor.offset, end = start + tensor.bytes
-            var hash = SHA256()
+            var hash = try SHA256()
             for first in stride(from: start, to: end, by: 1 << 22) {
                 let chunk = UnsafeRawBufferPointer(rebasing: file.bytes[first..<min(first + 1 << 22, end)])
-                hash.update(chunk)
+                try hash.update(chunk)
                 file.release()
                 guard progress(ConversionProgress(tensor: tensor.name, done: first + chunk.count, total: file.bytes.count)) else { throw .cancelled }
             }
-            let found = hash.finish()
+            let found = try hash.finish()
             if found != hashes[index] { damage.append(Damage(part: tensor.name, reason: mismatch(found, hashes[index]))) }
             if let stray = file.bytes[end..<dataOffset + GGUF.aligned(tensor.offset + tensor.bytes)].firstIndex(where: { $0 != 0 }) {
                 damage.append(Damage(part: "padding after \(tensor.name)", reason: "byte \(stray) of the file is not 0"))
