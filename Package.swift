@@ -47,7 +47,7 @@ let package = Package(
         .testTarget(
             name: "RudolphTests",
             dependencies: ["Rudolph", "CRudolph", "Converters", "ImageFiles", "CKernels", "rudolph-quality"], path: "Tests/RudolphTests"),
-        .testTarget(name: "ConvertersTests", dependencies: ["Converters", "Rudolph"], path: "Tests/ConvertersTests"),
+        .testTarget(name: "ConvertersTests", dependencies: ["Converters", "Rudolph", "CKernels"], path: "Tests/ConvertersTests"),
         .testTarget(name: "CommandTests", dependencies: ["ImageFiles"], path: "Tests/CommandTests"),
     ],
     swiftLanguageModes: [.v6]

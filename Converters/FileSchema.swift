@@ -42,6 +42,7 @@ enum FileSchema {
         static let packedTypes = "rudolph.packed.types"
         static let packedRows = "rudolph.packed.rows"
         static let packedColumns = "rudolph.packed.columns"
+        static let calibratedPositions = "rudolph.calibration.positions"
         static let tensorHashes = "rudolph.sha256.tensors"
         static let headerHash = "rudolph.sha256.header"
     }

@@ -33,7 +33,7 @@ def pack(folder, vqgan, output, kind, shape):
     quantizer = BIN / "rudolph-quant"
     if not output.exists() or output.stat().st_mtime < quantizer.stat().st_mtime:
         run(quantizer, *shape, "--transformer", folder / "pytorch_model.bin", "--vqgan", vqgan,
-            "--tokenizer", folder / "bpe.model", "--type", kind, "-o", output)
+            "--tokenizer", folder / "bpe.model", "--type", kind, "--no-calibration", "-o", output)
 
 
 def small_config(path):

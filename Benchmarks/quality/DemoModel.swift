@@ -10,13 +10,14 @@ struct DemoModel {
     let path: String
     let report: Conversion.Report
 
-    init(_ type: WeightType, in folder: URL) throws {
-        path = folder.appending(path: "demo-\(type.name).gguf").path
+    init(_ type: WeightType, isCalibrated: Bool = true, in folder: URL) throws {
+        path = folder.appending(path: "demo-\(type.name)\(isCalibrated ? "" : "-plain").gguf").path
         let conversion = Conversion(
             transformer: Self.checkpoint.appending(path: "pytorch_model.bin").path,
             imageTokenizer: Self.checkpoint.appending(path: "vqgan.ckpt").path,
             textTokenizer: Self.checkpoint.appending(path: "bpe.model").path,
-            configuration: try ModelConfiguration(file: Self.checkpoint.appending(path: "config.json").path), type: type)
+            configuration: try ModelConfiguration(file: Self.checkpoint.appending(path: "config.json").path), type: type,
+            isCalibrated: isCalibrated)
         report = try conversion.run(output: path)
     }
 }

@@ -1,8 +1,8 @@
 /// How far the writing of a file has come.
 public struct ConversionProgress: Sendable {
-    /// The tensor that is being worked on.
+    /// The tensor that is being worked on. Steps of the draft that calibrates a file begin with "draft: ", and each counts by itself.
     public let tensor: String
-    /// Values (bytes, when a file is verified) done and to be done.
+    /// Values (bytes, when a file is verified; parts of a draft's step) done and to be done.
     public let done: Int
     public let total: Int
 }
@@ -21,10 +21,12 @@ struct ComputedTensor {
 enum PackedFileWriter {
     /// Writes a GGUF file with `metadata`, the digests, `tensors` in order, each with the name of the file it comes from, and `last`. The file
     /// appears when it is complete; until then nothing is under its name, and nothing is left when this throws. `stored` is called
-    /// after each tensor with what its encoding lost. Returns the file's size.
+    /// after each tensor with what its encoding lost; `feedback` before it, for what its errors can be made up with. Returns the file's size.
     static func write(
         _ path: String, metadata: [(key: String, value: GGUF.Value)], tensors: [(file: String, tensor: StoredTensor)],
-        last: ComputedTensor? = nil, threads: Int, progress: (ConversionProgress) -> Bool, stored: (StoredTensor, Distortion) -> Void
+        last: ComputedTensor? = nil, threads: Int, progress: (ConversionProgress) -> Bool,
+        feedback: (StoredTensor) throws(ConversionError) -> ErrorFeedback? = { _ in nil },
+        stored: (StoredTensor, Distortion) -> Void = { _, _ in }
     ) throws(ConversionError) -> Int {
         typealias Key = FileSchema.Key
         var header = GGUF.Header()
@@ -44,7 +46,7 @@ enum PackedFileWriter {
         var done = 0, hashes: [String] = []
         for (source, tensor) in tensors {
             var hash = try SHA256()
-            let distortion = try encoder.encode(tensor, file: source) { (bytes, values) throws(ConversionError) in
+            let distortion = try encoder.encode(tensor, feedback: feedback(tensor), file: source) { (bytes, values) throws(ConversionError) in
                 try hash.update(bytes)
                 try file.append(bytes)
                 done += values

@@ -10,19 +10,23 @@ public struct Conversion: Sendable {
     public var configuration: ModelConfiguration
     /// What the four matrices of a layer become.
     public var type: WeightType
+    /// Whether the columns of int4 matrices make up for each other's rounding errors. It takes minutes, in which a draft of the model makes
+    /// up texts and pictures and reads them; nothing else needs to be given.
+    public var isCalibrated: Bool
     public var threads: Int
     /// Treats every warning as an error.
     public var isStrict: Bool
 
     public init(
         transformer: String, imageTokenizer: String, textTokenizer: String, configuration: ModelConfiguration, type: WeightType,
-        threads: Int = ProcessInfo.processInfo.activeProcessorCount, isStrict: Bool = false
+        isCalibrated: Bool = true, threads: Int = ProcessInfo.processInfo.activeProcessorCount, isStrict: Bool = false
     ) {
         self.transformer = transformer
         self.imageTokenizer = imageTokenizer
         self.textTokenizer = textTokenizer
         self.configuration = configuration
         self.type = type
+        self.isCalibrated = isCalibrated
         self.threads = threads
         self.isStrict = isStrict
     }
@@ -44,6 +48,8 @@ public struct Conversion: Sendable {
         public fileprivate(set) var warnings: [String] = []
         /// Of the whole file.
         public fileprivate(set) var fileSize = 0
+        /// Positions of the sequences that it was calibrated with; 0 when it was not.
+        public fileprivate(set) var calibratedPositions = 0
 
         public var tensors: Int { rows.reduce(0) { $0 + $1.tensors } }
         public var values: Int { rows.reduce(0) { $0 + $1.distortion.count } }
@@ -52,7 +58,9 @@ public struct Conversion: Sendable {
 
     /// Writes the packed file `output`, which appears only when it is complete. `progress` is called after each chunk on the calling
     /// thread; when it returns false the conversion stops with `ConversionError.cancelled` and leaves nothing behind.
-    public func run(output: String, progress: (ConversionProgress) -> Bool = { _ in true }) throws(ConversionError) -> Report {
+    public func run(
+        output: String, progress: @escaping (ConversionProgress) -> Bool = { _ in true }
+    ) throws(ConversionError) -> Report {
         try AtomicFile.check(output, isNoneOf: [transformer, imageTokenizer, textTokenizer])
         try configuration.validate()
         let checkpoint = try Checkpoint(path: transformer)
@@ -66,16 +74,42 @@ public struct Conversion: Sendable {
         let imagePart = try imagePlan(imageConfiguration, images, imageTensors, &warnings)
         let textPart = try transformerPlan(checkpoint, &warnings)
         for mask in AttentionMask.allCases { try mask.check(checkpoint, configuration) }
+        if isCalibrated, type == .int4, let missing = Calibration.missingTaskToken(configuration) {
+            warnings.append("int4 is not calibrated: \(configuration.name) has no task token \(missing)")
+        }
         if isStrict, let warning = warnings.first { throw .invalid(file: output, reason: "not written, --strict: \(warning)") }
 
         let plan = imagePart.map { (images.path, $0) } + textPart.map { (checkpoint.path, $0) }
+        var metadata = metadata(text, imageConfiguration, plan.map(\.1))
         var report = Report()
         report.warnings = warnings
+        let calibration = try calibration(metadata, plan, output, progress)
+        if let calibration {
+            report.calibratedPositions = calibration.positions
+            metadata.append((FileSchema.Key.calibratedPositions, .uint32(UInt32(Int32(clamping: calibration.positions)))))
+        }
         report.fileSize = try PackedFileWriter.write(
-            output, metadata: metadata(text, imageConfiguration, plan.map(\.1)), tensors: plan, last: captionLeftText(for: output),
-            threads: threads, progress: progress
+            output, metadata: metadata, tensors: plan, last: captionLeftText(for: output), threads: threads, progress: progress,
+            feedback: { (tensor) throws(ConversionError) in
+                guard let calibration, let input = tensor.input else { return nil }
+                return try calibration.feedback(input)
+            }
         ) { report.add($0, $1) }
         return report
+    }
+
+    /// Writes a draft beside `output`, which is gone when this returns.
+    private func calibration(
+        _ metadata: [(key: String, value: GGUF.Value)], _ plan: [(file: String, tensor: StoredTensor)], _ output: String,
+        _ progress: @escaping (ConversionProgress) -> Bool
+    ) throws(ConversionError) -> Calibration? {
+        guard isCalibrated, type == .int4, Calibration.missingTaskToken(configuration) == nil else { return nil }
+        let draft = "\(output).\(getpid()).draft"
+        _ = try PackedFileWriter.write(
+            draft, metadata: metadata, tensors: plan, threads: threads,
+            progress: { progress(ConversionProgress(tensor: "draft: \($0.tensor)", done: $0.done, total: $0.total)) })
+        defer { unlink(draft) }
+        return try Calibration(draft: draft, output: output, threads: threads, progress: progress)
     }
 
     /// The left text of plain captions, so that nobody who captions has to compute it. Models without its task token have none.
@@ -149,8 +183,10 @@ public struct Conversion: Sendable {
         func vectors(_ name: String, _ size: Int) throws(ConversionError) {
             for part in ["\(name).weight", "\(name).bias"] { plan.append(StoredTensor(vector: part, try tensor(part, [size]))) }
         }
-        func linear(_ name: String, _ kind: TensorClass, rows: Int, columns: Int) throws(ConversionError) {
-            plan.append(StoredTensor("\(name).weight", kind, try tensor("\(name).weight", [rows, columns]), .packed(type)))
+        func linear(_ name: String, _ kind: TensorClass, _ input: LayerInput, rows: Int, columns: Int) throws(ConversionError) {
+            var matrix = StoredTensor("\(name).weight", kind, try tensor("\(name).weight", [rows, columns]), .packed(type))
+            matrix.input = input
+            plan.append(matrix)
             plan.append(StoredTensor(vector: "\(name).bias", try tensor("\(name).bias", [rows])))
         }
 
@@ -178,12 +214,12 @@ public struct Conversion: Sendable {
         for layer in 0..<configuration.layers {
             let name = "transformer.layers.\(layer)."
             try vectors(name + "input_layernorm", hidden)
-            try linear(name + "attention.query_key_value", .attention, rows: 3 * hidden, columns: hidden)
-            try linear(name + "attention.dense", .attention, rows: hidden, columns: hidden)
+            try linear(name + "attention.query_key_value", .attention, LayerInput(layer: layer, matrix: .queryKeyValue), rows: 3 * hidden, columns: hidden)
+            try linear(name + "attention.dense", .attention, LayerInput(layer: layer, matrix: .dense), rows: hidden, columns: hidden)
             try vectors(name + "before_first_addition_layernorm", hidden)
             try vectors(name + "post_attention_layernorm", hidden)
-            try linear(name + "mlp.dense_h_to_4h", .feedForward, rows: 4 * hidden, columns: hidden)
-            try linear(name + "mlp.dense_4h_to_h", .feedForward, rows: hidden, columns: 4 * hidden)
+            try linear(name + "mlp.dense_h_to_4h", .feedForward, LayerInput(layer: layer, matrix: .up), rows: 4 * hidden, columns: hidden)
+            try linear(name + "mlp.dense_4h_to_h", .feedForward, LayerInput(layer: layer, matrix: .down), rows: hidden, columns: 4 * hidden)
             try vectors(name + "before_second_addition_layernorm", hidden)
         }
         try vectors("transformer.final_layernorm", hidden)

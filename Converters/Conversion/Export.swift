@@ -55,8 +55,7 @@ public enum Export {
         }
         let dropped = [Key.packedNames, Key.packedTypes, Key.packedRows, Key.packedColumns, Key.tensorHashes, Key.headerHash]
         return try PackedFileWriter.write(
-            output, metadata: header.metadata.filter { !dropped.contains($0.key) }, tensors: plan, threads: threads, progress: progress
-        ) { _, _ in }
+            output, metadata: header.metadata.filter { !dropped.contains($0.key) }, tensors: plan, threads: threads, progress: progress)
     }
 
     /// Blocks of Q8_0 may not cross the container's rows.

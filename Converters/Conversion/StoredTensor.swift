@@ -28,6 +28,8 @@ struct StoredTensor {
     let encoding: Encoding
     /// In the container, the fastest one first.
     let dimensions: [Int]
+    /// Of a matrix that can make up for its rounding errors.
+    var input: LayerInput?
 
     var rows: Int { source.rows }
     var columns: Int { source.columns }

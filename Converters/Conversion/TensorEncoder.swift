@@ -20,17 +20,20 @@ struct TensorEncoder {
         return min(max(1, chunk / max(tensor.columns, 1) / together) * together, max(tensor.rows, 1))
     }
 
-    /// Encodes `tensor`; `emit` gets its bytes in order and the number of values that they stand for, and stops the work by throwing.
+    /// Encodes `tensor`, with `feedback` where it is given; `emit` gets its bytes in order and the number of values that they stand for, and stops the work by throwing.
     /// Fails when a value is not finite or does not fit the encoding. `file` is the checkpoint's name, for messages.
     func encode(
-        _ tensor: StoredTensor, file: String, emit: (UnsafeRawBufferPointer, _ values: Int) throws(ConversionError) -> Void
+        _ tensor: StoredTensor, feedback: ErrorFeedback? = nil, file: String,
+        emit: (UnsafeRawBufferPointer, _ values: Int) throws(ConversionError) -> Void
     ) throws(ConversionError) -> Distortion {
-        let step = Self.rowsAtOnce(tensor), lanes = lanes
+        // Every thread has a share of a matrix, even of one that is a single chunk.
+        let together = tensor.encoding.rowsTogether, share = (tensor.rows + lanes.count - 1) / lanes.count
+        let step = min(Self.rowsAtOnce(tensor), max(1, (share + together - 1) / together) * together), lanes = lanes
         var total = Distortion()
         for first in stride(from: 0, to: tensor.rows, by: step * lanes.count) {
             DispatchQueue.concurrentPerform(iterations: lanes.count) { index in
                 let start = first + index * step
-                lanes[index].encode(tensor, min(start, tensor.rows)..<min(start + step, tensor.rows))
+                lanes[index].encode(tensor, feedback, min(start, tensor.rows)..<min(start + step, tensor.rows))
             }
             for lane in lanes where !lane.rows.isEmpty {
                 try lane.checkFinite(tensor, file: file)
@@ -68,10 +71,10 @@ private final class Lane: @unchecked Sendable {
         UnsafeRawBufferPointer(start: encoded, count: tensor.encoding.bytes(rows: rows.count, columns: tensor.columns))
     }
 
-    func encode(_ tensor: StoredTensor, _ rows: Range<Int>) {
+    func encode(_ tensor: StoredTensor, _ feedback: ErrorFeedback?, _ rows: Range<Int>) {
         self.rows = rows
         tensor.source.copy(rows: rows, to: original)
-        tensor.encoding.encode(original, rows: rows.count, columns: tensor.columns, to: encoded)
+        tensor.encoding.encode(original, rows: rows.count, columns: tensor.columns, feedback: feedback, to: encoded)
         tensor.encoding.decode(encoded, rows: rows.count, columns: tensor.columns, to: copy)
         distortion = Distortion(of: original, copy, count: rows.count * tensor.columns)
     }

@@ -20,8 +20,8 @@ package enum Encoding: Equatable, Sendable {
         }
     }
 
-    /// Encodes `rows` rows, `columns` floats each, row after row. `out` has room for bytes(rows:columns:).
-    package func encode(_ values: UnsafePointer<Float>, rows: Int, columns: Int, to out: UnsafeMutableRawPointer) {
+    /// Encodes `rows` rows, `columns` floats each, row after row. `out` has room for bytes(rows:columns:). Packed int4 takes `feedback`.
+    func encode(_ values: UnsafePointer<Float>, rows: Int, columns: Int, feedback: ErrorFeedback? = nil, to out: UnsafeMutableRawPointer) {
         switch self {
         case .f32:
             out.copyMemory(from: values, byteCount: rows * columns * 4)
@@ -34,7 +34,8 @@ package enum Encoding: Equatable, Sendable {
             let size = PackedPanel.bytes(type, columns: columns)
             for (panel, row) in stride(from: 0, to: rows, by: PackedPanel.rows).enumerated() {
                 PackedPanel.pack(
-                    values + row * columns, rows: min(PackedPanel.rows, rows - row), columns: columns, as: type, to: out + panel * size)
+                    values + row * columns, rows: min(PackedPanel.rows, rows - row), columns: columns, as: type, feedback: feedback,
+                    to: out + panel * size)
             }
         }
     }

@@ -34,7 +34,7 @@ enum Int4Group {
 
     /// weight / scale to the nearest integer in -8...7, ties to even.
     @inline(__always)
-    private static func step(_ weight: Float, _ inverse: Float) -> Float {
+    static func step(_ weight: Float, _ inverse: Float) -> Float {
         let low = weight * inverse < -8 ? -8 : weight * inverse
         let bounded = low > 7 ? 7 : low
         return Rounding.nearest(bounded)

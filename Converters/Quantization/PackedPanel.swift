@@ -21,9 +21,11 @@ package enum PackedPanel {
     /// An int4 block of 64 columns: 2 x 16 half scales, then 8 x 64 bytes of nibbles.
     private static let int4Block = 2 * 16 * 2 + 8 * 64
 
-    /// Packs 1 to 16 rows of `columns` floats, row after row. `out` has room for bytes(_:columns:) and is aligned to 4 bytes.
+    /// Packs 1 to 16 rows of `columns` floats, row after row. `out` has room for bytes(_:columns:) and is aligned to 4 bytes. int4 takes
+    /// `feedback` where it is given.
     static func pack(
-        _ values: UnsafePointer<Float>, rows count: Int, columns: Int, as type: WeightType, to out: UnsafeMutableRawPointer
+        _ values: UnsafePointer<Float>, rows count: Int, columns: Int, as type: WeightType, feedback: ErrorFeedback? = nil,
+        to out: UnsafeMutableRawPointer
     ) {
         out.initializeMemory(as: UInt8.self, repeating: 0, count: bytes(type, columns: columns))
         switch type {
@@ -50,23 +52,29 @@ package enum PackedPanel {
                 for column in 0..<columns { bytes[column / 4 * 64 + row * 4 + column % 4] = Rounding.int8(line[column] / scale) }
             }
         case .int4:
-            packInt4(values, rows: count, columns: columns, to: out)
+            packInt4(values, rows: count, columns: columns, feedback, to: out)
         }
     }
 
-    private static func packInt4(_ values: UnsafePointer<Float>, rows count: Int, columns: Int, to out: UnsafeMutableRawPointer) {
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * group) { scratch in
+    private static func packInt4(
+        _ values: UnsafePointer<Float>, rows count: Int, columns: Int, _ feedback: ErrorFeedback?, to out: UnsafeMutableRawPointer
+    ) {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * group + padded(columns)) { scratch in
             guard let weights = scratch.baseAddress else { return }
-            let steps = weights + group
-            for first in stride(from: 0, to: padded(columns), by: group) {
-                let block = out + first / columnBlock * int4Block, inner = first % columnBlock
-                let scales = (block + inner / group * rows * 2).assumingMemoryBound(to: UInt16.self)
-                let nibbles = (block + 64 + inner / 8 * 64).assumingMemoryBound(to: UInt8.self)
-                let inside = max(0, min(group, columns - first))
-                for row in 0..<rows {
+            let steps = weights + 2 * group, errors = steps + group
+            for row in 0..<rows {
+                for first in stride(from: 0, to: padded(columns), by: group) {
+                    let block = out + first / columnBlock * int4Block, inner = first % columnBlock
+                    let scales = (block + inner / group * rows * 2).assumingMemoryBound(to: UInt16.self)
+                    let nibbles = (block + 64 + inner / 8 * 64).assumingMemoryBound(to: UInt8.self)
+                    let inside = row < count ? max(0, min(group, columns - first)) : 0
                     weights.update(repeating: 0, count: group)
-                    if row < count { weights.update(from: values + row * columns + first, count: inside) }
-                    scales[row] = Int4Group.quantize(weights, steps: steps)
+                    weights.update(from: values + row * columns + first, count: inside)
+                    if let feedback, inside > 0 {
+                        scales[row] = feedback.quantize(weights, from: first, errors: errors, steps: steps)
+                    } else {
+                        scales[row] = Int4Group.quantize(weights, steps: steps)
+                    }
                     for index in 0..<group {
                         let nibble = UInt8(truncatingIfNeeded: Rounding.integer(steps[index]) &+ 8) & 15
                         nibbles[index / 8 * 64 + row * 4 + index % 4] |= index % 8 < 4 ? nibble : nibble &<< 4

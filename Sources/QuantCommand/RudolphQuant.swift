@@ -19,7 +19,7 @@ struct RudolphQuant: ParsableCommand {
 
     /// Runs `work`, which gets a progress callback to hand on. An interrupt stops it at the next callback, so that it can clean up,
     /// and the exit code says so.
-    static func withProgress<Result>(_ work: ((ConversionProgress) -> Bool) throws -> Result) throws -> Result {
+    static func withProgress<Result>(_ work: (@escaping (ConversionProgress) -> Bool) throws -> Result) throws -> Result {
         var signals = sigset_t()
         sigemptyset(&signals)
         for number in [SIGINT, SIGTERM, SIGHUP] {

@@ -52,7 +52,8 @@ struct InfoCommand: ParsableCommand {
         let taskTokens = configuration.taskTokens.map { "\($0.name) \($0.id)" }.joined(separator: ", ")
         var lines = [
             "file          \(model.path), \(megabytes(summary.fileBytes))",
-            "model         \(model.name), \(model.weightType.name)",
+            "model         \(model.name), \(model.weightType.name)"
+                + (model.calibratedPositions.map { ", calibrated with \($0) positions" } ?? ""),
             "transformer   \(configuration.layers) layers, hidden size \(configuration.hiddenSize), \(configuration.heads) heads, "
                 + "convolution masks \(configuration.kernelSize) and \(configuration.lastKernelSize)",
             "sequence      \(configuration.sequenceLength) = \(configuration.leftTextLength) left text + \(side) x \(side) image "
@@ -104,6 +105,7 @@ struct InfoCommand: ParsableCommand {
         object.set("file_bytes", summary.fileBytes)
         object.set("name", model.name)
         object.set("weight_type", model.weightType.name)
+        if let positions = model.calibratedPositions { object.set("calibrated_positions", positions) }
         object.set("layers", configuration.layers)
         object.set("hidden_size", configuration.hiddenSize)
         object.set("heads", configuration.heads)

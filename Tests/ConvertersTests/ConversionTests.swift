@@ -136,7 +136,8 @@ import Testing
         let conversion = Conversion(
             transformer: Project.demo.appending(path: "pytorch_model.bin").path,
             imageTokenizer: Project.demo.appending(path: "vqgan.ckpt").path, textTokenizer: Project.demo.appending(path: "bpe.model").path,
-            configuration: try ModelConfiguration(file: Project.demo.appending(path: "config.json").path), type: .int4, isStrict: true)
+            configuration: try ModelConfiguration(file: Project.demo.appending(path: "config.json").path), type: .int4, isCalibrated: false,
+            isStrict: true)
         let report = try conversion.run(output: output)
         #expect(report.warnings.isEmpty)
         for (kind, bits, error) in [

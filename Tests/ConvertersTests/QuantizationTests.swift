@@ -1,6 +1,7 @@
-import Converters
 import Foundation
 import Testing
+
+@testable import Converters
 
 @Suite struct QuantizationTests {
     static let shapes = [

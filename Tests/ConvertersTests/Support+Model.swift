@@ -72,10 +72,12 @@ struct SmallModel {
     }
 
     /// Writes the inputs into `folder` and returns their conversion.
-    func conversion(_ folder: TemporaryFolder, _ type: WeightType = .int4, prefix: String = "", strict: Bool = false) throws -> Conversion {
+    func conversion(
+        _ folder: TemporaryFolder, _ type: WeightType = .int4, prefix: String = "", calibrated: Bool = false, strict: Bool = false
+    ) throws -> Conversion {
         Conversion(
             transformer: try folder.write("pytorch_model.bin", transformer.zip(prefix: prefix)),
             imageTokenizer: try folder.write("vqgan.ckpt", images.zip()), textTokenizer: try folder.write("bpe.model", tokenizer),
-            configuration: configuration, type: type, threads: 2, isStrict: strict)
+            configuration: configuration, type: type, isCalibrated: calibrated, threads: 2, isStrict: strict)
     }
 }

@@ -16,6 +16,9 @@ enum Demo {
         try model(type).path
     }
 
+    /// int4 without calibration.
+    static func plainInt4Path() throws -> String { try DemoModel(.int4, isCalibrated: false, in: folder.get()).path }
+
     /// A session of its own on the shared model. Tests run at the same time, so each takes one thread unless threads are its matter.
     static func session(_ type: Rudolph.WeightType = .f16, threads: Int = 1, cache: KeyValueFormat = .f16) throws -> Session {
         let model = try model(type)

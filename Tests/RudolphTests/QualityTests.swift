@@ -6,7 +6,7 @@ import Testing
 
 /// The 342 evaluation pictures at every weight type; `swift run -c release rudolph-quality` prints the same figures as a table.
 @Suite struct QualityTests {
-    @Test(arguments: zip(Demo.types, [100.0, 99, 90]))
+    @Test(arguments: zip(Demo.types, [100.0, 99, 95]))
     func captionsStayWhatTheyWere(type: Rudolph.WeightType, percent: Double) throws {
         let pictures = try Reference.emoji()
         #expect(pictures.count == 342)
@@ -34,7 +34,7 @@ import Testing
 
     /// With keys and values in 8 bits captions are those of halves but for near ties: as many of 684 are others as was measured, since
     /// every machine computes the same bits.
-    @Test(arguments: zip(Demo.types, [0, 4, 12]))
+    @Test(arguments: zip(Demo.types, [0, 4, 10]))
     func captionsOfInt8CachesStay(type: Rudolph.WeightType, others: Int) throws {
         let sessions = try KeyValueFormat.allCases.map { try Demo.session(type, cache: $0) }
         var different: [String] = []
@@ -48,6 +48,17 @@ import Testing
         }
         print("\(type.name): \(different.count) captions of an int8 cache are others: \(different)")
         #expect(different.count <= others, "\(type.name)")
+    }
+
+    /// What int4 expects next is nearer to what the float weights expect when it was calibrated: by 40 % in captions, 44 % in pictures.
+    @Test func calibrationBringsInt4Nearer() throws {
+        let pictures = try Reference.emoji().enumerated().filter { $0.offset % 6 == 0 }.map(\.element)
+        let exact = try Demo.session(.f32)
+        let calibrated = try Divergence(of: try Demo.session(.int4), from: exact, pictures)
+        let plain = try Divergence(of: try Session(try Model(path: Demo.plainInt4Path()), threads: 1), from: exact, pictures)
+        print("int4: divergence \(calibrated), not calibrated \(plain)")
+        #expect(calibrated.text < 0.7 * plain.text && calibrated.image < 0.6 * plain.image)
+        #expect(calibrated.text < 0.0022 && calibrated.image < 0.025)
     }
 
     /// All pictures, decoded from their files and encoded.

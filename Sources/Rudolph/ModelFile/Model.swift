@@ -12,6 +12,8 @@ public final class Model: @unchecked Sendable {
     public let configuration: Configuration
     public let weightType: WeightType
     public let tokenizer: Tokenizer
+    /// Positions of the sequences that the file's int4 weights were calibrated with; nil where they were not.
+    public let calibratedPositions: Int?
 
     let file: GGUF
     let transformer: TransformerWeights
@@ -42,6 +44,8 @@ public final class Model: @unchecked Sendable {
         self.weightType = weightType
         self.configuration = configuration
         name = try file.string("general.name")
+        let positions = "rudolph.calibration.positions"
+        calibratedPositions = file.metadata[positions] == nil ? nil : try file.integer(positions, in: 1...Int(Int32.max))
         tokenizer = try Self.tokenizer(file, configuration)
         transformer = try TransformerWeights(binder, configuration)
         imageEncoder = try ImageEncoderWeights(binder, configuration.imageTokenizer)

@@ -26,7 +26,7 @@ public final class Session {
     private var tails: [KeyValueCache] = []
 
     /// Positions that are computed at once while a prompt is read: 16 x 16 image tokens and the first of the right text in one pass.
-    static let positionsAtOnce = 272
+    package static let positionsAtOnce = 272
 
     /// - Parameters:
     ///   - threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
@@ -101,7 +101,7 @@ public final class Session {
 
     /// A text segment as the model was trained on it: begin, task token, BPE ids, end; cut to the segment.
     /// - Parameter isPadded: whether zeros fill the segment.
-    func segment(_ text: String, task: String, length: Int, isPadded: Bool) throws(RudolphError) -> [Int] {
+    package func segment(_ text: String, task: String, length: Int, isPadded: Bool) throws(RudolphError) -> [Int] {
         let tokenizer = model.tokenizer
         var ids = [tokenizer.beginID]
         if !model.configuration.taskTokens.isEmpty {
@@ -147,6 +147,17 @@ public final class Session {
         return [UInt16](unsafeUninitializedCapacity: count) { buffer, initialized in
             if let base = buffer.baseAddress { prefix.store(base, positions: ids.count, model.configuration) }
             initialized = count
+        }
+    }
+
+    /// Computes one whole sequence and shows `observer` what the matrices of all layers multiply.
+    package func observe(_ ids: [Int], _ observer: @escaping InputObserver) throws(RudolphError) {
+        leftText = []
+        for start in stride(from: 0, to: ids.count, by: transformer.maximumRows) {
+            let positions = start..<min(start + transformer.maximumRows, ids.count)
+            try transformer.pass(
+                positions.map { Transformer.Row(token: ids[$0], position: $0, cache: 0) }, caches: [prefix],
+                wanted: [Int](0..<positions.count), head: .text(rows: 1), observer: observer)
         }
     }
 

@@ -1,6 +1,15 @@
 import CKernels
 import CPlatform
 
+/// The four matrices of a layer, in the order in which they are multiplied.
+package enum LayerMatrix: CaseIterable, Sendable {
+    case queryKeyValue, dense, up, down
+}
+
+/// Is shown the rows that a layer's matrix is about to multiply, as floats. All workers of the pass call it; as any step it shares its work
+/// out among them and ends with a barrier.
+package typealias InputObserver = (_ worker: UnsafeMutablePointer<rk_worker>, _ layer: Int, _ matrix: LayerMatrix, _ rows: rk_rows) -> Void
+
 /// Runs the decoder over new positions of one or many sequences.
 ///
 /// All buffers are allocated when it is made, for at most `maximumRows` positions at once; a pass allocates nothing that grows with
@@ -55,6 +64,7 @@ final class Transformer {
     private var views: [rk_key_value_cache] = []
     private var head = Head.text(rows: 0)
     private var logitsStride = 0
+    private var observer: InputObserver?
     /// Whether worker 0 found the flag raised before each layer: read only after a barrier, so that all workers stop together.
     private let stops: UnsafeMutablePointer<Bool>
     private var isStopped = false
@@ -181,17 +191,22 @@ final class Transformer {
     /// Computes `rows` (at most `maximumRows`), stores their keys and values, and returns logits of the rows listed in `wanted`
     /// (ascending indices into `rows`).
     ///
-    /// A row sees the cache of its prefix up to where its own cache starts, and from there its own. Rows of one cache must come in order of position, and those before them must have been computed. A prefix may end anywhere in the
-    /// text or where the image starts or ends, not inside the image.
+    /// A row sees the cache of its prefix up to where its own cache starts, and from there its own. Rows of one cache must come in order of
+    /// position, and those before them must have been computed. A prefix may end anywhere in the text or where the image starts or
+    /// ends, not inside the image.
     /// - Throws: `RudolphError.stopped` when `stop` was raised; what the caches hold of these rows is then undefined.
     @discardableResult
-    func pass(_ rows: [Row], caches: [KeyValueCache], wanted: [Int] = [], head: Head = .text(rows: 0)) throws(RudolphError) -> Logits {
+    func pass(
+        _ rows: [Row], caches: [KeyValueCache], wanted: [Int] = [], head: Head = .text(rows: 0), observer: InputObserver? = nil
+    ) throws(RudolphError) -> Logits {
         try prepare(rows, caches, wanted, head)
+        self.observer = observer
         rk_parallel(Int32(threads), { context, worker in
             guard let context, let worker else { return }
             Unmanaged<Transformer>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
         self.caches = []
+        self.observer = nil
         if isStopped { throw RudolphError.stopped }
         let columns: Int
         switch head {
@@ -295,6 +310,7 @@ final class Transformer {
                     if layerIndex == 0 {
                         norm(worker, layer.inputNorm, count, for: layer.queryKeyValue)
                     }
+                    observer?(worker, layerIndex, .queryKeyValue, rows(normed, hiddenStride, count, h))
                     multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrowIntegers, count, output: wide, wideStride)
                     rk_rows_store(
                         worker, features, rk_rows(data: wide + h, stride: wideStride, count: Int32(count), n: Int32(h)),
@@ -316,11 +332,14 @@ final class Transformer {
                     rk_attention(
                         worker, features, normed, hiddenStride, wide, wideStride, Int32(count), Int32(configuration.heads),
                         Int32(configuration.headSize), layerViews, runs[mask], offsets, scores, scoresStride)
+                    observer?(worker, layerIndex, .dense, rows(normed, hiddenStride, count, h))
                     quantize(worker, rows(normed, hiddenStride, count, h), narrowIntegers, for: layer.dense)
                     multiply(worker, layer.dense, normed, hiddenStride, narrowIntegers, count, output: output, hiddenStride)
                     addAndNorm(worker, layer.firstAdditionNorm, layer.postAttentionNorm, count, for: layer.up)
+                    observer?(worker, layerIndex, .up, rows(normed, hiddenStride, count, h))
                     multiply(
                         worker, layer.up, normed, hiddenStride, narrowIntegers, count, activation: RK_GELU, output: wide, wideStride)
+                    observer?(worker, layerIndex, .down, rows(wide, wideStride, count, 4 * h))
                     quantize(worker, rows(wide, wideStride, count, 4 * h), wideIntegers, for: layer.down)
                     multiply(worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride)
                     if layerIndex + 1 < layers.count {

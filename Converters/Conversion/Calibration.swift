@@ -1,0 +1,126 @@
+import CKernels
+import CPlatform
+import Rudolph
+
+/// One of the matrices whose inputs are learnt.
+struct LayerInput: Hashable, Sendable {
+    let layer: Int
+    let matrix: LayerMatrix
+}
+
+/// What the matrices of the layers multiply, learnt from a draft of the model: the same weights, each rounded by itself. The draft makes up
+/// the sequences that it then reads, so nothing but the checkpoint is needed: left texts, pictures drawn from them, captions of those.
+/// Everything is the same at each run, on every machine.
+final class Calibration {
+    /// Positions are at least this many for each column of the residual stream.
+    private static let positionsPerColumn = 16
+    private static let taskTokens = ["<LT_T2T>", "<LT_T2I>", "<LT_I2T>", "<RT_I2T>"]
+
+    private let configuration: Configuration
+    private let session: Session
+    private let sequences: [[Int]]
+    private let progress: (ConversionProgress) -> Bool
+    private let failure: (String) -> ConversionError
+    private let features = rk_cpu_features()
+    private var moments: [LayerInput: InputMoments] = [:]
+    private let scratch = InputMoments.Scratch(positions: Session.positionsAtOnce)
+
+    /// Positions that the draft read.
+    var positions: Int { sequences.reduce(0) { $0 + $1.count } }
+
+    /// The first of the task tokens in the sequences that a model with task tokens does not have.
+    static func missingTaskToken(_ configuration: ModelConfiguration) -> String? {
+        configuration.taskTokens.isEmpty
+            ? nil : taskTokens.first { name in !configuration.taskTokens.contains { $0.name == name } }
+    }
+
+    /// - Parameters:
+    ///   - draft: the draft's path. It is mapped: the name may go at once.
+    ///   - output: the file's name, for messages.
+    init(
+        draft: String, output: String, threads: Int, progress: @escaping (ConversionProgress) -> Bool
+    ) throws(ConversionError) {
+        let failure = { (reason: String) in ConversionError.invalid(file: output, reason: "its draft does not run: \(reason)") }
+        do throws(RudolphError) {
+            session = try Session(try Model(path: draft), threads: threads)
+            configuration = session.model.configuration
+            sequences = try Self.madeUp(by: session, progress)
+        } catch {
+            throw error.isStop ? .cancelled : failure(error.message)
+        }
+        self.progress = progress
+        self.failure = failure
+    }
+
+    /// Every other sequence has the empty left text of captions in place of the text that its picture was drawn from.
+    private static func madeUp(
+        by session: Session, _ progress: @escaping (ConversionProgress) -> Bool
+    ) throws(RudolphError) -> [[Int]] {
+        let configuration = session.model.configuration
+        let wanted = positionsPerColumn * configuration.hiddenSize
+        let count = (wanted + configuration.sequenceLength - 1) / configuration.sequenceLength
+        func handler(_ what: String) -> ProgressHandler { { progress(ConversionProgress(tensor: what, done: $0.done, total: $0.total)) } }
+
+        var writing = CompleteOptions()
+        writing.candidates = count
+        writing.seed = 0
+        var texts = try Completer(session).complete("", writing, progress: handler("draft: texts")).map(\.text)
+        // A model that has learnt nothing may write nothing.
+        texts.removeAll { Tokenizer.lowercasedAndStripped($0).isEmpty }
+        if texts.isEmpty { texts = ["а"] }
+
+        var drawing = DrawOptions()
+        drawing.batch = 16
+        let subjects = (0..<count).map { (text: texts[$0 % texts.count], seed: UInt64($0)) }
+        let pictures = try Drawer(session).drawEach(subjects, drawing, progress: handler("draft: pictures"))
+
+        var captioning = CaptionOptions()
+        captioning.template = nil
+        captioning.candidates = 1
+        captioning.ranking = .count
+        var sequences: [[Int]] = []
+        for (index, picture) in pictures.enumerated() {
+            guard progress(ConversionProgress(tensor: "draft: captions", done: index, total: count)) else { throw .stopped }
+            captioning.seed = UInt64(index)
+            let caption = try Captioner(session).captions(ofTokens: picture, captioning).first
+            let isDrawn = index % 2 == 1
+            sequences.append(
+                try session.segment(
+                    isDrawn ? Tokenizer.lowercasedAndStripped(subjects[index].text) : "", task: isDrawn ? "<LT_T2I>" : "<LT_I2T>",
+                    length: configuration.leftTextLength, isPadded: true) + picture + (caption?.ids ?? []))
+        }
+        return sequences
+    }
+
+    /// For one matrix. They should be asked for in the order of the layers, each once.
+    func feedback(_ input: LayerInput) throws(ConversionError) -> ErrorFeedback {
+        if moments[input] == nil { try learn(from: input.layer) }
+        guard let found = moments.removeValue(forKey: input) else { throw failure("it has no layer \(input.layer)") }
+        return ErrorFeedback(found)
+    }
+
+    private func columns(_ matrix: LayerMatrix) -> Int { matrix == .down ? 4 * configuration.hiddenSize : configuration.hiddenSize }
+
+    /// Reads all sequences for as many layers as fit a quarter of the memory that is available.
+    private func learn(from first: Int) throws(ConversionError) {
+        moments = [:]
+        let bytes = LayerMatrix.allCases.reduce(0) { $0 + InputMoments.bytes(columns: columns($1)) }
+        let atOnce = max(1, Int(clamping: rp_available_memory() / 4) / bytes)
+        for layer in first..<min(first + atOnce, configuration.layers) {
+            for matrix in LayerMatrix.allCases { moments[LayerInput(layer: layer, matrix: matrix)] = InputMoments(columns: columns(matrix)) }
+        }
+        let (learning, scratch, features) = (moments, scratch, features)
+        for (index, sequence) in sequences.enumerated() {
+            guard progress(ConversionProgress(tensor: "draft: what its layers multiply", done: index, total: sequences.count)) else {
+                throw .cancelled
+            }
+            do throws(RudolphError) {
+                try session.observe(sequence) { worker, layer, matrix, rows in
+                    learning[LayerInput(layer: layer, matrix: matrix)]?.add(rows, worker, features: features, scratch)
+                }
+            } catch {
+                throw failure(error.message)
+            }
+        }
+    }
+}

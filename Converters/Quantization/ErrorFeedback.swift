@@ -1,0 +1,133 @@
+import Dispatch
+
+/// Lets the columns of a matrix that are rounded later make up for what rounding took from the earlier ones, as far as the inputs of the two
+/// go together: GPTQ (Frantar et al., 2022).
+///
+/// With the second moments of the inputs H = (I + U) D (I + U)^T, U strictly upper triangular, and F = I - (I + U)^-1, rounding column j of
+/// a row by e_j (what it was minus what it became) adds e_j F_jk to each later column k. Columns come in blocks of `block`, which know
+/// nothing of each other.
+struct ErrorFeedback: Sendable {
+    static let block = 1024
+    /// Added to the diagonal of H, as a share of its mean: moments are estimates, and columns without input have none.
+    private static let damping = 0.01
+
+    /// F of each block: `width` rows of `width`, the columns padded to whole groups with zeros.
+    private let blocks: [(width: Int, factors: [Float])]
+
+    init(_ moments: InputMoments) {
+        let columns = InputMoments.blocks(of: moments.columns)
+        let factors = columns.map { UnsafeMutableBufferPointer<Float>.allocate(capacity: Self.padded($0.count) * Self.padded($0.count)) }
+        defer { for block in factors { block.deallocate() } }
+        nonisolated(unsafe) let (moments, targets) = (moments, factors)
+        DispatchQueue.concurrentPerform(iterations: columns.count) { Self.factor(moments, columns[$0], into: targets[$0]) }
+        blocks = zip(columns, factors).map { (Self.padded($0.count), [Float]($1)) }
+    }
+
+    private static func padded(_ count: Int) -> Int { (count + Int4Group.count - 1) / Int4Group.count * Int4Group.count }
+
+    /// F of one block.
+    private static func factor(_ moments: InputMoments, _ block: Range<Int>, into factors: UnsafeMutableBufferPointer<Float>) {
+        let count = block.count, width = padded(count)
+        factors.initialize(repeating: 0)
+        var mean = 0.0
+        for index in 0..<count { mean += Double(moments.row(index, of: block)[index]) / Double(count) }
+        guard mean > 0, mean.isFinite else { return }
+
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: count * count) { memory in
+            guard let matrix = memory.baseAddress else { return }
+            func row(_ index: Int) -> UnsafeMutablePointer<Double> { matrix + index * count }
+            // R with H = R R^T, R upper triangular, column after column from the last one on.
+            for column in (0..<count).reversed() {
+                let own = row(column), later = column + 1
+                let pivot =
+                    Double(moments.row(column, of: block)[column]) + damping * mean - dot(own + later, own + later, count - later)
+                // Rounding alone could make it less.
+                own[column] = max(pivot, damping * mean * 1e-3).squareRoot()
+                for other in 0..<column {
+                    let line = row(other)
+                    line[column] = (Double(moments.row(other, of: block)[column]) - dot(line + later, own + later, count - later)) / own[column]
+                }
+            }
+            // I + U is R with columns divided by its diagonal. The rows of its inverse, from the last one on, take the place of R's.
+            let diagonal = (0..<count).map { row($0)[$0] }
+            for index in (0..<count).reversed() {
+                let own = row(index)
+                let factors = (index + 1..<count).map { own[$0] / diagonal[$0] }
+                for column in index + 1..<count { own[column] = 0 }
+                for (offset, factor) in factors.enumerated() {
+                    let other = index + 1 + offset
+                    own[other] -= factor
+                    subtract(factor, row(other) + other + 1, from: own + other + 1, count - other - 1)
+                }
+            }
+            for index in 0..<count {
+                for column in index + 1..<count { factors[index * width + column] = Float(-row(index)[column]) }
+            }
+        }
+    }
+
+    /// y -= factor * x
+    @inline(__always)
+    private static func subtract(_ factor: Double, _ x: UnsafePointer<Double>, from y: UnsafeMutablePointer<Double>, _ count: Int) {
+        for index in 0..<count { y[index] -= factor * x[index] }
+    }
+
+    @inline(__always)
+    private static func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int) -> Double {
+        var sums = SIMD8<Double>()
+        let whole = count & ~7
+        let a = UnsafeRawPointer(x), b = UnsafeRawPointer(y)
+        for index in stride(from: 0, to: whole, by: 8) {
+            sums += a.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self)
+                * b.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self)
+        }
+        for index in whole..<count { sums[0] += x[index] * y[index] }
+        return sums.sum()
+    }
+
+    /// Quantizes the group of columns from `first` on in one row.
+    /// - Parameters:
+    ///   - weights: the group's 32 weights, zeros past the last column; then room for as many.
+    ///   - errors: e of the row's columns, those of the whole matrix padded to groups; the group's own are added.
+    ///   - steps: takes the integers.
+    /// - Returns: the scale's bits.
+    func quantize(
+        _ weights: UnsafeMutablePointer<Float>, from first: Int, errors: UnsafeMutablePointer<Float>, steps: UnsafeMutablePointer<Float>
+    ) -> UInt16 {
+        let (index, begin) = first.quotientAndRemainder(dividingBy: Self.block)
+        guard index < blocks.count, begin < blocks[index].width else { return Int4Group.quantize(weights, steps: steps) }
+        let width = blocks[index].width, errors = errors + index * Self.block, corrected = weights + Int4Group.count
+        return blocks[index].factors.withUnsafeBufferPointer { factors in
+            guard let rows = factors.baseAddress.map({ $0 + begin }) else { return 0 }
+            Self.add(errors, begin, rows, width, to: weights, corrected)
+            let bits = Int4Group.quantize(corrected, steps: steps)
+            let scale = HalfPrecision.toFloat(bits), inverse = scale == 0 ? 0 : 1 / scale
+            for column in 0..<Int4Group.count {
+                steps[column] = Int4Group.step(corrected[column], inverse)
+                let error = corrected[column] - steps[column] * scale
+                errors[begin + column] = error
+                let row = rows + (begin + column) * width
+                for other in 0..<Int4Group.count { corrected[other] += error * row[other] }
+            }
+            return bits
+        }
+    }
+
+    /// sums = weights + the errors' rows, 32 columns of each.
+    @inline(__always)
+    private static func add(
+        _ errors: UnsafePointer<Float>, _ count: Int, _ rows: UnsafePointer<Float>, _ width: Int, to weights: UnsafePointer<Float>,
+        _ sums: UnsafeMutablePointer<Float>
+    ) {
+        typealias Half = SIMD16<Float>
+        let from = UnsafeRawPointer(weights), to = UnsafeMutableRawPointer(sums)
+        var low = from.loadUnaligned(as: Half.self), high = from.loadUnaligned(fromByteOffset: 64, as: Half.self)
+        for index in 0..<count {
+            let error = Half(repeating: errors[index]), row = UnsafeRawPointer(rows + index * width)
+            low += error * row.loadUnaligned(as: Half.self)
+            high += error * row.loadUnaligned(fromByteOffset: 64, as: Half.self)
+        }
+        to.storeBytes(of: low, as: Half.self)
+        to.storeBytes(of: high, toByteOffset: 64, as: Half.self)
+    }
+}

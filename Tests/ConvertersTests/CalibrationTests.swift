@@ -1,0 +1,253 @@
+import CKernels
+import Foundation
+import Rudolph
+import Testing
+
+@testable import Converters
+
+@Suite struct CalibrationTests {
+    /// Columns of a matrix, positions of its input.
+    static let shapes = [(1, 1), (31, 5), (33, 40), (60, 7), (64, 272), (130, 65), (1024, 3), (1064, 30)]
+
+    /// Inputs whose columns go together: each is a mixture of a few hidden values and some noise.
+    func inputs(_ positions: Int, _ columns: Int, hidden: Int? = nil, seed: UInt64) -> [Float] {
+        var generator = Generator(state: seed)
+        let hidden = hidden ?? max(1, columns / 4)
+        let mixing = generator.normals(hidden * columns, deviation: 1)
+        var x = generator.normals(positions * columns, deviation: 0.3)
+        for position in 0..<positions {
+            for (index, value) in generator.normals(hidden, deviation: 1 / Float(hidden).squareRoot()).enumerated() {
+                for column in 0..<columns { x[position * columns + column] += value * mixing[index * columns + column] }
+            }
+        }
+        return x
+    }
+
+    func moments(_ x: [Float], columns: Int, threads: Int) -> InputMoments {
+        final class Work {
+            var x: [Float]
+            let moments: InputMoments, scratch: InputMoments.Scratch
+            let positions: Int
+
+            init(_ x: [Float], columns: Int) {
+                self.x = x
+                positions = x.count / columns
+                moments = InputMoments(columns: columns)
+                scratch = InputMoments.Scratch(positions: positions)
+            }
+        }
+        let work = Work(x, columns: columns)
+        let rows = UnsafeMutablePointer<Float>.allocate(capacity: x.count)
+        rows.initialize(from: x, count: x.count)
+        defer { rows.deallocate() }
+        struct Step {
+            let work: Work
+            let rows: rk_rows
+        }
+        var step = Step(
+            work: work, rows: rk_rows(data: rows, stride: columns, count: Int32(work.positions), n: Int32(columns)))
+        rk_parallel(Int32(threads), { context, worker in
+            guard let step = context?.assumingMemoryBound(to: Step.self).pointee, let worker else { return }
+            step.work.moments.add(step.rows, worker, features: rk_cpu_features(), step.work.scratch)
+        }, &step)
+        return work.moments
+    }
+
+    @Test(arguments: shapes) func momentsAreSumsOfProducts(shape: (columns: Int, positions: Int)) {
+        let (columns, positions) = shape
+        let x = inputs(positions, columns, seed: UInt64(columns + positions))
+        let all = (1...3).map { moments(x, columns: columns, threads: $0) }
+        for block in InputMoments.blocks(of: columns) {
+            // Rows and columns that show every edge: all of them take too long where there are many.
+            let some = block.filter { $0 % 7 == 0 || $0 % 16 == 15 || $0 == block.upperBound - 1 }
+            for row in some {
+                for column in some {
+                    var sum = 0.0, size = 0.0
+                    for position in 0..<positions {
+                        let product = Double(x[position * columns + row]) * Double(x[position * columns + column])
+                        sum += product
+                        size += abs(product)
+                    }
+                    let found = all.map { $0.row(row - block.lowerBound, of: block)[column - block.lowerBound] }
+                    #expect(
+                        abs(Double(found[0]) - sum) <= size * Double(positions + 1) * 0x1p-24, "\(shape), row \(row), column \(column)")
+                    #expect(found[1] == found[0] && found[2] == found[0], "threads, \(shape), row \(row), column \(column)")
+                }
+            }
+        }
+    }
+
+    func quantized(_ weights: [Float], rows: Int, columns: Int, _ feedback: ErrorFeedback?) -> [Float] {
+        let encoding = Encoding.packed(.int4)
+        var decoded = [Float](repeating: .nan, count: rows * columns)
+        weights.withUnsafeBufferPointer { weights in
+            withUnsafeTemporaryAllocation(byteCount: encoding.bytes(rows: rows, columns: columns), alignment: 64) { bytes in
+                decoded.withUnsafeMutableBufferPointer { decoded in
+                    guard let from = weights.baseAddress, let to = bytes.baseAddress, let back = decoded.baseAddress else { return }
+                    encoding.encode(from, rows: rows, columns: columns, feedback: feedback, to: to)
+                    encoding.decode(to, rows: rows, columns: columns, to: back)
+                }
+            }
+        }
+        return decoded
+    }
+
+    /// What the differences of two matrices come to in products with x: the sum of squares.
+    func outputError(_ one: [Float], _ other: [Float], rows: Int, columns: Int, _ x: [Float]) -> Double {
+        var sum = 0.0
+        for row in 0..<rows {
+            let difference = (0..<columns).map { Double(one[row * columns + $0]) - Double(other[row * columns + $0]) }
+            for position in 0..<x.count / columns {
+                var product = 0.0
+                for column in 0..<columns { product += difference[column] * Double(x[position * columns + column]) }
+                sum += product * product
+            }
+        }
+        return sum
+    }
+
+    /// GPTQ as published: each column's error is spread over the later ones by the inverse of H, from which the column is then taken away.
+    func published(_ weights: [Float], rows: Int, columns: Int, _ moments: InputMoments) -> [Float] {
+        var h = (0..<columns).map { row in (0..<columns).map { Double(moments.row(row, of: 0..<columns)[$0]) } }
+        let mean = (0..<columns).reduce(0.0) { $0 + h[$1][$1] } / Double(columns)
+        var inverse = h.indices.map { row in h.indices.map { $0 == row ? 1.0 : 0 } }
+        for row in h.indices { h[row][row] += 0.01 * mean }
+        for pivot in h.indices {
+            let divisor = h[pivot][pivot]
+            for column in h.indices {
+                h[pivot][column] /= divisor
+                inverse[pivot][column] /= divisor
+            }
+            for row in h.indices where row != pivot {
+                let factor = h[row][pivot]
+                for column in h.indices {
+                    h[row][column] -= factor * h[pivot][column]
+                    inverse[row][column] -= factor * inverse[pivot][column]
+                }
+            }
+        }
+        var left = weights.map { Double($0) }, result = weights, scales = [Float](repeating: 0, count: rows)
+        for k in 0..<columns {
+            for row in 0..<rows {
+                if k % 32 == 0 {
+                    var group = (k..<k + 32).map { $0 < columns ? Float(left[row * columns + $0]) : 0 }, steps = group
+                    scales[row] = HalfPrecision.toFloat(Int4Group.quantize(&group, steps: &steps))
+                }
+                let value = left[row * columns + k]
+                let step = scales[row] == 0 ? 0 : min(7, max(-8, (value / Double(scales[row])).rounded(.toNearestOrEven)))
+                result[row * columns + k] = Float(step) * scales[row]
+                let error = (value - Double(result[row * columns + k])) / inverse[k][k]
+                for j in k..<columns { left[row * columns + j] -= error * inverse[k][j] }
+            }
+            let line = inverse[k]
+            for row in k..<columns where row > k {
+                let factor = inverse[row][k] / line[k]
+                for column in k..<columns { inverse[row][column] -= factor * line[column] }
+            }
+        }
+        return result
+    }
+
+    @Test(arguments: [(16, 64, 300), (5, 33, 80), (17, 130, 500)])
+    func columnsMakeUpForErrorsAsPublished(shape: (rows: Int, columns: Int, positions: Int)) {
+        let (rows, columns, positions) = shape
+        var generator = Generator(state: UInt64(rows))
+        let weights = generator.normals(rows * columns, deviation: 0.05)
+        let x = inputs(positions, columns, seed: 3)
+        let moments = moments(x, columns: columns, threads: 1)
+        let found = quantized(weights, rows: rows, columns: columns, ErrorFeedback(moments))
+        let expected = published(weights, rows: rows, columns: columns, moments)
+        let different = (0..<rows).filter { found[$0 * columns..<($0 + 1) * columns] != expected[$0 * columns..<($0 + 1) * columns] }
+        #expect(different.isEmpty, "\(shape): rows \(different)")
+        let plain = outputError(quantized(weights, rows: rows, columns: columns, nil), weights, rows: rows, columns: columns, x)
+        let error = outputError(found, weights, rows: rows, columns: columns, x)
+        #expect(error < 0.6 * plain, "\(shape): \(error) of \(plain)")
+    }
+
+    /// More columns than a block: each block gains by itself.
+    @Test func blocksOfColumnsGain() {
+        let rows = 3, columns = ErrorFeedback.block + 40
+        var generator = Generator(state: 8)
+        let weights = generator.normals(rows * columns, deviation: 0.05)
+        let x = inputs(600, columns, hidden: 10, seed: 4)
+        let feedback = ErrorFeedback(moments(x, columns: columns, threads: 2))
+        let found = quantized(weights, rows: rows, columns: columns, feedback), plain = quantized(weights, rows: rows, columns: columns, nil)
+        for block in InputMoments.blocks(of: columns) {
+            func part(_ values: [Float], _ rows: Int) -> [Float] {
+                (0..<rows).flatMap { row in block.map { values[row * columns + $0] } }
+            }
+            let inputs = part(x, 600), originals = part(weights, rows)
+            let errors = [found, plain].map { outputError(part($0, rows), originals, rows: rows, columns: block.count, inputs) }
+            #expect(errors[0] < 0.6 * errors[1], "\(block): \(errors)")
+        }
+    }
+
+    /// Nothing to make up for: inputs that do not go together, or none at all.
+    @Test(arguments: [0, 1]) func otherwiseNothingChanges(scale: Float) {
+        let columns = 96, rows = 17
+        var x = [Float](repeating: 0, count: columns * columns)
+        for column in 0..<columns { x[column * columns + column] = scale * Float(column + 1) }
+        var generator = Generator(state: 21)
+        let weights = generator.normals(rows * columns, deviation: 0.05)
+        let found = quantized(weights, rows: rows, columns: columns, ErrorFeedback(moments(x, columns: columns, threads: 1)))
+        #expect(found == quantized(weights, rows: rows, columns: columns, nil))
+    }
+
+    // MARK: Conversions
+
+    /// A draft's texts and pictures, what is learnt from them and the file are the same with any number of threads.
+    @Test func theFileDoesNotDependOnThreads() throws {
+        let folder = try TemporaryFolder()
+        var conversion = try SmallModel().conversion(folder, calibrated: true)
+        let files = try [1, 2, 3].map { threads in
+            conversion.threads = threads
+            let path = folder.path("\(threads).gguf")
+            #expect(try conversion.run(output: path).calibratedPositions >= 16 * 48 / 2)
+            return try Data(contentsOf: URL(filePath: path))
+        }
+        #expect(files[1] == files[0] && files[2] == files[0])
+        conversion.isCalibrated = false
+        #expect(try conversion.run(output: folder.path("plain.gguf")).calibratedPositions == 0)
+        let plain = try Data(contentsOf: URL(filePath: folder.path("plain.gguf")))
+        #expect(plain.count <= files[0].count && plain != files[0])
+        #expect(try Verification.run(path: folder.path("1.gguf")) == [])
+    }
+
+    @Test func otherTypesAreNotCalibrated() throws {
+        let folder = try TemporaryFolder()
+        for type in WeightType.allCases where type != .int4 {
+            let report = try SmallModel().conversion(folder, type, calibrated: true).run(output: folder.path("\(type.name).gguf"))
+            #expect(report.calibratedPositions == 0)
+        }
+    }
+
+    /// Whenever it is stopped, in the draft as well, nothing is left.
+    @Test func stoppingLeavesNothing() throws {
+        let folder = try TemporaryFolder()
+        let conversion = try SmallModel().conversion(folder, calibrated: true), before = folder.contents
+        var steps: [String] = [], last = 0
+        _ = try conversion.run(output: folder.path("whole.gguf")) {
+            if steps.last != $0.tensor { steps.append($0.tensor) }
+            #expect($0.done <= $0.total && ($0.done >= last || $0.tensor.hasPrefix("draft") || $0.tensor.hasPrefix("vqgan")), "\($0)")
+            last = $0.done
+            return true
+        }
+        #expect(steps.contains { $0.hasPrefix("draft") })
+        try FileManager.default.removeItem(atPath: folder.path("whole.gguf"))
+        for step in steps {
+            #expect(throws: ConversionError.cancelled, "\(step)") {
+                try conversion.run(output: folder.path("out.gguf")) { $0.tensor != step }
+            }
+            #expect(folder.contents == before, "\(step)")
+        }
+    }
+
+    @Test func withoutItsTaskTokensAModelIsNotCalibrated() throws {
+        let folder = try TemporaryFolder()
+        var model = try SmallModel()
+        model.configuration.taskTokens = [.init(name: "<LT_I2T>", id: 12), .init(name: "<RT_I2T>", id: 13)]
+        let report = try model.conversion(folder, calibrated: true).run(output: folder.path("out.gguf"))
+        #expect(report.calibratedPositions == 0)
+        #expect(report.warnings.contains("int4 is not calibrated: small has no task token <LT_T2T>"), "\(report.warnings)")
+    }
+}
