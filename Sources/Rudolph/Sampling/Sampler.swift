@@ -191,7 +191,13 @@ struct Sampler {
         for index in logits.indices where logits[index] >= threshold && logits[index] > -Float.infinity {
             kept.append((index, logits[index] / options.temperature))
         }
-        kept.sort { $0.logit > $1.logit || ($0.logit == $1.logit && $0.id < $1.id) }
+        kept.withUnsafeMutableBufferPointer { kept in
+            Self.makeHeap(kept, by: Self.comesLater)
+            for end in kept.indices.reversed() {
+                kept.swapAt(0, end)
+                Self.siftDown(UnsafeMutableBufferPointer(rebasing: kept[..<end]), 0, by: Self.comesLater)
+            }
+        }
         weights.removeAll(keepingCapacity: true)
         guard let largest = kept.first?.logit else { return }
         var sum: Float = 0
@@ -212,34 +218,44 @@ struct Sampler {
         }
     }
 
-    /// The k-th largest value, through a heap of the k largest seen so far with the smallest on top.
+    private static func comesLater(_ one: (id: Int, logit: Float), _ other: (id: Int, logit: Float)) -> Bool {
+        one.logit < other.logit || (one.logit == other.logit && one.id > other.id)
+    }
+
+    /// The k-th largest value, on top of a heap of the k largest seen so far.
     private static func kthLargest(_ values: UnsafeMutableBufferPointer<Float>, _ k: Int) -> Float {
         withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { heap in
-            var count = 0
-            for value in values {
-                if count < k {
-                    heap.initializeElement(at: count, to: value)
-                    var child = count
-                    while child > 0, heap[(child - 1) / 2] > heap[child] {
-                        heap.swapAt(child, (child - 1) / 2)
-                        child = (child - 1) / 2
-                    }
-                    count += 1
-                } else if value > heap[0] {
-                    heap[0] = value
-                    var parent = 0
-                    while true {
-                        var smallest = parent
-                        let left = 2 * parent + 1
-                        if left < k, heap[left] < heap[smallest] { smallest = left }
-                        if left + 1 < k, heap[left + 1] < heap[smallest] { smallest = left + 1 }
-                        if smallest == parent { break }
-                        heap.swapAt(parent, smallest)
-                        parent = smallest
-                    }
-                }
+            _ = heap.initialize(from: values.prefix(k))
+            makeHeap(heap, by: <)
+            for value in values.dropFirst(k) where value > heap[0] {
+                heap[0] = value
+                siftDown(heap, 0, by: <)
             }
             return heap[0]
+        }
+    }
+
+    // Heaps take no memory, as the library's sorting does: these run for each token.
+
+    /// Puts the element that is `above` all others at index 0, and likewise in each branch.
+    @inline(__always)
+    private static func makeHeap<Element>(_ heap: UnsafeMutableBufferPointer<Element>, by above: (Element, Element) -> Bool) {
+        for parent in (0..<heap.count / 2).reversed() { siftDown(heap, parent, by: above) }
+    }
+
+    /// Restores the heap below `index`.
+    @inline(__always)
+    private static func siftDown<Element>(
+        _ heap: UnsafeMutableBufferPointer<Element>, _ index: Int, by above: (Element, Element) -> Bool
+    ) {
+        var parent = index
+        while true {
+            var top = parent
+            let left = 2 * parent + 1
+            for child in left..<max(left, min(left + 2, heap.count)) where above(heap[child], heap[top]) { top = child }
+            if top == parent { return }
+            heap.swapAt(parent, top)
+            parent = top
         }
     }
 }

@@ -140,14 +140,17 @@ public struct Drawer {
         var sampler = Sampler(options.sampling)
         var generators = streams
         var pictures = [[Int]](repeating: [], count: count)
+        for picture in pictures.indices { pictures[picture].reserveCapacity(configuration.imageLength) }
+        var rows: [Transformer.Row] = []
+        rows.reserveCapacity(count * streamsEach)
+        let all = [Int](0..<count * streamsEach)
         for index in 0..<configuration.imageLength {
             try report(progress, .generating, first * configuration.imageLength + index * count, total * configuration.imageLength)
             if let partial, index > 0, index % configuration.imageTokensPerSide == 0 { partial(first, pictures) }
             let kept = options.prompt.flatMap { $0.tokens[index] }
             var logits: Transformer.Logits? = nil
             if index > 0 {
-                var rows: [Transformer.Row] = []
-                rows.reserveCapacity(count * streamsEach)
+                rows.removeAll(keepingCapacity: true)
                 for picture in 0..<count {
                     for stream in 0..<streamsEach {
                         rows.append(
@@ -157,8 +160,7 @@ public struct Drawer {
                                 prefix: stream == 0 ? promptOfPicture[picture] : otherPrompt))
                     }
                 }
-                logits = try session.transformer.pass(
-                    rows, caches: caches, wanted: kept == nil ? [Int](0..<rows.count) : [], head: head)
+                logits = try session.transformer.pass(rows, caches: caches, wanted: kept == nil ? all : [], head: head)
             }
             for picture in 0..<count {
                 if let kept {

@@ -65,29 +65,33 @@ struct TextGeneration {
             first[sequences[sequence].first].withUnsafeMutableBufferPointer { take($0, for: sequence, into: &active) }
         }
 
+        // Kept from token to token; what is wanted only changes when a sequence ends.
+        var next: [(sequence: Int, token: Int)] = []
+        var rows: [Transformer.Row] = []
+        var wanted: [Int] = []
+        next.reserveCapacity(active.count)
+        rows.reserveCapacity(min(session.transformer.maximumRows, active.count))
         for position in positions.dropLast() {
             if active.isEmpty { break }
             try report(progress, .generating, position - positions.lowerBound + 1, positions.count)
-            var next: [(sequence: Int, token: Int)] = []
-            next.reserveCapacity(active.count)
+            next.removeAll(keepingCapacity: true)
             var start = 0
             while start < active.count {
                 let group = active[start..<min(start + session.transformer.maximumRows, active.count)]
-                var rows: [Transformer.Row] = []
-                rows.reserveCapacity(group.count)
+                rows.removeAll(keepingCapacity: true)
                 for entry in group {
                     let sequence = sequences[entry.sequence]
                     rows.append(Transformer.Row(token: entry.token, position: position, cache: sequence.cache, prefix: sequence.prefix))
                 }
-                let logits = try session.transformer.pass(
-                    rows, caches: caches, wanted: [Int](0..<rows.count), head: .text(rows: self.rows))
+                if wanted.count != rows.count { wanted = [Int](0..<rows.count) }
+                let logits = try session.transformer.pass(rows, caches: caches, wanted: wanted, head: .text(rows: self.rows))
                 for (index, entry) in group.enumerated() {
                     if session.stop.isRaised { throw RudolphError.stopped }
                     take(logits[index], for: entry.sequence, into: &next)
                 }
                 start += group.count
             }
-            active = next
+            swap(&active, &next)
         }
         return texts
     }
