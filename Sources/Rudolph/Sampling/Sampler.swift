@@ -248,14 +248,16 @@ struct Sampler {
     private static func siftDown<Element>(
         _ heap: UnsafeMutableBufferPointer<Element>, _ index: Int, by above: (Element, Element) -> Bool
     ) {
-        var parent = index
+        let element = heap[index]
+        var place = index
         while true {
-            var top = parent
-            let left = 2 * parent + 1
-            for child in left..<max(left, min(left + 2, heap.count)) where above(heap[child], heap[top]) { top = child }
-            if top == parent { return }
-            heap.swapAt(parent, top)
-            parent = top
+            var child = 2 * place + 1
+            guard child < heap.count else { break }
+            if child + 1 < heap.count, above(heap[child + 1], heap[child]) { child += 1 }
+            guard above(heap[child], element) else { break }
+            heap[place] = heap[child]
+            place = child
         }
+        heap[place] = element
     }
 }
