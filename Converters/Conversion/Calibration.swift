@@ -61,10 +61,15 @@ final class Calibration {
         let count = (wanted + configuration.sequenceLength - 1) / configuration.sequenceLength
         func handler(_ what: String) -> ProgressHandler { { progress(ConversionProgress(tensor: what, done: $0.done, total: $0.total)) } }
 
-        var writing = CompleteOptions()
-        writing.candidates = count
-        writing.seed = 0
-        var texts = try Completer(session).complete("", writing, progress: handler("draft: texts")).map(\.text)
+        // What a text begins with; a segment that has no room for more stays empty.
+        let begin = configuration.taskTokens.isEmpty ? 1 : 2
+        var texts: [String] = []
+        if configuration.leftTextLength > begin {
+            var writing = CompleteOptions()
+            writing.candidates = count
+            writing.seed = 0
+            texts = try Completer(session).complete("", writing, progress: handler("draft: texts")).map(\.text)
+        }
         // A model that has learnt nothing may write nothing.
         texts.removeAll { Tokenizer.lowercasedAndStripped($0).isEmpty }
         if texts.isEmpty { texts = ["а"] }
@@ -82,7 +87,8 @@ final class Calibration {
         for (index, picture) in pictures.enumerated() {
             guard progress(ConversionProgress(tensor: "draft: captions", done: index, total: count)) else { throw .stopped }
             captioning.seed = UInt64(index)
-            let caption = try Captioner(session).captions(ofTokens: picture, captioning).first
+            let caption =
+                configuration.rightTextLength > begin ? try Captioner(session).captions(ofTokens: picture, captioning).first : nil
             let isDrawn = index % 2 == 1
             sequences.append(
                 try session.segment(

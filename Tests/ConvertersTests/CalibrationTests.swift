@@ -242,6 +242,16 @@ import Testing
         }
     }
 
+    /// Texts of one token, which is the beginning: nothing can be written, the picture is all that a sequence has.
+    @Test func shortTextsAreCalibratedAsWell() throws {
+        let folder = try TemporaryFolder()
+        let json = SmallModel.json.replacing("\"l_text_seq_length\": 5", with: "\"l_text_seq_length\": 1")
+            .replacing("\"r_text_seq_length\": 7", with: "\"r_text_seq_length\": 1")
+        let model = try SmallModel(json: json)
+        #expect(model.configuration.sequenceLength == 18)
+        #expect(try model.conversion(folder, calibrated: true).run(output: folder.path("out.gguf")).calibratedPositions >= 16 * 48 * 17 / 18)
+    }
+
     @Test func withoutItsTaskTokensAModelIsNotCalibrated() throws {
         let folder = try TemporaryFolder()
         var model = try SmallModel()

@@ -28,17 +28,17 @@ struct SmallModel {
          "text_special_tokens": 6, "image_special_tokens": 2}, "name": "small"}
         """
 
-    init() throws {
+    init(json: String = Self.json) throws {
         let folder = try TemporaryFolder()
-        configuration = try ModelConfiguration(file: try folder.write("config.json", Self.json))
+        configuration = try ModelConfiguration(file: try folder.write("config.json", json))
         var generator = Generator(state: 42)
         func add(_ state: inout StateDictionary, _ name: String, _ shape: [Int]) {
             state[name] = (shape, .floats(generator.normals(shape.reduce(1, *), deviation: 0.1)))
         }
         let hidden = configuration.hiddenSize, rows = configuration.textRows + configuration.imageRows
         for (name, count) in [
-            ("text", configuration.textRows), ("image", configuration.imageRows), ("l_text_pos", 6), ("r_text_pos", 8), ("image_row", 4),
-            ("image_col", 4),
+            ("text", configuration.textRows), ("image", configuration.imageRows), ("l_text_pos", configuration.leftTextLength + 1),
+            ("r_text_pos", configuration.rightTextLength + 1), ("image_row", 4), ("image_col", 4),
         ] {
             add(&transformer, "\(name)_embeddings.weight", [count, hidden])
         }

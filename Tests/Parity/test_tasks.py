@@ -335,6 +335,7 @@ def challenge(subject: Subject, chance: random.Random) -> None:
     """The six kinds of task of Fusion Brain Challenge 2.0: `rudolph answer` against a script over upstream's classes."""
     upstream = subject.upstream
     folder = programs.WORK / f"{subject.name}-challenge"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut short
     (folder / "images").mkdir(parents=True)
     tasks: dict[str, list[dict]] = {}
 
