@@ -21,6 +21,7 @@ final class Calibration {
     private let sequences: [[Int]]
     private let progress: (ConversionProgress) -> Bool
     private let failure: (String) -> ConversionError
+    private let memory: Int
     private let features = rk_cpu_features()
     private var moments: [LayerInput: InputMoments] = [:]
     private let scratch = InputMoments.Scratch(positions: Session.positionsAtOnce)
@@ -37,8 +38,10 @@ final class Calibration {
     /// - Parameters:
     ///   - draft: the draft's path. It is mapped: the name may go at once.
     ///   - output: the file's name, for messages.
+    ///   - memory: bytes that may be used for what is learnt, of one layer at least: the less, the more often all is read.
     init(
-        draft: String, output: String, threads: Int, progress: @escaping (ConversionProgress) -> Bool
+        draft: String, output: String, threads: Int, memory: Int = Calibration.affordableMemory,
+        progress: @escaping (ConversionProgress) -> Bool
     ) throws(ConversionError) {
         let failure = { (reason: String) in ConversionError.invalid(file: output, reason: "its draft does not run: \(reason)") }
         do throws(RudolphError) {
@@ -50,6 +53,13 @@ final class Calibration {
         }
         self.progress = progress
         self.failure = failure
+        self.memory = memory
+    }
+
+    /// A quarter of what is available; 1 GiB where that is unknown.
+    static var affordableMemory: Int {
+        let available = rp_available_memory()
+        return available == 0 ? 1 << 30 : Int(clamping: available / 4)
     }
 
     /// Every other sequence has the empty left text of captions in place of the text that its picture was drawn from.
@@ -107,12 +117,12 @@ final class Calibration {
 
     private func columns(_ matrix: LayerMatrix) -> Int { matrix == .down ? 4 * configuration.hiddenSize : configuration.hiddenSize }
 
-    /// Reads all sequences for as many layers as fit a quarter of the memory that is available.
+    /// Reads all sequences for as many layers as fit into memory.
     private func learn(from first: Int) throws(ConversionError) {
         moments = [:]
         let bytes = LayerMatrix.allCases.reduce(0) { $0 + InputMoments.bytes(columns: columns($1)) }
-        let atOnce = max(1, Int(clamping: rp_available_memory() / 4) / bytes)
-        for layer in first..<min(first + atOnce, configuration.layers) {
+        let atOnce = max(1, memory / bytes)
+        for layer in first..<min(first + min(atOnce, configuration.layers), configuration.layers) {
             for matrix in LayerMatrix.allCases { moments[LayerInput(layer: layer, matrix: matrix)] = InputMoments(columns: columns(matrix)) }
         }
         let (learning, scratch, features) = (moments, scratch, features)

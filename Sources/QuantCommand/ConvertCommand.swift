@@ -35,8 +35,8 @@ struct ConvertCommand: ParsableCommand {
     @Flag(
         inversion: .prefixedNo,
         help: ArgumentHelp(
-            "Let the columns of int4 matrices make up for each other's rounding errors: half the damage, for minutes in which the model makes "
-                + "up texts and pictures and reads them."))
+            "Let the columns of int4 matrices make up for each other's rounding errors: nearly half the damage, for minutes in which the model "
+                + "makes up texts and pictures and reads them."))
     var calibration = true
 
     @Option(name: .shortAndLong, help: ArgumentHelp("The packed file to write.", valueName: "file"), completion: .file(extensions: ["gguf"]))

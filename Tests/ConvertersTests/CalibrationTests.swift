@@ -213,6 +213,33 @@ import Testing
         #expect(try Verification.run(path: folder.path("1.gguf")) == [])
     }
 
+    /// What is learnt of a layer is the same, however many layers fit into memory at once.
+    @Test func littleMemoryIsEnough() throws {
+        let folder = try TemporaryFolder(), model = try SmallModel()
+        let draft = folder.path("draft.gguf"), hidden = model.configuration.hiddenSize
+        _ = try model.conversion(folder).run(output: draft)
+        var readings = [0, 0]
+        let calibrations = try [0, Int.max].enumerated().map { index, memory in
+            try Calibration(draft: draft, output: "out", threads: 2, memory: memory) {
+                if $0.tensor.hasPrefix("draft: what"), $0.done == 0 { readings[index] += 1 }
+                return true
+            }
+        }
+        var generator = Generator(state: 5)
+        for layer in 0..<model.configuration.layers {
+            for matrix in LayerMatrix.allCases {
+                let columns = matrix == .down ? 4 * hidden : hidden
+                let weights = generator.normals(4 * columns, deviation: 0.05)
+                let found = try calibrations.map {
+                    quantized(weights, rows: 4, columns: columns, try $0.feedback(LayerInput(layer: layer, matrix: matrix)))
+                }
+                #expect(found[0] == found[1], "layer \(layer), \(matrix)")
+                #expect(found[0] != quantized(weights, rows: 4, columns: columns, nil), "layer \(layer), \(matrix)")
+            }
+        }
+        #expect(readings == [model.configuration.layers, 1])
+    }
+
     @Test func otherTypesAreNotCalibrated() throws {
         let folder = try TemporaryFolder()
         for type in WeightType.allCases where type != .int4 {
