@@ -17,13 +17,14 @@
 #pragma STDC FP_CONTRACT OFF
 
 #define RK_UNROLL _Pragma("clang loop unroll(full)")
+#define RK_KEEP_LOOP _Pragma("clang loop unroll(disable)")
 #define RK_INLINE static inline __attribute__((always_inline))
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define RK_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define RK_TARGET_AVXVNNI __attribute__((target("avx2,fma,f16c,avxvnni")))
-#define RK_TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")))
+#define RK_TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #define RK_TARGET_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))

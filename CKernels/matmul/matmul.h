@@ -60,6 +60,11 @@ RK_INLINE int32_t rk_columns4(const int8_t *x) {
         for (int panel = (streams) * apart; panel < (tile)->panels; panel++) CALL(tile, panel, 1, 1, ##__VA_ARGS__);             \
     }
 
+// Likewise with a last argument, a constant: whether the kernel asks for weights ahead. Tested within its loop, that would part the loop's body.
+#define RK_FOR_STREAMS_AHEAD(tile, streams, CALL)                                                                                \
+    if ((tile)->ahead) RK_FOR_STREAMS(tile, streams, CALL, 1)                                                                    \
+    else RK_FOR_STREAMS(tile, streams, CALL, 0)
+
 #if defined(__x86_64__)
 // Asks for the lines of the `bytes` that lie `ahead` bytes after p. Past the end of the weights it is harmless.
 RK_INLINE void rk_prefetch(const void *p, int ahead, int bytes) {

@@ -57,9 +57,6 @@ RK_TARGET RK_INLINE void add_columns(__m256i sum[][2], const __m256i w[2], const
     }
 }
 
-// Loops over the columns of a group stay loops: unrolled, the compiler would move the loads of x together and run out of registers.
-#define RK_KEEP_LOOP _Pragma("clang loop unroll(disable)")
-
 // Few rows of x: nibbles are unpacked in registers.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
@@ -75,7 +72,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
         if (first == 0) rk_prefetch(w, FEW_AHEAD, 288);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-        RK_KEEP_LOOP
+        RK_KEEP_LOOP // unrolled, the compiler moves the loads of x together and runs out of registers
         for (int c = 0; c < 4; c++) {
             RK_UNROLL
             for (int far = 0; far < 2; far++) {
@@ -99,7 +96,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
-RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
+RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int asks) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart;
     const int8_t *x = tile->x8;
@@ -118,7 +115,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
             const __m256i low = broadcast4(x + 8 * c), high = broadcast4(x + 8 * c + 4);
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
-                if (tile->ahead) rk_prefetch(w + stream * (size_t)p + 64 * c, tile->ahead, 64);
+                if (asks) rk_prefetch(w + stream * (size_t)p + 64 * c, tile->ahead, 64);
                 for (int half = 0; half < 2; half++) {
                     const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
                     sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(_mm256_and_si256(pairs, nibble), low));
@@ -137,7 +134,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
     }
 }
 
-RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
+RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int asks) {
     const float *scales = rk_tile_panel(tile, RK_INT8, panel);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const char *w = (const char *)(scales + RK_PANEL);
@@ -148,7 +145,7 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apa
         const __m256i columns = broadcast4(tile->x8 + k);
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
-            if (tile->ahead) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k, tile->ahead, 64);
+            if (asks) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k, tile->ahead, 64);
             for (int half = 0; half < 2; half++)
                 sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
         }
@@ -237,7 +234,7 @@ RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F3
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS(tile, STREAMS, int8_row)
+        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int8_row)
         return;
     }
     RK_FOR_TILES(tile, 4, INT8)
@@ -265,7 +262,7 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
 
 RK_TARGET static void int16(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS(tile, STREAMS, int16_row)
+        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int16_row)
         return;
     }
     RK_FOR_TILES(tile, 6, INT16)
@@ -274,7 +271,7 @@ RK_TARGET static void int16(const rk_matmul_tile *tile) {
 RK_TARGET static void int4(const rk_matmul_tile *tile) {
     if (tile->count > 12) return int4_many(tile);
     if (tile->count == 1) {
-        RK_FOR_STREAMS(tile, STREAMS, int4_row)
+        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int4_row)
         return;
     }
     RK_FOR_TILES(tile, 4, INT4)

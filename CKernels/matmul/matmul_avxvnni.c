@@ -177,7 +177,7 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
 }
 RK_TARGET static void int16(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS(tile, 4, int16_row)
+        RK_FOR_STREAMS_AHEAD(tile, 4, int16_row)
         return;
     }
     RK_FOR_TILES(tile, 6, INT16)

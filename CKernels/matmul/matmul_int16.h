@@ -57,7 +57,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
 
 enum { STREAMS = 4 };
 
-RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels) {
+RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int asks) {
     enum { TURN = 16 }; // columns
     const float *scales = rk_tile_panel(tile, RK_INT8, panel);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
@@ -72,9 +72,9 @@ RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int ap
             for (int i = 0; i < 4; i++) sum[p][i] = _mm256_setzero_si256();
         }
         for (int k = block; k < end; k += TURN) {
-            RK_UNROLL
+            RK_KEEP_LOOP // one stream's sums fit into the registers
             for (int p = 0; p < panels; p++) {
-                if (tile->ahead) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k, tile->ahead, TURN * RK_PANEL);
+                if (asks) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k, tile->ahead, TURN * RK_PANEL);
                 RK_UNROLL
                 for (int c = k; c < k + TURN; c += 4) {
                     const __m256i x4 = broadcast4_16(tile->x16 + c);
