@@ -32,8 +32,8 @@ uint32_t rk_cpu_detected(void) {
     }
     uint32_t features = RK_CPU_AVX2 | (is_intel() ? RK_CPU_INTEL : 0);
     const uint32_t avx512_b = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; // F, DQ, BW, VL
-    const uint32_t avx512_c = 1u << 1 | 1u << 11;                        // VBMI, VNNI
-    if ((state & ZMM_STATE) == ZMM_STATE && (b & avx512_b) == avx512_b && (c & avx512_c) == avx512_c) {
+    const uint32_t vnni = 1u << 11;
+    if ((state & ZMM_STATE) == ZMM_STATE && (b & avx512_b) == avx512_b && (c & vnni)) {
         features |= RK_CPU_AVX512;
     }
     if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 4)) {

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 // Instruction sets in ascending order for each architecture. RK_CPU_AVX2 stands for AVX2 + FMA + F16C; RK_CPU_AVX512 for
-// AVX-512 F, BW, DQ, VL, VBMI and VNNI (Ice Lake, Zen 4 and later); RK_CPU_AVXVNNI for the 256-bit VNNI of CPUs without AVX-512.
+// AVX-512 F, BW, DQ, VL and VNNI (Cascade Lake, Zen 4 and later); RK_CPU_AVXVNNI for the 256-bit VNNI of CPUs without AVX-512.
 enum {
     RK_CPU_AVX2 = 1 << 0,
     RK_CPU_AVXVNNI = 1 << 1,

@@ -29,7 +29,8 @@
 
 typedef enum rk_type { RK_F32 = 0, RK_F16 = 1, RK_INT8 = 2, RK_INT4 = 3 } rk_type;
 
-enum { RK_PANEL = 16, RK_INT16_BLOCK = 512 };
+// int8 with int8 x takes at most RK_INT8_COLUMNS columns: their products, of at most 128 * 127, add up in 32 bits.
+enum { RK_PANEL = 16, RK_INT16_BLOCK = 512, RK_INT8_COLUMNS = 132096 };
 
 // Bytes of one panel of 16 rows.
 size_t rk_panel_bytes(rk_type type, int columns);

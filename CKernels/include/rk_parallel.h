@@ -15,10 +15,12 @@ typedef struct rk_worker {
 
 typedef void (*rk_body)(void *context, rk_worker *worker);
 
-// The cores that this process may run on (its affinity mask; on big.LITTLE boards only the cores of the fastest kind).
+// The cores that this process may run on: its affinity mask, on big.LITTLE boards only the cores of the fastest kind, in a container no more
+// than its share of processor time (cgroup v2).
 int rk_default_threads(void);
 
-// Runs body on `threads` workers (at least 1; the caller is worker 0) and returns when all are done.
+// Runs body on `threads` workers (at least 1; the caller is worker 0) and returns when all are done. Steps need up to 96 KB of each one's stack.
+// Of libomp, the caller's own later regions stop spinning after 1 ms as well (kmp_set_blocktime).
 void rk_parallel(int threads, rk_body body, void *context);
 
 // Every worker of the team waits here for the others; also starts a new count of chunks.

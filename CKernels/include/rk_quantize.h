@@ -31,7 +31,7 @@ typedef struct rk_quantize_kernels {
     // elements, values `stride`, starts stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values
     // 0; a row whose maximum is below 2^-120 counts as zeros.
     float (*row)(int8_t *values, int32_t *starts, const float *x, int columns, int stride);
-    // The same with 32512 in place of 127.
+    // The same with 32512 in place of 127, and 2^-112 in place of 2^-120.
     float (*row16)(int16_t *values, const float *x, int columns, int stride);
 } rk_quantize_kernels;
 

@@ -40,7 +40,8 @@ static void join_group(float *scale, float *shift, const float *sums, const floa
         double s = mean - (double)pivot[c];
         variance += channel_sum(squares + c, blocks, channels) - 2 * s * channel_sum(sums + c, blocks, channels) + s * s * pixels;
     }
-    variance /= (double)pixels * count;
+    // Where the pivot is far from all others, rounding may leave less than nothing.
+    variance = fmax(variance, 0) / ((double)pixels * count);
     double rstd = 1 / sqrt(variance + (double)epsilon);
     for (int c = first; c < first + count; c++) {
         scale[c] = (float)((double)weight[c] * rstd);

@@ -5,13 +5,14 @@
 
 extern const rk_quantize_kernels rk_quantize_scalar, rk_quantize_avx2, rk_quantize_avx512, rk_quantize_neon;
 
-// A largest magnitude below this has no finite 127 / max: such a row counts as zeros.
-#define RK_QUANTIZE_SMALLEST 0x1p-120f
+// A largest magnitude below this has no finite 127 / max or 32512 / max: such a row counts as zeros.
+#define RK_INT8_SMALLEST 0x1p-120f
+#define RK_INT16_SMALLEST 0x1p-112f
 
-// Whether a row with this largest magnitude has a scale.
-RK_INLINE int rk_is_quantizable(float largest) { return largest >= RK_QUANTIZE_SMALLEST && largest < INFINITY; }
+// Whether a row with this largest magnitude has a scale; `smallest` is one of the above.
+RK_INLINE int rk_is_quantizable(float largest, float smallest) { return largest >= smallest && largest < INFINITY; }
 
 // The scale of a row that has none.
-RK_INLINE float rk_no_scale(float largest) { return largest < RK_QUANTIZE_SMALLEST ? 0 : NAN; }
+RK_INLINE float rk_no_scale(float largest, float smallest) { return largest < smallest ? 0 : NAN; }
 
 #endif

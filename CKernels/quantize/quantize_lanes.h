@@ -29,10 +29,10 @@ RK_LANES_INLINE float largest_magnitude(const float *x, int columns) {
 
 RK_TARGET static float row(int8_t *values, int32_t *starts, const float *x, int columns, int stride) {
     const float largest = largest_magnitude(x, columns);
-    if (!rk_is_quantizable(largest)) {
+    if (!rk_is_quantizable(largest, RK_INT8_SMALLEST)) {
         memset(values, 0, (size_t)stride);
         memset(starts, 0, (size_t)(stride / RK_GROUP) * sizeof *starts);
-        return rk_no_scale(largest);
+        return rk_no_scale(largest, RK_INT8_SMALLEST);
     }
     const v16 inverse = v16_all(RK_INT8_LARGEST / largest);
     for (int k = 0; k < stride; k += RK_GROUP) {
@@ -45,9 +45,9 @@ RK_TARGET static float row(int8_t *values, int32_t *starts, const float *x, int 
 
 RK_TARGET static float row16(int16_t *values, const float *x, int columns, int stride) {
     const float largest = largest_magnitude(x, columns);
-    if (!rk_is_quantizable(largest)) {
+    if (!rk_is_quantizable(largest, RK_INT16_SMALLEST)) {
         memset(values, 0, (size_t)stride * sizeof *values);
-        return rk_no_scale(largest);
+        return rk_no_scale(largest, RK_INT16_SMALLEST);
     }
     const v16 inverse = v16_all(RK_INT16_LARGEST / largest);
     for (int k = 0; k < stride; k += RK_LANES) {

@@ -11,10 +11,10 @@ static float largest_magnitude(const float *x, int columns) {
 
 static float row(int8_t *values, int32_t *starts, const float *x, int columns, int stride) {
     const float largest = largest_magnitude(x, columns);
-    if (!rk_is_quantizable(largest)) {
+    if (!rk_is_quantizable(largest, RK_INT8_SMALLEST)) {
         memset(values, 0, (size_t)stride);
         memset(starts, 0, (size_t)(stride / RK_GROUP) * sizeof *starts);
-        return rk_no_scale(largest);
+        return rk_no_scale(largest, RK_INT8_SMALLEST);
     }
     const float inverse = RK_INT8_LARGEST / largest;
     for (int group = 0; group < stride / RK_GROUP; group++) {
@@ -31,7 +31,7 @@ static float row(int8_t *values, int32_t *starts, const float *x, int columns, i
 static float row16(int16_t *values, const float *x, int columns, int stride) {
     const float largest = largest_magnitude(x, columns);
     memset(values, 0, (size_t)stride * sizeof *values);
-    if (!rk_is_quantizable(largest)) return rk_no_scale(largest);
+    if (!rk_is_quantizable(largest, RK_INT16_SMALLEST)) return rk_no_scale(largest, RK_INT16_SMALLEST);
     const float inverse = RK_INT16_LARGEST / largest;
     for (int k = 0; k < columns; k++) values[k] = (int16_t)rintf(x[k] * inverse);
     return largest / RK_INT16_LARGEST;
