@@ -32,7 +32,7 @@ let package = Package(
             dependencies: ["Rudolph", "ImageFiles", "CPlatform", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(
             name: "QuantCommand",
-            dependencies: ["Converters", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: ["Converters", "Rudolph", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .target(
             name: "MachineProbes", dependencies: ["CKernels"], path: "Benchmarks/MachineProbes",
             cSettings: [.headerSearchPath("../../CKernels")]),

@@ -1,5 +1,6 @@
 import Converters
 import Foundation
+import Rudolph
 
 /// The packed demo model of one weight type, converted from the float checkpoint into a folder.
 struct DemoModel {

@@ -14,7 +14,7 @@ struct RudolphQuality {
         let decoded = try Reference.decoded()
         let exact = try Session(try Model(path: try DemoModel(.f32, in: folder).path))
         var variants: [(name: String, model: DemoModel, cache: KeyValueFormat)] = []
-        for type in [Converters.WeightType.f16, .int8, .int4] {
+        for type in [WeightType.f16, .int8, .int4] {
             let model = try DemoModel(type, in: folder)
             for cache in KeyValueFormat.allCases {
                 variants.append((cache == .f16 ? type.name : "\(type.name), \(cache.name) cache", model, cache))

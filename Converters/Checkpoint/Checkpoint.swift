@@ -1,3 +1,5 @@
+import Rudolph
+
 /// The tensors of a checkpoint file by name, whatever its format: torch.save (zip or legacy) or safetensors. The file stays mapped;
 /// nothing is copied until a tensor is read.
 package struct Checkpoint: Sendable {
@@ -10,7 +12,7 @@ package struct Checkpoint: Sendable {
 
     /// Fails when the file is in none of the formats, is damaged, or names something that a checkpoint has no business to name.
     package init(path: String) throws(ConversionError) {
-        let file = try MappedFile(path: path)
+        let file = try MappedFile(input: path)
         let found: [(name: String, view: TensorView)]
         if ZipArchive.isZip(file.bytes) || TorchFile.isLegacy(file.bytes) {
             found = try TorchFile.tensors(file)

@@ -1,4 +1,5 @@
 import Foundation
+import Rudolph
 
 /// The safetensors format: the length of a JSON header, the header, the data.
 enum SafetensorsFile {

@@ -1,4 +1,5 @@
 import Foundation
+import Rudolph
 
 /// Element types of checkpoint tensors.
 package enum ElementType: String, Sendable, CaseIterable {

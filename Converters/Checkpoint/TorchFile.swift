@@ -1,3 +1,5 @@
+import Rudolph
+
 /// The two formats of torch.save: a zip archive (since PyTorch 1.6) and, before it, a row of pickles followed by the storages.
 enum TorchFile {
     /// torch's magic number, pickled as a long integer, opens the older format.

@@ -1,4 +1,5 @@
 import Foundation
+import Rudolph
 
 /// The directory of a zip archive whose entries are stored, not compressed, as torch.save writes it. Zip64 is read.
 struct ZipArchive {

@@ -1,32 +1,7 @@
+import Rudolph
+
 /// The sizes of a VQGAN with Gumbel quantization, all read from its tensors.
-package struct ImageTokenizerConfiguration: Equatable, Sendable {
-    package var channels: Int
-    package var channelMultipliers: [Int]
-    package var residualBlocks: Int
-    package var zChannels: Int
-    package var embeddingSize: Int
-    package var codes: Int
-    /// 3, or 12 for the wavelet decoder.
-    package var outChannels: Int
-    /// Levels with attention, counted from 0, the full resolution.
-    package var attentionLevels: [Int]
-
-    package init(
-        channels: Int, channelMultipliers: [Int], residualBlocks: Int, zChannels: Int, embeddingSize: Int, codes: Int, outChannels: Int,
-        attentionLevels: [Int]
-    ) {
-        self.channels = channels
-        self.channelMultipliers = channelMultipliers
-        self.residualBlocks = residualBlocks
-        self.zChannels = zChannels
-        self.embeddingSize = embeddingSize
-        self.codes = codes
-        self.outChannels = outChannels
-        self.attentionLevels = attentionLevels
-    }
-
-    private static let mostLevels = 8, mostBlocks = 64
-
+extension ImageTokenizerConfiguration {
     /// Where the wavelet checkpoint keeps its decoder.
     private static let waveletPrefixes = ["decoder.decoder.": "decoder.", "decoder.post_quant_conv.": "post_quant_conv."]
 
@@ -65,56 +40,30 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
             guard count > 0 else { throw checkpoint.failure("\(prefix)0 is missing; is this the VQGAN?") }
             return count
         }
-        channels = try shape("encoder.conv_in.weight")[0]
-        guard channels.isMultiple(of: 32), channels <= 4096 else {
+        let channels = try shape("encoder.conv_in.weight")[0]
+        guard channels.isMultiple(of: 32), channels <= Self.mostChannels else {
             throw checkpoint.failure(
-                "encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms up to 4096")
+                "encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms up to \(Self.mostChannels)")
         }
         let levels = try count("encoder.down.", atMost: Self.mostLevels)
-        channelMultipliers = []
+        var multipliers: [Int] = []
         for level in 0..<levels {
             let name = "encoder.down.\(level).block.0.conv1.weight", out = try shape(name)[0]
-            guard out.isMultiple(of: channels), out <= 64 * channels else {
-                throw checkpoint.failure("\(name) has \(out) channels, expected a multiple of \(channels) up to \(64 * channels)")
+            guard out.isMultiple(of: channels), out <= Self.largestMultiplier * channels else {
+                throw checkpoint.failure(
+                    "\(name) has \(out) channels, expected a multiple of \(channels) up to \(Self.largestMultiplier * channels)")
             }
-            channelMultipliers.append(out / channels)
+            multipliers.append(out / channels)
         }
-        residualBlocks = try count("encoder.down.0.block.", atMost: Self.mostBlocks)
-        attentionLevels = (0..<levels).filter { level in tensors.keys.contains { $0.hasPrefix("encoder.down.\(level).attn.") } }
-        zChannels = try shape("encoder.conv_out.weight")[0]
-        embeddingSize = try shape("quant_conv.weight")[0]
-        codes = try shape("quantize.proj.weight")[0]
-        outChannels = try shape("decoder.conv_out.weight")[0]
-        guard outChannels == 3 || outChannels == 12 else {
-            throw checkpoint.failure("decoder.conv_out.weight has \(outChannels) channels, expected 3, or 12 for the wavelet decoder")
+        let outputChannels = try shape("decoder.conv_out.weight")[0]
+        guard outputChannels == 3 || outputChannels == 12 else {
+            throw checkpoint.failure("decoder.conv_out.weight has \(outputChannels) channels, expected 3, or 12 for the wavelet decoder")
         }
-    }
-
-    /// The sizes that a packed file's metadata state; nil when one is missing or makes no sense.
-    init?(_ header: GGUF.Header) {
-        func numbers(_ key: String) -> [Int]? {
-            let values: [UInt32]
-            switch header[key] {
-            case .uint32(let value): values = [value]
-            case .uint32s(let list): values = list
-            default: return nil
-            }
-            return values.count <= Self.mostLevels && values.allSatisfy { $0 <= 1 << 20 } ? values.map(Int.init) : nil
-        }
-        typealias Key = FileSchema.Key
-        guard let channels = numbers(Key.channels)?.first, let multipliers = numbers(Key.channelMultipliers),
-            let blocks = numbers(Key.residualBlocks)?.first, blocks <= Self.mostBlocks, let z = numbers(Key.zChannels)?.first,
-            let embedding = numbers(Key.embeddingSize)?.first, let codes = numbers(Key.codes)?.first,
-            let out = numbers(Key.outChannels)?.first, let levels = numbers(Key.attentionLevels)
-        else { return nil }
-        self.channels = channels
-        channelMultipliers = multipliers
-        residualBlocks = blocks
-        zChannels = z
-        embeddingSize = embedding
-        self.codes = codes
-        outChannels = out
-        attentionLevels = levels
+        self.init(
+            channels: channels, channelMultipliers: multipliers, residualBlocks: try count("encoder.down.0.block.", atMost: Self.mostBlocks),
+            zChannels: try shape("encoder.conv_out.weight")[0], embeddingSize: try shape("quant_conv.weight")[0],
+            codes: try shape("quantize.proj.weight")[0], outputChannels: outputChannels,
+            attentionLevels: (0..<levels).filter { level in tensors.keys.contains { $0.hasPrefix("encoder.down.\(level).attn.") } })
     }
 
     /// Every tensor of such a VQGAN in the order of the packed file, encoder first, with its shape.
@@ -173,7 +122,7 @@ package struct ImageTokenizerConfiguration: Equatable, Sendable {
             if level > 0 { convolution("decoder.up.\(level).upsample.conv", width, width) }
         }
         affine("decoder.norm_out", [width])
-        convolution("decoder.conv_out", width, outChannels)
+        convolution("decoder.conv_out", width, outputChannels)
         return list
     }
 }

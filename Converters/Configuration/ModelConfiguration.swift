@@ -1,4 +1,5 @@
 import Foundation
+import Rudolph
 
 /// The sizes of a RUDOLPH transformer that cannot all be read from its tensors.
 public struct ModelConfiguration: Equatable, Sendable {
@@ -102,7 +103,7 @@ extension ModelConfiguration {
 
     /// Reads a configuration from a JSON file.
     public init(file path: String) throws(ConversionError) {
-        let mapped = try MappedFile(path: path)
+        let mapped = try MappedFile(input: path)
         let file: File
         do {
             file = try JSONDecoder().decode(File.self, from: Data(mapped.bytes))

@@ -1,4 +1,5 @@
 import Foundation
+import Rudolph
 
 /// A YouTokenToMe BPE model: characters, merge rules in order and the special ids.
 package struct TextTokenizerModel: Equatable, Sendable {
@@ -16,7 +17,7 @@ package struct TextTokenizerModel: Equatable, Sendable {
 
     /// Reads the text format: `characters rules`, a line for each character and rule, `unk pad bos eos`.
     package init(path: String) throws(ConversionError) {
-        let file = try MappedFile(path: path)
+        let file = try MappedFile(input: path)
         guard file.bytes.count <= 1 << 28 else { throw .invalid(file: path, reason: "is too large for a YouTokenToMe model") }
         var lines = file.bytes.split(separator: 0x0A, omittingEmptySubsequences: false)[...]
         if lines.last?.isEmpty == true { lines.removeLast() }

@@ -1,3 +1,5 @@
+import Rudolph
+
 /// How far the writing of a file has come.
 public struct ConversionProgress: Sendable {
     /// The tensor that is being worked on. Steps of the draft that calibrates a file begin with "draft: ", and each counts by itself.
@@ -23,21 +25,21 @@ enum PackedFileWriter {
     /// appears when it is complete; until then nothing is under its name, and nothing is left when this throws. `stored` is called
     /// after each tensor with what its encoding lost; `feedback` before it, for what its errors can be made up with. Returns the file's size.
     static func write(
-        _ path: String, metadata: [(key: String, value: GGUF.Value)], tensors: [(file: String, tensor: StoredTensor)],
+        _ path: String, metadata: [(key: String, value: MetadataValue)], tensors: [(file: String, tensor: StoredTensor)],
         last: ComputedTensor? = nil, threads: Int, progress: (ConversionProgress) -> Bool,
         feedback: (StoredTensor) throws(ConversionError) -> ErrorFeedback? = { _ in nil },
         stored: (StoredTensor, Distortion) -> Void = { _, _ in }
     ) throws(ConversionError) -> Int {
         typealias Key = FileSchema.Key
-        var header = GGUF.Header()
+        var header = ContainerHeader()
         header.metadata = metadata
         for (_, tensor) in tensors {
             header.append(name: tensor.name, dimensions: tensor.dimensions, type: tensor.type, bytes: tensor.bytes)
         }
         if let last { header.append(name: last.name, dimensions: last.dimensions, type: .f16, bytes: last.bytes) }
         // Digests have a fixed length, so the header's size is known before they are.
-        header[Key.tensorHashes] = .strings(header.tensors.map { _ in FileSchema.noHash })
-        header[Key.headerHash] = .string(FileSchema.noHash)
+        header.set(Key.tensorHashes, .strings(header.tensors.map { _ in SHA256.noDigest }))
+        header.set(Key.headerHash, .string(SHA256.noDigest))
         let file = try AtomicFile(path: path)
         try file.append(header.serialized())
 
@@ -68,8 +70,8 @@ enum PackedFileWriter {
             try hashes.append(SHA256.hexDigest(bytes))
         }
 
-        header[Key.tensorHashes] = .strings(hashes)
-        header[Key.headerHash] = try .string(SHA256.hexDigest(header.serialized()))
+        header.set(Key.tensorHashes, .strings(hashes))
+        header.set(Key.headerHash, try .string(SHA256.hexDigest(header.serialized())))
         try file.write(header.serialized(), at: 0)
         try file.commit()
         return file.size

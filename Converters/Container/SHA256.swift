@@ -3,6 +3,9 @@ import CCrypto
 /// SHA-256 (FIPS 180-4) of a stream of bytes. Each step fails where libcrypto does: without memory, or when its configuration on this
 /// machine offers no SHA-256.
 package struct SHA256: ~Copyable {
+    /// What stands in a digest's place before it is known.
+    static let noDigest = String(repeating: "0", count: 64)
+
     private let context: OpaquePointer
 
     package init() throws(ConversionError) {

@@ -100,7 +100,7 @@ public struct Conversion: Sendable {
 
     /// Writes a draft beside `output`, which is gone when this returns.
     private func calibration(
-        _ metadata: [(key: String, value: GGUF.Value)], _ plan: [(file: String, tensor: StoredTensor)], _ output: String,
+        _ metadata: [(key: String, value: MetadataValue)], _ plan: [(file: String, tensor: StoredTensor)], _ output: String,
         _ progress: @escaping (ConversionProgress) -> Bool
     ) throws(ConversionError) -> Calibration? {
         guard isCalibrated, type == .int4, Calibration.missingTaskToken(configuration) == nil else { return nil }
@@ -259,10 +259,10 @@ public struct Conversion: Sendable {
 
     private func metadata(
         _ text: TextTokenizerModel, _ image: ImageTokenizerConfiguration, _ plan: [StoredTensor]
-    ) -> [(key: String, value: GGUF.Value)] {
+    ) -> [(key: String, value: MetadataValue)] {
         typealias Key = FileSchema.Key
-        func number(_ value: Int) -> GGUF.Value { .uint32(UInt32(value)) }
-        func numbers(_ values: [Int]) -> GGUF.Value { .uint32s(values.map { UInt32($0) }) }
+        func number(_ value: Int) -> MetadataValue { .uint32(UInt32(value)) }
+        func numbers(_ values: [Int]) -> MetadataValue { .uint32s(values.map { UInt32($0) }) }
         let packed = plan.compactMap { tensor in
             if case .packed(let type) = tensor.encoding { (tensor, type) } else { nil }
         }
@@ -270,7 +270,7 @@ public struct Conversion: Sendable {
             (Key.architecture, .string(FileSchema.architecture)),
             (Key.name, .string(configuration.name)),
             (Key.alignment, number(GGUF.alignment)),
-            (Key.version, .uint32(FileSchema.version)),
+            (Key.version, number(FileSchema.version)),
             (Key.weightType, .string(type.name)),
             (Key.layers, number(configuration.layers)),
             (Key.hiddenSize, number(configuration.hiddenSize)),
@@ -293,7 +293,7 @@ public struct Conversion: Sendable {
             (Key.zChannels, number(image.zChannels)),
             (Key.embeddingSize, number(image.embeddingSize)),
             (Key.codes, number(image.codes)),
-            (Key.outChannels, number(image.outChannels)),
+            (Key.outChannels, number(image.outputChannels)),
             (Key.codepoints, .uint32s(text.codepoints)),
             (Key.codepointIDs, .uint32s(text.codepointIDs)),
             (Key.rules, .uint32s(text.rules)),

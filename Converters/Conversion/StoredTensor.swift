@@ -1,3 +1,5 @@
+import Rudolph
+
 /// What a tensor is, for the table of errors.
 public enum TensorClass: String, CaseIterable, Sendable {
     case imageTokenizer = "image tokenizer"

@@ -1,3 +1,5 @@
+import Rudolph
+
 /// How the rows of a stored tensor become bytes. Each encoding can be read back, so that an error is measured on what was written.
 package enum Encoding: Equatable, Sendable {
     /// Plain rows.

@@ -1,3 +1,5 @@
+import Rudolph
+
 /// Panels of 16 rows in the layouts of `rk_matmul.h`. Rows and columns that pad a panel are zeros.
 package enum PackedPanel {
     package static let rows = 16

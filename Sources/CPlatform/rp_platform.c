@@ -20,7 +20,7 @@ int rp_map(const char *path, rp_mapping *mapping) {
     int error = 0;
     if (fstat(file, &status) != 0) error = errno;
     else if (S_ISDIR(status.st_mode)) error = EISDIR;
-    else if (!S_ISREG(status.st_mode)) error = ESPIPE;
+    else if (!S_ISREG(status.st_mode)) error = RP_NOT_REGULAR;
     else if (status.st_size == 0) error = RP_EMPTY;
     if (error == 0) {
         void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, file, 0);
@@ -40,22 +40,15 @@ void rp_unmap(rp_mapping mapping) {
 }
 
 const char *rp_error_text(int code) {
-    return code == RP_EMPTY ? "the file is empty" : strerror(code);
+    return code == RP_EMPTY ? "the file is empty" : code == RP_NOT_REGULAR ? "not a regular file" : strerror(code);
 }
 
-void rp_advise(rp_mapping mapping, uint64_t offset, uint64_t size, enum rp_advice advice) {
+void rp_release(rp_mapping mapping, uint64_t offset, uint64_t size) {
     if (!mapping.bytes || offset >= mapping.size || size == 0) return;
     if (size > mapping.size - offset) size = mapping.size - offset;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t start = offset, end = offset + size;
-    if (advice == RP_RELEASE) {
-        start = (start + page - 1) / page * page;
-        end = end / page * page;
-    } else {
-        start = start / page * page;
-    }
-    if (start >= end) return;
-    madvise((char *)mapping.bytes + start, (size_t)(end - start), advice == RP_RELEASE ? MADV_DONTNEED : MADV_WILLNEED);
+    uint64_t start = (offset + page - 1) / page * page, end = (offset + size) / page * page;
+    if (start < end) madvise((char *)mapping.bytes + start, (size_t)(end - start), MADV_DONTNEED);
 }
 
 void *rp_allocate(uint64_t size) {

@@ -14,24 +14,14 @@ struct ExportCommand: ParsableCommand {
     var output: String
 
     @Option(help: "What packed matrices become.")
-    var type: StandardType = .f16
-
-    enum StandardType: String, ExpressibleByArgument, CaseIterable {
-        case f32, f16
-        case q8_0
-    }
+    var type: Export.StandardType = .f16
 
     func run() throws {
-        let packed: WeightType =
-            switch type {
-            case .f32: .f32
-            case .f16: .f16
-            case .q8_0: .int8
-            }
-        let size = try RudolphQuant.withProgress {
-            try Export.run(
-                input: input, output: output, type: packed, threads: ProcessInfo.processInfo.activeProcessorCount, progress: $0)
+        let report = try RudolphQuant.withProgress {
+            try Export.run(input: input, output: output, type: type, threads: ProcessInfo.processInfo.activeProcessorCount, progress: $0)
         }
-        print("\(output): \(size) bytes")
+        print("\(output): \(report.fileSize) bytes, \(report.tensors.map { "\($0.count) tensors \($0.type)" }.joined(separator: ", "))")
     }
 }
+
+extension Export.StandardType: ExpressibleByArgument {}

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Converters
 import Foundation
+import Rudolph
 
 @main
 struct RudolphQuant: ParsableCommand {

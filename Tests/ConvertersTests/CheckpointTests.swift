@@ -116,8 +116,8 @@ import Testing
     @Test func refusesWhatIsNoCheckpoint() throws {
         let folder = try TemporaryFolder()
         for (path, words) in [
-            (try folder.write("empty", []), "is empty"), (folder.url.path, "is not a regular file"),
-            (folder.path("missing"), "cannot open: No such file"), (try folder.write("text", "hello, world, this is text"), "is neither"),
+            (try folder.write("empty", []), "is empty"), (folder.url.path, "cannot be opened: Is a directory"),
+            (folder.path("missing"), "cannot be opened: No such file"), (try folder.write("text", "hello, world, this is text"), "is neither"),
             (try folder.write("small", [0x80]), "is neither"),
         ] {
             let reason = failure { _ = try Checkpoint(path: path) }

@@ -1,20 +1,20 @@
 import Converters
 import Foundation
+import Rudolph
 import Testing
 
 @Suite struct ConversionTests {
     /// The tensors of a GGUF file by name, read back as floats with the types that the container states.
     func read(_ path: String) throws -> [String: (dimensions: [Int], values: [Float])] {
-        let file = try MappedFile(path: path)
-        let (header, start) = try GGUF.Header.read(file)
+        let gguf = try GGUF(MappedFile(path: path))
         var all: [String: ([Int], [Float])] = [:]
-        for tensor in header.tensors where tensor.type != .i8 {
+        for tensor in gguf.tensors where tensor.type != .i8 {
             let encoding = [GGUF.TensorType.f32: Encoding.f32, .f16: .f16, .q8_0: .q8_0][tensor.type] ?? .f32
             let columns = tensor.dimensions[0], rows = tensor.dimensions.dropFirst().reduce(1, *)
             var values = [Float](repeating: 0, count: rows * columns)
             values.withUnsafeMutableBufferPointer { values in
-                if let from = file.bytes.baseAddress, let to = values.baseAddress {
-                    encoding.decode(from + start + tensor.offset, rows: rows, columns: columns, to: to)
+                if let from = gguf.file.bytes.baseAddress, let to = values.baseAddress {
+                    encoding.decode(from + tensor.range.lowerBound, rows: rows, columns: columns, to: to)
                 }
             }
             all[tensor.name] = (tensor.dimensions, values)
@@ -98,9 +98,9 @@ import Testing
     @Test func metadataSayWhatTheModelIs() throws {
         let model = try SmallModel(), folder = try TemporaryFolder(), output = folder.path("out.gguf")
         _ = try model.conversion(folder, .int8).run(output: output)
-        let (header, start) = try GGUF.Header.read(try MappedFile(path: output))
+        let file = try GGUF(MappedFile(path: output))
         for (key, value) in [
-            ("general.architecture", GGUF.Value.string("rudolph")), ("general.name", .string("small")),
+            ("general.architecture", MetadataValue.string("rudolph")), ("general.name", .string("small")),
             ("rudolph.format_version", .uint32(1)), ("rudolph.weight_type", .string("int8")), ("rudolph.layers", .uint32(3)),
             ("rudolph.hidden_size", .uint32(48)), ("rudolph.heads", .uint32(3)), ("rudolph.left_text_length", .uint32(5)),
             ("rudolph.image_tokens_per_side", .uint32(4)), ("rudolph.right_text_length", .uint32(7)),
@@ -116,12 +116,18 @@ import Testing
             ("rudolph.tokenizer.rules", .uint32s([5, 6, 9, 4, 5, 10, 10, 9, 11])), ("rudolph.tokenizer.unk_id", .int32(1)),
             ("rudolph.tokenizer.pad_id", .int32(0)), ("rudolph.tokenizer.eos_id", .int32(3)),
         ] {
-            #expect(header[key] == value, "\(key)")
+            switch (file[key], value) {
+            case (.string(let found), .string(let expected)): #expect(found == expected, "\(key)")
+            case (.unsigned(let found), .uint32(let expected)): #expect(found == UInt64(expected), "\(key)")
+            case (.signed(let found), .int32(let expected)): #expect(found == Int64(expected), "\(key)")
+            case (.array, .uint32s(let expected)): #expect(try file.integers(key) == expected, "\(key)")
+            case (let found, _): Issue.record("\(key) is \(found as Any), expected \(value)")
+            }
         }
-        #expect(start.isMultiple(of: 64))
-        for tensor in header.tensors { #expect(tensor.offset.isMultiple(of: 64), "\(tensor.name)") }
+        #expect(file.dataOffset.isMultiple(of: 64))
+        for tensor in file.tensors { #expect(tensor.range.lowerBound.isMultiple(of: 64), "\(tensor.name)") }
         // Image encoder, image decoder, embeddings, layers, head.
-        let names = header.tensors.map(\.name)
+        let names = file.tensors.map(\.name)
         let order = [
             "vqgan.encoder.conv_in.weight", "vqgan.quantize.proj.bias", "vqgan.quantize.embed.weight", "vqgan.decoder.conv_out.bias",
             "text_embeddings.weight", "image_col_embeddings.weight", "transformer.layers.0.input_layernorm.weight",
@@ -169,8 +175,7 @@ import Testing
         let folder = try TemporaryFolder(), output = folder.path("out.gguf")
         let report = try model.conversion(folder, .f32).run(output: output)
         #expect(report.warnings.isEmpty, "\(report.warnings)")
-        let (header, _) = try GGUF.Header.read(try MappedFile(path: output))
-        #expect(header["rudolph.vqgan.out_channels"] == .uint32(12))
+        #expect(try GGUF(MappedFile(path: output)).integer("rudolph.vqgan.out_channels", in: 12...12) == 12)
         _ = try Export.run(input: output, output: folder.path("plain.gguf"), type: .f32, threads: 1)
         #expect(try read(folder.path("plain.gguf"))["vqgan.post_quant_conv.weight"]?.values == expected)
     }

@@ -57,7 +57,7 @@ import Testing
         let damaged = try run(["verify", "plain.gguf", "out.gguf", "missing.gguf"], in: folder)
         #expect(damaged.status == 1)
         #expect(damaged.output.contains("plain.gguf: whole\nout.gguf: captions.left_text.keys_values: damaged"), "\(damaged.output)")
-        #expect(damaged.output.contains("missing.gguf: cannot open: No such file"), "\(damaged.output)")
+        #expect(damaged.output.contains("missing.gguf: cannot be opened: No such file"), "\(damaged.output)")
     }
 
     @Test func usageErrorsAre64() throws {
@@ -80,7 +80,7 @@ import Testing
         let wrong = try run(["--preset", "350M", "-o", "out.gguf"] + Self.inputs, in: folder)
         #expect(wrong.status == 1 && wrong.messages.contains("vqgan.ckpt: quantize.proj.weight has 20 codes"), "\(wrong.messages)")
         let missing = try run(["--config", "missing.json", "-o", "out.gguf"] + Self.inputs, in: folder)
-        #expect(missing.status == 1 && missing.messages.contains("missing.json: cannot open"), "\(missing.messages)")
+        #expect(missing.status == 1 && missing.messages.contains("missing.json: cannot be opened"), "\(missing.messages)")
         #expect(folder.contents == before)
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Rudolph
 import Testing
 
 @testable import Converters

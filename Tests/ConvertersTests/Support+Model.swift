@@ -1,5 +1,6 @@
 import Converters
 import Foundation
+import Rudolph
 
 /// A model of random weights, small enough to convert in each test, as files of a folder.
 struct SmallModel {
@@ -65,7 +66,7 @@ struct SmallModel {
         }
 
         let shape = ImageTokenizerConfiguration(
-            channels: 32, channelMultipliers: [1, 2], residualBlocks: 1, zChannels: 24, embeddingSize: 24, codes: 20, outChannels: 3,
+            channels: 32, channelMultipliers: [1, 2], residualBlocks: 1, zChannels: 24, embeddingSize: 24, codes: 20, outputChannels: 3,
             attentionLevels: [1])
         for (name, shape) in shape.tensors { add(&images, name, shape) }
         images["loss.discriminator.main.0.weight"] = ([2], .floats([1, 2]))

@@ -1,11 +1,13 @@
 import Converters
 import Foundation
+import Rudolph
 import Testing
 
 @Suite struct VerificationTests {
     let folder: TemporaryFolder
     let bytes: [UInt8]
-    let header: GGUF.Header
+    let tensors: [GGUF.Tensor]
+    /// Where the header ends.
     let start: Int
 
     init() throws {
@@ -13,7 +15,9 @@ import Testing
         let path = folder.path("model.gguf")
         _ = try SmallModel().conversion(folder).run(output: path)
         bytes = [UInt8](try Data(contentsOf: URL(filePath: path)))
-        (header, start) = try GGUF.Header.read(try MappedFile(path: path))
+        let file = try GGUF(MappedFile(path: path))
+        tensors = file.tensors
+        start = file.dataOffset
     }
 
     /// The damaged parts that are found in `bytes`, "header" when it cannot be read.
@@ -26,16 +30,16 @@ import Testing
     }
 
     @Test func findsAFlippedBitInEveryTensor() throws {
-        for (index, tensor) in header.tensors.enumerated() {
+        for (index, tensor) in tensors.enumerated() {
             var damaged = bytes
-            damaged[start + tensor.offset + index * 37 % tensor.bytes] ^= 1 << UInt8(index % 8)
+            damaged[tensor.range.lowerBound + index * 37 % tensor.range.count] ^= 1 << UInt8(index % 8)
             #expect(try damage(damaged) == [tensor.name])
         }
     }
 
     @Test func findsAFlippedBitInThePadding() throws {
-        for tensor in header.tensors {
-            let end = start + tensor.offset + tensor.bytes
+        for tensor in tensors {
+            let end = tensor.range.upperBound
             guard end % 64 != 0 else { continue }
             var damaged = bytes
             damaged[end] ^= 0x10
@@ -63,8 +67,8 @@ import Testing
 
     @Test func namesSeveralDamagedTensors() throws {
         var damaged = bytes
-        let chosen = [header.tensors[3], header.tensors[60]]
-        for tensor in chosen { damaged[start + tensor.offset] ^= 0x80 }
+        let chosen = [tensors[3], tensors[60]]
+        for tensor in chosen { damaged[tensor.range.lowerBound] ^= 0x80 }
         #expect(try damage(damaged) == chosen.map(\.name))
     }
 
@@ -79,24 +83,26 @@ import Testing
             text(name) + little(UInt32(dimensions.count)) + dimensions.flatMap(little) + little(type) + little(offset)
         }
         for (content, words) in [
-            (Array("not a model, but long enough to be read as one".utf8), "is not a GGUF file"),
+            (Array("not a model, but long enough to be read as one".utf8), "not a model file"),
             (little(UInt32(0x4655_4747)) + little(UInt32(2)) + [UInt8](repeating: 0, count: 64), "version 2"),
-            (file(tensors: .max, values: 0, []), "tensors cannot fit"), (file(tensors: 0, values: .max, []), "metadata values cannot fit"),
-            (file(tensors: 0, values: 1, little(UInt64.max)), "ends early"),
-            (file(tensors: 0, values: 1, text("k") + little(UInt32(9)) + little(UInt32(4)) + little(UInt64.max)), "values of k cannot fit"),
-            (file(tensors: 0, values: 1, text("k") + little(UInt32(9)) + little(UInt32(9))), "unknown kind 9"),
-            (file(tensors: 0, values: 1, text("k") + little(UInt32(77))), "unknown kind 77"),
-            (file(tensors: 0, values: 2, alignment + alignment), "general.alignment is there twice"),
-            (file(tensors: 0, values: 0, []), "general.alignment is not 64"),
-            (file(tensors: 1, values: 1, alignment + tensor("t", [1 << 40, 1 << 40])), "t is larger than the file"),
-            (file(tensors: 1, values: 1, alignment + tensor("t", [UInt64.max])), "t is larger than the file"),
-            (file(tensors: 1, values: 1, alignment + tensor("t", [0])), "t is larger than the file"),
+            (file(tensors: .max, values: 0, []), "claims 18446744073709551615 tensors"),
+            (file(tensors: 0, values: .max, []), "claims 18446744073709551615 metadata entries"),
+            (file(tensors: 0, values: 1, little(UInt64.max)), "claims 18446744073709551615 bytes in a metadata key"),
+            (file(tensors: 0, values: 1, text("k") + little(UInt32(9)) + little(UInt32(4)) + little(UInt64.max)), "elements in k"),
+            (file(tensors: 0, values: 1, text("k") + little(UInt32(9)) + little(UInt32(9))), "the list k has elements of type 9"),
+            (file(tensors: 0, values: 1, text("k") + little(UInt32(77))), "k has type 77"),
+            (file(tensors: 0, values: 2, alignment + alignment), "general.alignment occurs twice"),
+            (file(tensors: 0, values: 0, []), "general.alignment is missing"),
+            (file(tensors: 1, values: 1, alignment + tensor("t", [1 << 40, 1 << 40])), "the size of tensor t overflows"),
+            (file(tensors: 1, values: 1, alignment + tensor("t", [UInt64.max])), "tensor t has a dimension of 18446744073709551615"),
+            (file(tensors: 1, values: 1, alignment + tensor("t", [0])), "tensor t has a dimension of 0"),
             (file(tensors: 1, values: 1, alignment + tensor("t", [])), "t has 0 dimensions"),
             (file(tensors: 1, values: 1, alignment + tensor("t", [1, 1, 1, 1, 1])), "t has 5 dimensions"),
-            (file(tensors: 1, values: 1, alignment + tensor("t", [4], type: 2)), "t has the unknown type 2"),
-            (file(tensors: 1, values: 1, alignment + tensor("t", [4], type: 8)), "not whole blocks of 32"),
-            (file(tensors: 1, values: 1, alignment + tensor("t", [4], offset: .max)), "t lies at"),
-            (file(tensors: 2, values: 1, alignment + tensor("t", [4]) + tensor("t", [4], offset: 64)), "t is there twice"),
+            (file(tensors: 1, values: 1, alignment + tensor("t", [4], type: 2)), "tensor t has type 2"),
+            (file(tensors: 1, values: 1, alignment + tensor("t", [4], type: 8)), "no whole blocks of 32"),
+            (file(tensors: 1, values: 1, alignment + tensor("t", [4], offset: .max)), "tensor t lies at offset"),
+            (file(tensors: 1, values: 1, alignment + tensor("t", [4], offset: 64)), "t lies at byte"),
+            (file(tensors: 2, values: 1, alignment + tensor("t", [4]) + tensor("t", [4], offset: 64)), "the tensor t occurs twice"),
             (file(tensors: 1, values: 1, alignment + tensor("t", [4])), "bytes, expected"),
         ] {
             let path = try folder.write("lie.gguf", content)

@@ -8,11 +8,11 @@ import Testing
 
 /// The demo model in several weight types, converted once for all tests of a run.
 enum Demo {
-    static let types: [Rudolph.WeightType] = [.f16, .int8, .int4]
+    static let types: [WeightType] = [.f16, .int8, .int4]
     /// Weights with the usual keys and values, and one of them with the other kind.
     static let typesAndCaches = zip(types + [.int4], [KeyValueFormat.f16, .f16, .f16, .int8])
 
-    static func path(_ type: Rudolph.WeightType) throws -> String {
+    static func path(_ type: WeightType) throws -> String {
         try model(type).path
     }
 
@@ -20,7 +20,7 @@ enum Demo {
     static func plainInt4Path() throws -> String { try DemoModel(.int4, isCalibrated: false, in: folder.get()).path }
 
     /// A session of its own on the shared model. Tests run at the same time, so each takes one thread unless threads are its matter.
-    static func session(_ type: Rudolph.WeightType = .f16, threads: Int = 1, cache: KeyValueFormat = .f16) throws -> Session {
+    static func session(_ type: WeightType = .f16, threads: Int = 1, cache: KeyValueFormat = .f16) throws -> Session {
         let model = try model(type)
         return try kernels.withLock { try Session(model, threads: threads, keyValueFormat: cache) }
     }
@@ -28,7 +28,7 @@ enum Demo {
     /// A session and an image encoder with the kernels that a mask of instruction sets allows. The mask is the process's, so it is set
     /// only while they are made: they keep what they have.
     static func session(
-        _ type: Rudolph.WeightType, threads: Int, cache: KeyValueFormat, mask: UInt32
+        _ type: WeightType, threads: Int, cache: KeyValueFormat, mask: UInt32
     ) throws -> (Session, ImageEncoder) {
         let model = try model(type)
         return try kernels.withLock {
@@ -41,7 +41,7 @@ enum Demo {
 
     private static let kernels = NSLock()
 
-    private static func model(_ type: Rudolph.WeightType) throws -> Model {
+    private static func model(_ type: WeightType) throws -> Model {
         switch type {
         case .f16: try f16.get()
         case .int8: try int8.get()

@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test(arguments: Demo.typesAndCaches)
-    func chunksEqualTheWhole(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
+    func chunksEqualTheWhole(type: WeightType, cache: KeyValueFormat) throws {
         let session = try Demo.session(type, cache: cache)
         let ids = try Golden.Array("full_ids.npy").integers()
         let whole = Self.bits(try logits(session, ids, chunks: [ids.count]))
@@ -44,7 +44,7 @@ import Testing
     /// Keys and values that the file has of the captions' left text are those that any session computes, and only sessions that would
     /// compute just these take them.
     @Test(arguments: Demo.types)
-    func storedLeftTextEqualsTheComputedOne(type: Rudolph.WeightType) throws {
+    func storedLeftTextEqualsTheComputedOne(type: WeightType) throws {
         let session = try Demo.session(type, threads: 2)
         let configuration = session.model.configuration
         let ids = try session.captionLeftText()
@@ -82,7 +82,7 @@ import Testing
     }
 
     @Test(arguments: Demo.typesAndCaches)
-    func instructionSetsAndThreadsGiveTheSameBits(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
+    func instructionSetsAndThreadsGiveTheSameBits(type: WeightType, cache: KeyValueFormat) throws {
         let ids = try Golden.Array("full_ids.npy").integers()
         let image = try #require(try Golden.images().first)
         let pixels = try Golden.picture(image.png).pixels
@@ -115,7 +115,7 @@ import Testing
 
     /// Texts that go on from a shared prefix, all at once, against each read from its beginning.
     @Test(arguments: Demo.typesAndCaches)
-    func tailsEqualSingleSequences(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
+    func tailsEqualSingleSequences(type: WeightType, cache: KeyValueFormat) throws {
         let session = try Demo.session(type, cache: cache)
         let configuration = session.model.configuration
         let ids = try Golden.Array("full_ids.npy").integers()
@@ -143,7 +143,7 @@ import Testing
 
     /// Caches that keep only a few rows of a drawing, against those that keep everything.
     @Test(arguments: Demo.typesAndCaches)
-    func drawingsEqualWholeSequences(type: Rudolph.WeightType, cache: KeyValueFormat) throws {
+    func drawingsEqualWholeSequences(type: WeightType, cache: KeyValueFormat) throws {
         let session = try Demo.session(type, cache: cache)
         let configuration = session.model.configuration
         let drawings = Array(try Golden.drawings().prefix(2))

@@ -18,8 +18,8 @@ import Testing
         zip(found, expected).reduce(0) { max($0, abs($1.0 - $1.1)) }
     }
 
-    @Test(arguments: [Rudolph.WeightType.f32, .f16])
-    func equalTheReferenceAtEveryPosition(type: Rudolph.WeightType) throws {
+    @Test(arguments: [WeightType.f32, .f16])
+    func equalTheReferenceAtEveryPosition(type: WeightType) throws {
         let ids = try Golden.Array("full_ids.npy").integers()
         let expected = try Golden.Array("full_logits.npy")
         let columns = expected.shape[1]
@@ -88,7 +88,7 @@ import Testing
     }
 
     @Test(arguments: Demo.types)
-    func refuseWhatIsNoSequence(type: Rudolph.WeightType) throws {
+    func refuseWhatIsNoSequence(type: WeightType) throws {
         let session = try Demo.session(type)
         #expect(message { try session.logits(of: []) { _, _ in } } == "0 ids, expected 1 to 128")
         #expect(message { try session.logits(of: [Int](repeating: 0, count: 129)) { _, _ in } } == "129 ids, expected 1 to 128")

@@ -94,6 +94,15 @@ import Testing
             set(key, list.reduce(Self.little(UInt32(9)) + Self.little(UInt32(4)) + Self.little(count ?? UInt64(list.count))) { $0 + Self.little($1) })
         }
 
+        /// Lengthens a list of numbers.
+        mutating func append(_ key: String, _ numbers: [UInt32]) {
+            for index in metadata.indices where metadata[index].key == Data(key.utf8) {
+                let value = [UInt8](metadata[index].value)
+                let count = value[8..<16].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+                metadata[index].value = numbers.reduce(Data(value[..<8]) + Self.little(count + UInt64(numbers.count)) + Data(value[16...])) { $0 + Self.little($1) }
+            }
+        }
+
         mutating func tensor(_ name: String, _ change: (inout Tensor) -> Void) {
             for index in tensors.indices where tensors[index].name == Data(name.utf8) { change(&tensors[index]) }
         }
@@ -156,6 +165,15 @@ import Testing
         ("texts beyond the end", {
             $0.set("rudolph.packed.names", Header.little(UInt32(9)) + Header.little(UInt32(8)) + Header.little(UInt64(1) << 60))
         }, "claims"),
+        ("more tensors than there can be", { $0.tensorCount = 1 << 17 }, "131072 tensors, expected at most 65536"),
+        ("more entries than there can be", { $0.metadataCount = 1 << 13 }, "8192 metadata entries, expected at most 4096"),
+        ("longer text than there can be", { $0.set("general.name", Header.little(UInt32(8)) + Header.little(UInt64(1) << 21)) }, "expected at most 1048576"),
+        ("more texts than there can be", {
+            $0.set("rudolph.packed.names", Header.little(UInt32(9)) + Header.little(UInt32(8)) + Header.little(UInt64(1) << 17))
+        }, "131072 texts in rudolph.packed.names, expected at most 65536"),
+        ("size of a packed tensor", { $0.tensor("transformer.layers.0.mlp.dense_h_to_4h.weight") { $0.dimensions[0] -= 64 } }, "of type 24 (i8) for 1024 x 256 int4"),
+        ("unknown packed shapes", { $0.append("rudolph.packed.rows", [1]) }, "differ in length"),
+        ("tokenizer of more ids", { $0.append("rudolph.tokenizer.rules", [4, 5, 2048]) }, "expected at most 2048"),
         ("alignment", { $0.set("general.alignment", u32: 32) }, "general.alignment is 32, expected 64"),
         ("architecture", { $0.set("general.architecture", text: "llama") }, "architecture llama, expected rudolph"),
         ("format version", { $0.set("rudolph.format_version", u32: 2) }, "rudolph.format_version is 2"),
@@ -232,7 +250,7 @@ import Testing
         }
         for index in header.tensors.indices {
             let name = String(decoding: header.tensors[index].name, as: UTF8.self)
-            if name == "vqgan.decoder.conv_in.weight" || name == StoredKeysAndValues.name { continue }
+            if name == "vqgan.decoder.conv_in.weight" || name == FileSchema.captionLeftText { continue }
             var changed = header
             changed.tensors[index].name += Data("_".utf8)
             let scratch = try Scratch(changed.data() + file.dropFirst(header.size))

@@ -7,7 +7,7 @@ import Testing
 /// The 342 evaluation pictures at every weight type; `swift run -c release rudolph-quality` prints the same figures as a table.
 @Suite struct QualityTests {
     @Test(arguments: zip(Demo.types, [100.0, 99, 95]))
-    func captionsStayWhatTheyWere(type: Rudolph.WeightType, percent: Double) throws {
+    func captionsStayWhatTheyWere(type: WeightType, percent: Double) throws {
         let pictures = try Reference.emoji()
         #expect(pictures.count == 342)
         let quality = try Quality(
@@ -35,7 +35,7 @@ import Testing
     /// With keys and values in 8 bits captions are those of halves but for near ties: as many of 684 are others as was measured, since
     /// every machine computes the same bits.
     @Test(arguments: zip(Demo.types, [0, 4, 10]))
-    func captionsOfInt8CachesStay(type: Rudolph.WeightType, others: Int) throws {
+    func captionsOfInt8CachesStay(type: WeightType, others: Int) throws {
         let sessions = try KeyValueFormat.allCases.map { try Demo.session(type, cache: $0) }
         var different: [String] = []
         for picture in try Reference.emoji() {

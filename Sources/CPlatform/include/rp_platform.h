@@ -11,18 +11,17 @@ typedef struct rp_mapping {
     uint64_t size;
 } rp_mapping;
 
-// Maps a regular file that is not empty. Returns 0, or an errno: EISDIR for a directory, RP_EMPTY for an empty file, ESPIPE for
-// anything that is no regular file.
+// Maps a regular file that is not empty. Returns 0, or an errno: EISDIR for a directory, RP_EMPTY for an empty file, RP_NOT_REGULAR for
+// anything else that is no regular file.
 int rp_map(const char *path, rp_mapping *mapping);
 void rp_unmap(rp_mapping mapping);
-enum { RP_EMPTY = -1 };
+enum { RP_EMPTY = -1, RP_NOT_REGULAR = -2 };
 
 // What errno `code` means, a static or thread-local string.
 const char *rp_error_text(int code);
 
-// Tells the kernel about mapped bytes [offset, offset + size), rounded inwards to whole pages for RP_RELEASE, outwards otherwise.
-enum rp_advice { RP_WILL_NEED = 0, RP_RELEASE = 1 };
-void rp_advise(rp_mapping mapping, uint64_t offset, uint64_t size, enum rp_advice advice);
+// Gives the whole pages of the mapped bytes [offset, offset + size) back to the system, which reads them again when they are touched.
+void rp_release(rp_mapping mapping, uint64_t offset, uint64_t size);
 
 // Zeroed memory at a multiple of 64 bytes, or NULL. rp_free accepts NULL.
 void *rp_allocate(uint64_t size);

@@ -32,30 +32,32 @@ public struct Configuration: Sendable {
         AttentionLayout.mask(layer: index, of: layers, kernel: kernelSize, lastKernel: lastKernelSize)
     }
 
+    /// The id of a task token, such as `<LT_I2T>`; nil where the model has none of that name.
     public func taskToken(_ name: String) -> Int? {
         for token in taskTokens where token.name == name { return token.id }
         return nil
     }
 
-    init(_ file: GGUF) throws(RudolphError) {
+    package init(_ file: GGUF) throws(RudolphError) {
+        typealias Key = FileSchema.Key
         let path = file.file.path
-        layers = try file.integer("rudolph.layers", in: 1...1024)
-        hiddenSize = try file.integer("rudolph.hidden_size", in: 1...65536)
-        heads = try file.integer("rudolph.heads", in: 1...1024)
-        leftTextLength = try file.integer("rudolph.left_text_length", in: 1...65536)
-        imageTokensPerSide = try file.integer("rudolph.image_tokens_per_side", in: 1...256)
-        rightTextLength = try file.integer("rudolph.right_text_length", in: 1...65536)
-        kernelSize = try file.integer("rudolph.kernel_size", in: 1...1023)
-        lastKernelSize = try file.integer("rudolph.last_kernel_size", in: 1...1023)
-        textVocabularySize = try file.integer("rudolph.text_vocabulary_size", in: 4...(1 << 24))
-        textSpecialTokens = try file.integer("rudolph.text_special_tokens", in: 0...(1 << 20))
-        imageVocabularySize = try file.integer("rudolph.image_vocabulary_size", in: 1...(1 << 24))
-        imageSpecialTokens = try file.integer("rudolph.image_special_tokens", in: 0...(1 << 20))
+        layers = try file.integer(Key.layers, in: 1...1024)
+        hiddenSize = try file.integer(Key.hiddenSize, in: 1...65536)
+        heads = try file.integer(Key.heads, in: 1...1024)
+        leftTextLength = try file.integer(Key.leftTextLength, in: 1...65536)
+        imageTokensPerSide = try file.integer(Key.imageTokensPerSide, in: 1...256)
+        rightTextLength = try file.integer(Key.rightTextLength, in: 1...65536)
+        kernelSize = try file.integer(Key.kernelSize, in: 1...1023)
+        lastKernelSize = try file.integer(Key.lastKernelSize, in: 1...1023)
+        textVocabularySize = try file.integer(Key.textVocabularySize, in: 4...(1 << 24))
+        textSpecialTokens = try file.integer(Key.textSpecialTokens, in: 0...(1 << 20))
+        imageVocabularySize = try file.integer(Key.imageVocabularySize, in: 1...(1 << 24))
+        imageSpecialTokens = try file.integer(Key.imageSpecialTokens, in: 0...(1 << 20))
         guard hiddenSize % heads == 0 else {
             throw RudolphError("\(path): hidden size \(hiddenSize) is no multiple of the \(heads) heads")
         }
-        let names = try file.strings("rudolph.task_tokens.names")
-        let ids = try file.integers("rudolph.task_tokens.ids")
+        let names = try file.strings(Key.taskTokenNames)
+        let ids = try file.integers(Key.taskTokenIDs)
         guard names.count == ids.count else {
             throw RudolphError("\(path): \(names.count) names of task tokens but \(ids.count) ids")
         }
@@ -77,7 +79,7 @@ public struct Configuration: Sendable {
 }
 
 /// The shape of the VQGAN that turns pictures into tokens and back.
-public struct ImageTokenizerConfiguration: Sendable {
+public struct ImageTokenizerConfiguration: Equatable, Sendable {
     /// Channels at full resolution; each level multiplies them.
     public let channels: Int
     public let channelMultipliers: [Int]
@@ -89,37 +91,55 @@ public struct ImageTokenizerConfiguration: Sendable {
     /// Levels, counted from full resolution, that have attention blocks.
     public let attentionLevels: [Int]
 
+    package static let mostChannels = 4096, mostLevels = 8, mostBlocks = 64, largestMultiplier = 64
+
     public var levels: Int { channelMultipliers.count }
     /// A token stands for a square of this many pixels a side.
     public var pixelsPerToken: Int { 1 << (levels - 1) }
 
     func channels(atLevel level: Int) -> Int { channels * channelMultipliers[level] }
 
+    /// Sizes that the caller has checked.
+    package init(
+        channels: Int, channelMultipliers: [Int], residualBlocks: Int, zChannels: Int, embeddingSize: Int, codes: Int, outputChannels: Int,
+        attentionLevels: [Int]
+    ) {
+        self.channels = channels
+        self.channelMultipliers = channelMultipliers
+        self.residualBlocks = residualBlocks
+        self.zChannels = zChannels
+        self.embeddingSize = embeddingSize
+        self.codes = codes
+        self.outputChannels = outputChannels
+        self.attentionLevels = attentionLevels
+    }
+
     init(_ file: GGUF) throws(RudolphError) {
+        typealias Key = FileSchema.Key
         let path = file.file.path
-        channels = try file.integer("rudolph.vqgan.channels", in: 32...4096)
-        residualBlocks = try file.integer("rudolph.vqgan.residual_blocks", in: 1...64)
-        zChannels = try file.integer("rudolph.vqgan.z_channels", in: 1...65536)
-        embeddingSize = try file.integer("rudolph.vqgan.embedding_size", in: 1...65536)
-        codes = try file.integer("rudolph.vqgan.codes", in: 1...(1 << 24))
-        outputChannels = try file.integer("rudolph.vqgan.out_channels", in: 3...12)
+        channels = try file.integer(Key.channels, in: 32...Self.mostChannels)
+        residualBlocks = try file.integer(Key.residualBlocks, in: 1...Self.mostBlocks)
+        zChannels = try file.integer(Key.zChannels, in: 1...65536)
+        embeddingSize = try file.integer(Key.embeddingSize, in: 1...65536)
+        codes = try file.integer(Key.codes, in: 1...(1 << 24))
+        outputChannels = try file.integer(Key.outChannels, in: 3...12)
         guard outputChannels == 3 || outputChannels == 12 else {
-            throw RudolphError("\(path): rudolph.vqgan.out_channels is \(outputChannels), expected 3 or 12")
+            throw RudolphError("\(path): \(Key.outChannels) is \(outputChannels), expected 3 or 12")
         }
-        let multipliers = try file.integers("rudolph.vqgan.channel_multipliers")
-        guard (1...8).contains(multipliers.count) else {
-            throw RudolphError("\(path): rudolph.vqgan.channel_multipliers has \(multipliers.count) levels, expected 1 to 8")
+        let multipliers = try file.integers(Key.channelMultipliers)
+        guard (1...Self.mostLevels).contains(multipliers.count) else {
+            throw RudolphError("\(path): \(Key.channelMultipliers) has \(multipliers.count) levels, expected 1 to \(Self.mostLevels)")
         }
-        guard channels % 32 == 0 else {
-            throw RudolphError("\(path): rudolph.vqgan.channels is \(channels), expected a multiple of the 32 groups of its norms")
+        guard channels.isMultiple(of: 32) else {
+            throw RudolphError("\(path): \(Key.channels) is \(channels), expected a multiple of the 32 groups of its norms")
         }
-        for multiplier in multipliers where !(1...64).contains(multiplier) {
-            throw RudolphError("\(path): rudolph.vqgan.channel_multipliers contains \(multiplier), expected 1 to 64")
+        for multiplier in multipliers where !(1...UInt32(Self.largestMultiplier)).contains(multiplier) {
+            throw RudolphError("\(path): \(Key.channelMultipliers) contains \(multiplier), expected 1 to \(Self.largestMultiplier)")
         }
         channelMultipliers = multipliers.map { Int($0) }
-        let attention = try file.integers("rudolph.vqgan.attention_levels")
+        let attention = try file.integers(Key.attentionLevels)
         for level in attention where Int(level) >= multipliers.count {
-            throw RudolphError("\(path): rudolph.vqgan.attention_levels contains \(level), expected less than \(multipliers.count)")
+            throw RudolphError("\(path): \(Key.attentionLevels) contains \(level), expected less than \(multipliers.count)")
         }
         attentionLevels = attention.map { Int($0) }
     }

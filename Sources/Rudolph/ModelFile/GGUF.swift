@@ -1,8 +1,19 @@
 /// The header of a GGUF v3 file: metadata and where each tensor lies. See Docs/FORMAT.md.
 ///
-/// Every count is compared with what the file could hold, and every extent lies inside the file, before anything is allocated.
-struct GGUF {
-    enum Value {
+/// Every count is compared with what the file could hold and with what is sensible, and every extent lies inside the file, before anything is
+/// allocated.
+package struct GGUF {
+    /// "GGUF", the version and what every tensor's offset is a multiple of.
+    package static let magic: UInt32 = 0x4655_4747
+    package static let version: UInt32 = 3
+    package static let alignment = 64
+
+    /// Far more than any model has, and little enough to be kept in memory: a damaged or sparse file may claim anything.
+    private enum Limit {
+        static let tensors = 1 << 16, entries = 1 << 12, texts = 1 << 16, elements = 1 << 24, bytesOfText = 1 << 20
+    }
+
+    package enum Value {
         case unsigned(UInt64)
         case signed(Int64)
         case float(Double)
@@ -13,24 +24,37 @@ struct GGUF {
         case strings([String])
     }
 
-    struct Tensor {
-        let name: String
+    /// A key with its value, in the order of the file.
+    package struct Entry {
+        package let key: String
+        package let value: Value
+        /// Where the value's type and bytes lie in the file.
+        package let range: Range<Int>
+    }
+
+    /// The numbers that stand for types of values; the others are scalars too.
+    package enum ValueType {
+        package static let u32: UInt32 = 4, i32: UInt32 = 5, string: UInt32 = 8, array: UInt32 = 9
+    }
+
+    package struct Tensor {
+        package let name: String
         /// Innermost dimension first, as GGUF stores it.
-        let dimensions: [Int]
-        let type: TensorType
+        package let dimensions: [Int]
+        package let type: TensorType
         /// Byte range in the file.
-        let range: Range<Int>
+        package let range: Range<Int>
     }
 
     /// The tensor types of GGUF that a model file may use.
-    enum TensorType: UInt32 {
+    package enum TensorType: UInt32, Sendable {
         case f32 = 0
         case f16 = 1
         case q8_0 = 8
         case i8 = 24
 
         /// Elements in a block, and its bytes.
-        var block: (elements: Int, bytes: Int) {
+        package var block: (elements: Int, bytes: Int) {
             switch self {
             case .f32: (1, 4)
             case .f16: (1, 2)
@@ -40,44 +64,45 @@ struct GGUF {
         }
     }
 
-    let file: MappedFile
-    let metadata: [String: Value]
-    let tensors: [Tensor]
+    package let file: MappedFile
+    package let metadata: [Entry]
+    package let tensors: [Tensor]
+    private let keyIndices: [String: Int]
     let tensorIndices: [String: Int]
     /// Where the tensors begin.
-    let dataOffset: Int
+    package let dataOffset: Int
 
-    init(_ file: MappedFile) throws(RudolphError) {
+    package init(_ file: MappedFile) throws(RudolphError) {
         var reader = Reader(file: file)
         let magic = try reader.u32("the magic")
-        guard magic == 0x4655_4747 else {
+        guard magic == Self.magic else {
             throw RudolphError("\(file.path): not a model file: it begins with \(Self.hex(magic)), expected 47475546 (\"GGUF\")")
         }
         let version = try reader.u32("the version")
-        guard version == 3 else { throw RudolphError("\(file.path): GGUF version \(version), expected 3") }
-        let tensorCount = try reader.count("tensors", bytesEach: 32)
-        let metadataCount = try reader.count("metadata entries", bytesEach: 13)
+        guard version == Self.version else { throw RudolphError("\(file.path): GGUF version \(version), expected \(Self.version)") }
+        let tensorCount = try reader.count("tensors", bytesEach: 32, atMost: Limit.tensors)
+        let metadataCount = try reader.count("metadata entries", bytesEach: 13, atMost: Limit.entries)
 
-        var metadata: [String: Value] = [:]
-        metadata.reserveCapacity(metadataCount)
-        for _ in 0..<metadataCount {
+        var metadata: [Entry] = []
+        var keys: [String: Int] = [:]
+        for index in 0..<metadataCount {
             let key = try reader.string("a metadata key")
-            let value = try reader.value(of: key)
-            guard metadata.updateValue(value, forKey: key) == nil else {
+            let start = reader.offset
+            metadata.append(Entry(key: key, value: try reader.value(of: key), range: start..<reader.offset))
+            guard keys.updateValue(index, forKey: key) == nil else {
                 throw RudolphError("\(file.path): the metadata key \(key) occurs twice")
             }
         }
-        let alignment: Int
-        switch metadata["general.alignment"] {
-        case .unsigned(64): alignment = 64
-        case .unsigned(let other): throw RudolphError("\(file.path): general.alignment is \(other), expected 64")
-        default: throw RudolphError("\(file.path): general.alignment is missing")
+        let alignment = Self.alignment
+        let alignmentKey = FileSchema.Key.alignment
+        switch keys[alignmentKey].map({ metadata[$0].value }) {
+        case .unsigned(UInt64(alignment)): break
+        case .unsigned(let other): throw RudolphError("\(file.path): \(alignmentKey) is \(other), expected \(alignment)")
+        default: throw RudolphError("\(file.path): \(alignmentKey) is missing")
         }
 
         var unplaced: [(name: String, dimensions: [Int], type: TensorType, offset: UInt64, bytes: Int)] = []
-        unplaced.reserveCapacity(tensorCount)
         var indices: [String: Int] = [:]
-        indices.reserveCapacity(tensorCount)
         for index in 0..<tensorCount {
             let name = try reader.string("a tensor name")
             let rank = try reader.u32("the rank of \(name)")
@@ -116,10 +141,10 @@ struct GGUF {
         }
 
         // The reader's offset lies inside the file, so rounding it up cannot overflow.
-        let dataOffset = (reader.offset + alignment - 1) / alignment * alignment
+        let dataOffset = Self.aligned(reader.offset)
         let size = file.bytes.count
         var tensors: [Tensor] = []
-        tensors.reserveCapacity(tensorCount)
+        tensors.reserveCapacity(unplaced.count)
         for tensor in unplaced {
             guard dataOffset <= size, tensor.bytes <= size - dataOffset, tensor.offset <= UInt64(size - dataOffset - tensor.bytes) else {
                 throw RudolphError(
@@ -131,25 +156,31 @@ struct GGUF {
         }
         self.file = file
         self.metadata = metadata
+        self.keyIndices = keys
         self.tensors = tensors
         self.tensorIndices = indices
         self.dataOffset = dataOffset
     }
+
+    /// The next multiple of the alignment, for a `size` that lies inside a file.
+    package static func aligned(_ size: Int) -> Int { (size + alignment - 1) / alignment * alignment }
+
+    package subscript(key: String) -> Value? { keyIndices[key].map { metadata[$0].value } }
 
     func tensor(named name: String) throws(RudolphError) -> Tensor {
         guard let index = tensorIndices[name] else { throw RudolphError("\(file.path): the tensor \(name) is missing") }
         return tensors[index]
     }
 
-    func string(_ key: String) throws(RudolphError) -> String {
-        guard case .string(let value)? = metadata[key] else { throw RudolphError("\(file.path): the text \(key) is missing") }
+    package func string(_ key: String) throws(RudolphError) -> String {
+        guard case .string(let value)? = self[key] else { throw RudolphError("\(file.path): the text \(key) is missing") }
         return value
     }
 
     /// A number that must lie in `range`.
-    func integer(_ key: String, in range: ClosedRange<Int>) throws(RudolphError) -> Int {
+    package func integer(_ key: String, in range: ClosedRange<Int>) throws(RudolphError) -> Int {
         let found: Int?
-        switch metadata[key] {
+        switch self[key] {
         case .unsigned(let value): found = Int(exactly: value)
         case .signed(let value): found = Int(exactly: value)
         default: throw RudolphError("\(file.path): the number \(key) is missing")
@@ -161,15 +192,15 @@ struct GGUF {
         return found
     }
 
-    func strings(_ key: String) throws(RudolphError) -> [String] {
-        guard case .strings(let values)? = metadata[key] else {
+    package func strings(_ key: String) throws(RudolphError) -> [String] {
+        guard case .strings(let values)? = self[key] else {
             throw RudolphError("\(file.path): the list of texts \(key) is missing")
         }
         return values
     }
 
-    func integers(_ key: String) throws(RudolphError) -> [UInt32] {
-        guard case .array(type: Reader.u32Type, let count, let offset)? = metadata[key] else {
+    package func integers(_ key: String) throws(RudolphError) -> [UInt32] {
+        guard case .array(type: ValueType.u32, let count, let offset)? = self[key] else {
             throw RudolphError("\(file.path): the list of numbers \(key) is missing")
         }
         return [UInt32](unsafeUninitializedCapacity: count) { buffer, initialized in
@@ -195,10 +226,6 @@ struct GGUF {
 extension GGUF {
     /// Reads the header front to back; never past the end of the file.
     private struct Reader {
-        static let u32Type: UInt32 = 4
-        static let stringType: UInt32 = 8
-        static let arrayType: UInt32 = 9
-
         let file: MappedFile
         var offset = 0
 
@@ -224,17 +251,18 @@ extension GGUF {
         }
 
         /// A count of things that take at least `bytesEach` bytes each.
-        mutating func count(_ what: String, bytesEach: Int) throws(RudolphError) -> Int {
+        mutating func count(_ what: String, bytesEach: Int, atMost limit: Int) throws(RudolphError) -> Int {
             let value = try u64("the number of \(what)")
             guard value <= UInt64((file.bytes.count - offset) / bytesEach) else {
                 throw RudolphError("\(file.path): claims \(value) \(what), more than its \(file.bytes.count) bytes can hold")
             }
+            guard value <= UInt64(limit) else { throw RudolphError("\(file.path): has \(value) \(what), expected at most \(limit)") }
             return Int(value)
         }
 
         mutating func string(_ what: @autoclosure () -> String) throws(RudolphError) -> String {
             let start = offset
-            let length = try count("bytes in \(what())", bytesEach: 1)
+            let length = try count("bytes in \(what())", bytesEach: 1, atMost: Limit.bytesOfText)
             let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[try take(length, what())..<offset])
             guard let text = String(validating: bytes, as: UTF8.self) else {
                 throw RudolphError("\(file.path): \(what()) at byte \(start) is not valid UTF-8")
@@ -245,21 +273,20 @@ extension GGUF {
         mutating func value(of key: String) throws(RudolphError) -> Value {
             let type = try u32("the type of \(key)")
             switch type {
-            case Self.stringType:
+            case ValueType.string:
                 return .string(try string(key))
-            case Self.arrayType:
+            case ValueType.array:
                 let elementType = try u32("the element type of \(key)")
-                if elementType == Self.stringType {
-                    let count = try count("texts in \(key)", bytesEach: 8)
+                if elementType == ValueType.string {
+                    let count = try count("texts in \(key)", bytesEach: 8, atMost: Limit.texts)
                     var values: [String] = []
-                    values.reserveCapacity(count)
                     for _ in 0..<count { values.append(try string(key)) }
                     return .strings(values)
                 }
                 guard let size = Self.size(of: elementType) else {
                     throw RudolphError("\(file.path): the list \(key) has elements of type \(elementType), which is not known")
                 }
-                let count = try count("elements in \(key)", bytesEach: size)
+                let count = try count("elements in \(key)", bytesEach: size, atMost: Limit.elements)
                 return .array(type: elementType, count: count, offset: try take(count * size, key))
             default:
                 guard let size = Self.size(of: type) else {

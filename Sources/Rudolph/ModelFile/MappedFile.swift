@@ -1,12 +1,14 @@
 import CPlatform
 
 /// A file in memory, read-only, for as long as this object lives.
-final class MappedFile {
-    let path: String
-    let bytes: UnsafeRawBufferPointer
+package final class MappedFile: @unchecked Sendable {
+    package let path: String
+    /// The whole file, at least one byte.
+    package let bytes: UnsafeRawBufferPointer
     private let mapping: rp_mapping
 
-    init(path: String) throws(RudolphError) {
+    /// Fails when the file cannot be opened, is not a regular file or is empty.
+    package init(path: String) throws(RudolphError) {
         var mapping = rp_mapping()
         let code = path.withCString { rp_map($0, &mapping) }
         guard code == 0, let size = Int(exactly: mapping.size) else {
@@ -21,13 +23,13 @@ final class MappedFile {
         rp_unmap(mapping)
     }
 
-    /// Gives the pages of a range back to the system; they are read from the file again when touched.
+    /// Gives the whole pages of a range back to the system; they are read from the file again when touched.
     func release(_ range: Range<Int>) {
-        rp_advise(mapping, UInt64(range.lowerBound), UInt64(range.count), RP_RELEASE)
+        rp_release(mapping, UInt64(range.lowerBound), UInt64(range.count))
     }
 
-    /// Asks the system to read a range ahead.
-    func willNeed(_ range: Range<Int>) {
-        rp_advise(mapping, UInt64(range.lowerBound), UInt64(range.count), RP_WILL_NEED)
+    /// Gives all of them back. A page fault maps its neighbours too, so parts that were released before may be there again.
+    package func release() {
+        release(0..<bytes.count)
     }
 }

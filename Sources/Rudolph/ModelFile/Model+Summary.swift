@@ -3,15 +3,50 @@ import CPlatform
 
 /// What is in a model file and what running it takes.
 public struct ModelSummary: Sendable {
-    /// A part of the file: its tensors and their bytes.
-    public struct Part: Sendable {
-        public let name: String
-        public let tensors: Int
-        public let bytes: Int
-        public let weights: Int
+    /// What a tensor of the file belongs to, in the order of the file.
+    enum Kind: CaseIterable {
+        case imageEncoder, imageDecoder, embeddings, layers, head, leftText
+
+        init(tensor name: String) {
+            let decoder = ["decoder.", "post_quant_conv.", "quantize.embed."]
+            if name.hasPrefix(FileSchema.imageTokenizerPrefix) {
+                let rest = name.dropFirst(FileSchema.imageTokenizerPrefix.count)
+                self = decoder.contains { rest.hasPrefix($0) } ? .imageDecoder : .imageEncoder
+            } else if name.hasPrefix("to_logits.") || name.hasPrefix("transformer.final_layernorm.") {
+                self = .head
+            } else if name.hasPrefix("transformer.") {
+                self = .layers
+            } else {
+                self = name == FileSchema.captionLeftText ? .leftText : .embeddings
+            }
+        }
+
+        var name: String {
+            switch self {
+            case .imageEncoder: "image encoder"
+            case .imageDecoder: "image decoder"
+            case .embeddings: "embeddings"
+            case .layers: "layers"
+            case .head: "head"
+            case .leftText: "left text"
+            }
+        }
     }
 
+    /// A part of the file: its tensors and their bytes.
+    public struct Part: Sendable {
+        let kind: Kind
+        public internal(set) var tensors = 0
+        public internal(set) var bytes = 0
+        /// None in the left text's keys and values.
+        public internal(set) var weights = 0
+
+        public var name: String { kind.name }
+    }
+
+    /// Size of the model file.
     public let fileBytes: Int
+    /// Image encoder, image decoder, embeddings, layers, head, stored left text, in this order; parts that a file lacks have no tensors.
     public let parts: [Part]
     /// Bytes of buffers for the transformer, for keys and values of one sequence, and for the image encoder.
     public let transformerBytes, cacheBytes, imageEncoderBytes: UInt64
@@ -19,6 +54,7 @@ public struct ModelSummary: Sendable {
     public let availableBytes: UInt64
     /// The instruction set whose kernels this process uses, and all that the CPU offers.
     public let kernels, detected: String
+    /// Threads that the sizes of buffers are for.
     public let threads: Int
 
     /// What one caption needs in memory at most: the transformer's part of the file, the buffers, the keys and values.
@@ -27,7 +63,7 @@ public struct ModelSummary: Sendable {
     /// Likewise with `extra` bytes, such as a batch's, while the transformer runs.
     public func neededBytes(beside extra: UInt64) -> UInt64 {
         var weights: UInt64 = 0
-        for part in parts where part.name != "image encoder" && part.name != "image decoder" { weights += UInt64(part.bytes) }
+        for part in parts where part.kind != .imageEncoder && part.kind != .imageDecoder { weights += UInt64(part.bytes) }
         return max(weights + transformerBytes + cacheBytes + extra, imageEncoderBytes)
     }
 }
@@ -37,35 +73,21 @@ extension Model {
     ///   - threads: as in `Session`.
     ///   - keyValueFormat: as in `Session`.
     public func summary(threads: Int? = nil, keyValueFormat: KeyValueFormat = .f16) -> ModelSummary {
-        let threads = max(1, threads ?? Int(rk_default_threads()))
-        var parts: [(name: String, tensors: Int, bytes: Int, weights: Int)] = [
-            ("image encoder", 0, 0, 0), ("image decoder", 0, 0, 0), ("embeddings", 0, 0, 0), ("layers", 0, 0, 0), ("head", 0, 0, 0),
-            ("left text", 0, 0, 0),
-        ]
-        for tensor in file.tensors {
-            let index: Int
-            if tensor.name.hasPrefix("vqgan.decoder.") || tensor.name.hasPrefix("vqgan.post_quant_conv.") || tensor.name.hasPrefix("vqgan.quantize.embed.") {
-                index = 1
-            } else if tensor.name.hasPrefix("vqgan.") {
-                index = 0
-            } else if tensor.name.hasPrefix("to_logits.") || tensor.name.hasPrefix("transformer.final_layernorm.") {
-                index = 4
-            } else if tensor.name.hasPrefix("transformer.") {
-                index = 3
-            } else if tensor.name == StoredKeysAndValues.name {
-                index = 5
-            } else {
-                index = 2
+        let threads = min(max(1, threads ?? Int(rk_default_threads())), Session.mostThreads)
+        let parts = ModelSummary.Kind.allCases.map { kind in
+            var part = ModelSummary.Part(kind: kind)
+            for tensor in file.tensors where ModelSummary.Kind(tensor: tensor.name) == kind {
+                part.tensors += 1
+                part.bytes += tensor.range.count
+                if kind == .leftText { continue }
+                part.weights += packedWeights[tensor.name] ?? tensor.range.count / tensor.type.block.bytes * tensor.type.block.elements
             }
-            parts[index].tensors += 1
-            parts[index].bytes += tensor.range.count
-            if index == 5 { continue } // no weights
-            parts[index].weights += packedWeights[tensor.name] ?? tensor.range.count / tensor.type.block.bytes * tensor.type.block.elements
+            return part
         }
         let features = rk_cpu_features()
         return ModelSummary(
             fileBytes: file.file.bytes.count,
-            parts: parts.map { ModelSummary.Part(name: $0.name, tensors: $0.tensors, bytes: $0.bytes, weights: $0.weights) },
+            parts: parts,
             transformerBytes: Transformer.bytes(configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads), availableBytes: rp_available_memory(),
@@ -89,18 +111,22 @@ extension Model {
     /// Whether tokens can be turned into pictures: files made without the image decoder only read them.
     public var hasImageDecoder: Bool { imageDecoder != nil }
 
+    /// More than any task computes at once, and few enough for sums of bytes.
+    private static let mostSequences = 1 << 16
+
     /// - Parameters:
-    ///   - count: candidates of a caption, or pictures drawn at the same time; guided drawings count twice. At least 1.
+    ///   - count: candidates of a caption, or pictures drawn at the same time; guided drawings count twice. 1 to 65,536, or the nearest of these.
     ///   - keyValueFormat: as in `Session`.
     public func summary(batch count: Int, keyValueFormat: KeyValueFormat = .f16) -> BatchSummary {
-        let sequences = UInt64(max(1, count))
-        let rows = UInt64(min(max(1, count), Session.positionsAtOnce))
+        let count = min(max(1, count), Self.mostSequences)
+        let sequences = UInt64(count)
+        let rows = UInt64(min(count, Session.positionsAtOnce))
         // The shortest prompt is begin and task token; the text after it is the candidates' own. One candidate goes on in the shared cache.
         let prompt = configuration.taskTokens.isEmpty ? 1 : 2
         func bytes(_ kind: KeyValueCache.Kind) -> UInt64 { KeyValueCache.bytes(configuration, keyValueFormat, kind) }
         let caption = count <= 1 ? 0 : bytes(.positions(capacity: max(0, configuration.rightTextLength - prompt)))
         return BatchSummary(
-            count: max(1, count), captionBytes: sequences * caption,
+            count: count, captionBytes: sequences * caption,
             drawingBytes: sequences * bytes(.drawing),
             wholeDrawingBytes: sequences * bytes(.positions(capacity: configuration.imageLength)),
             captionLogitBytes: 4 * rows * UInt64(configuration.textRows - configuration.leftTextLength),

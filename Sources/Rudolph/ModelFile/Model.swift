@@ -24,18 +24,17 @@ public final class Model: @unchecked Sendable {
     let captionLeftText: StoredKeysAndValues?
     /// The number of weights of each packed tensor.
     let packedWeights: [String: Int]
-    private let allocations: [UnsafeMutableRawPointer]
+    private let allocations: Allocations
 
+    /// - Parameter path: of a regular file, which stays mapped: replace it by renaming another over it, never by writing into it.
+    /// - Throws: what the file lacks, contradicts or has twice, with its path, the key or tensor, what was found and what was expected.
     public init(path: String) throws(RudolphError) {
+        typealias Key = FileSchema.Key
         let file = try GGUF(MappedFile(path: path))
-        let architecture = try file.string("general.architecture")
-        guard architecture == "rudolph" else {
-            throw RudolphError("\(path): a model of architecture \(architecture), expected rudolph")
-        }
-        _ = try file.integer("rudolph.format_version", in: 1...1)
-        let typeName = try file.string("rudolph.weight_type")
-        guard let weightType = WeightType.named(typeName) else {
-            throw RudolphError("\(path): rudolph.weight_type is \(typeName), expected f32, f16, int8 or int4")
+        try Self.checkKind(of: file)
+        let typeName = try file.string(Key.weightType)
+        guard let weightType = WeightType(name: typeName) else {
+            throw RudolphError("\(path): \(Key.weightType) is \(typeName), expected f32, f16, int8 or int4")
         }
         let configuration = try Configuration(file)
         let binder = try TensorBinder(file)
@@ -43,38 +42,50 @@ public final class Model: @unchecked Sendable {
         self.file = file
         self.weightType = weightType
         self.configuration = configuration
-        name = try file.string("general.name")
-        let positions = "rudolph.calibration.positions"
-        calibratedPositions = file.metadata[positions] == nil ? nil : try file.integer(positions, in: 1...Int(Int32.max))
+        name = try file.string(Key.name)
+        calibratedPositions =
+            file[Key.calibratedPositions] == nil ? nil : try file.integer(Key.calibratedPositions, in: 1...Int(Int32.max))
         tokenizer = try Self.tokenizer(file, configuration)
         transformer = try TransformerWeights(binder, configuration)
         imageEncoder = try ImageEncoderWeights(binder, configuration.imageTokenizer)
         imageDecoder =
             file.tensorIndices["vqgan.decoder.conv_in.weight"] == nil ? nil : try ImageDecoderWeights(binder, configuration.imageTokenizer)
         captionLeftText =
-            file.tensorIndices[StoredKeysAndValues.name] == nil ? nil : try StoredKeysAndValues(binder, configuration)
+            file.tensorIndices[FileSchema.captionLeftText] == nil ? nil : try StoredKeysAndValues(binder, configuration)
         packedWeights = binder.packedWeights
         allocations = binder.allocations
     }
 
-    deinit {
-        for allocation in allocations { rp_free(allocation) }
+    /// Throws where `file` is no packed RUDOLPH model, or of a format that is not known here.
+    package static func checkKind(of file: GGUF) throws(RudolphError) {
+        let architecture = try file.string(FileSchema.Key.architecture)
+        guard architecture == FileSchema.architecture else {
+            throw RudolphError("\(file.file.path): a model of architecture \(architecture), expected \(FileSchema.architecture)")
+        }
+        _ = try file.integer(FileSchema.Key.version, in: FileSchema.version...FileSchema.version)
     }
 
     private static func tokenizer(_ file: GGUF, _ configuration: Configuration) throws(RudolphError) -> Tokenizer {
+        typealias Key = FileSchema.Key
         let limit = -1...(configuration.textVocabularySize - 1)
+        let tokenizer: Tokenizer
         do throws(RudolphError) {
-            return try Tokenizer(
-                codepoints: try file.integers("rudolph.tokenizer.codepoints"),
-                codepointIDs: try file.integers("rudolph.tokenizer.codepoint_ids"),
-                rules: try file.integers("rudolph.tokenizer.rules"),
-                unknown: try file.integer("rudolph.tokenizer.unk_id", in: limit),
-                pad: try file.integer("rudolph.tokenizer.pad_id", in: limit),
-                begin: try file.integer("rudolph.tokenizer.bos_id", in: limit),
-                end: try file.integer("rudolph.tokenizer.eos_id", in: limit))
+            tokenizer = try Tokenizer(
+                codepoints: try file.integers(Key.codepoints),
+                codepointIDs: try file.integers(Key.codepointIDs),
+                rules: try file.integers(Key.rules),
+                unknown: try file.integer(Key.unk, in: limit),
+                pad: try file.integer(Key.pad, in: limit),
+                begin: try file.integer(Key.bos, in: limit),
+                end: try file.integer(Key.eos, in: limit))
         } catch {
             throw RudolphError("\(file.file.path): \(error.message)")
         }
+        guard tokenizer.vocabularySize <= configuration.textVocabularySize else {
+            throw RudolphError(
+                "\(file.file.path): the tokenizer has \(tokenizer.vocabularySize) ids, expected at most \(configuration.textVocabularySize)")
+        }
+        return tokenizer
     }
 
     /// Gives back the pages of a part that is not needed while another runs.

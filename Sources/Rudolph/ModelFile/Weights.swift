@@ -1,13 +1,14 @@
 import CKernels
 import CPlatform
 
-/// The type of the matrices of a model file.
-public enum WeightType: UInt32, Sendable {
+/// How the elements of a packed matrix are stored; the raw value is the one in the file and in `rk_type`.
+public enum WeightType: UInt32, CaseIterable, Sendable {
     case f32 = 0
     case f16 = 1
     case int8 = 2
     case int4 = 3
 
+    /// The name in the file and on command lines.
     public var name: String {
         switch self {
         case .f32: "f32"
@@ -17,14 +18,9 @@ public enum WeightType: UInt32, Sendable {
         }
     }
 
-    static func named(_ name: String) -> WeightType? {
-        switch name {
-        case "f32": .f32
-        case "f16": .f16
-        case "int8": .int8
-        case "int4": .int4
-        default: nil
-        }
+    public init?(name: String) {
+        guard let type = Self.allCases.first(where: { $0.name == name }) else { return nil }
+        self = type
     }
 
     var kernelType: rk_type { rk_type(rawValue) }
@@ -73,33 +69,81 @@ struct EmbeddingTable {
     }
 }
 
-/// Finds the tensors of a file by name and checks that each has the shape that the configuration demands.
-final class TensorBinder {
-    private let file: GGUF
-    private var packed: [String: (type: WeightType, rows: Int, columns: Int)] = [:]
-    /// Biases that need padding; freed with `Model`.
-    private(set) var allocations: [UnsafeMutableRawPointer] = []
+/// Memory that lives as long as this object.
+final class Allocations {
+    private var blocks: [UnsafeMutableRawPointer] = []
 
-    init(_ file: GGUF) throws(RudolphError) {
-        self.file = file
-        let names = try file.strings("rudolph.packed.names")
-        let types = try file.integers("rudolph.packed.types")
-        let rows = try file.integers("rudolph.packed.rows")
-        let columns = try file.integers("rudolph.packed.columns")
+    deinit {
+        for block in blocks { rp_free(block) }
+    }
+
+    func bytes(_ count: Int) throws(RudolphError) -> UnsafeMutableRawPointer {
+        guard let block = rp_allocate(UInt64(count)) else { throw RudolphError("out of memory: \(count) bytes") }
+        blocks.append(block)
+        return block
+    }
+}
+
+/// What a packed tensor holds.
+package struct PackedShape {
+    package let type: WeightType
+    package let rows, columns: Int
+}
+
+extension GGUF {
+    /// The packed tensors that the metadata list, by name. Those that are in the file are as large as their shapes say.
+    package func packedShapes() throws(RudolphError) -> [String: PackedShape] {
+        typealias Key = FileSchema.Key
+        let path = file.path
+        let names = try strings(Key.packedNames)
+        let types = try integers(Key.packedTypes)
+        let rows = try integers(Key.packedRows)
+        let columns = try integers(Key.packedColumns)
         guard names.count == types.count, names.count == rows.count, names.count == columns.count else {
             throw RudolphError(
                 "\(path): the lists of packed tensors differ in length: \(names.count) names, \(types.count) types, \(rows.count) rows, \(columns.count) columns"
             )
         }
+        var packed: [String: PackedShape] = [:]
         packed.reserveCapacity(names.count)
         for index in names.indices {
             guard let type = WeightType(rawValue: types[index]) else {
                 throw RudolphError("\(path): packed tensor \(names[index]) has type \(types[index]), expected 0 to 3")
             }
-            guard packed.updateValue((type, Int(rows[index]), Int(columns[index])), forKey: names[index]) == nil else {
-                throw RudolphError("\(path): the packed tensor \(names[index]) occurs twice")
+            let name = names[index]
+            guard let rowCount = Int32(exactly: rows[index]), let columnCount = Int32(exactly: columns[index]), rowCount > 0, columnCount > 0 else {
+                throw RudolphError(
+                    "\(path): packed tensor \(name) has \(rows[index]) rows and \(columns[index]) columns, expected 1 to \(Int32.max)")
+            }
+            let shape = PackedShape(type: type, rows: Int(rowCount), columns: Int(columnCount))
+            if let place = tensorIndices[name] {
+                let tensor = tensors[place]
+                let (bytes, overflow) = Int(clamping: rk_panel_bytes(type.kernelType, columnCount)).multipliedReportingOverflow(
+                    by: (shape.rows + 15) / 16)
+                guard tensor.type == .i8, !overflow, tensor.range.count == bytes else {
+                    throw RudolphError(
+                        "\(path): tensor \(name) has \(tensor.range.count) bytes of type \(tensor.type.rawValue), expected \(bytes) of type 24 (i8) "
+                            + "for \(shape.rows) x \(shape.columns) \(type.name)")
+                }
+            }
+            guard packed.updateValue(shape, forKey: name) == nil else {
+                throw RudolphError("\(path): the packed tensor \(name) occurs twice")
             }
         }
+        return packed
+    }
+}
+
+/// Finds the tensors of a file by name and checks that each has the shape that the configuration demands.
+final class TensorBinder {
+    private let file: GGUF
+    private let packed: [String: PackedShape]
+    /// Biases that need padding.
+    let allocations = Allocations()
+
+    init(_ file: GGUF) throws(RudolphError) {
+        self.file = file
+        packed = try file.packedShapes()
     }
 
     var path: String { file.file.path }
@@ -126,7 +170,8 @@ final class TensorBinder {
     func floats(_ name: String, count: Int) throws(RudolphError) -> UnsafePointer<Float> {
         let tensor = try file.tensor(named: name)
         guard tensor.type == .f32, tensor.range.count == 4 * count else {
-            throw RudolphError("\(path): tensor \(name) has \(tensor.range.count) bytes, expected \(count) floats")
+            throw RudolphError(
+                "\(path): tensor \(name) has \(tensor.range.count) bytes of type \(tensor.type.rawValue), expected \(4 * count) of type 0 (f32)")
         }
         return try pointer(tensor).assumingMemoryBound(to: Float.self)
     }
@@ -136,8 +181,7 @@ final class TensorBinder {
         let values = try floats(name, count: count)
         let padded = (count + 15) / 16 * 16
         if padded == count { return values }
-        guard let copy = rp_allocate(UInt64(4 * padded)) else { throw RudolphError("out of memory: \(4 * padded) bytes") }
-        allocations.append(copy)
+        let copy = try allocations.bytes(4 * padded)
         let floats = copy.assumingMemoryBound(to: Float.self)
         floats.update(from: values, count: count)
         return UnsafePointer(floats)
@@ -147,17 +191,15 @@ final class TensorBinder {
         let weightName = name + ".weight"
         let tensor = try file.tensor(named: weightName)
         guard let shape = packed[weightName] else {
-            throw RudolphError("\(path): tensor \(weightName) is not listed in rudolph.packed.names")
+            throw RudolphError("\(path): tensor \(weightName) is not listed in \(FileSchema.Key.packedNames)")
         }
         guard shape.rows == rows, shape.columns == columns else {
             throw RudolphError(
                 "\(path): tensor \(weightName) has shape [\(shape.rows), \(shape.columns)], expected [\(rows), \(columns)]")
         }
-        let panelBytes = rk_panel_bytes(shape.type.kernelType, Int32(columns))
-        let (bytes, overflow) = Int(clamping: panelBytes).multipliedReportingOverflow(by: (rows + 15) / 16)
-        guard tensor.type == .i8, !overflow, tensor.range.count == bytes else {
+        guard shape.type != .int8 || columns <= Int(RK_INT8_COLUMNS) else {
             throw RudolphError(
-                "\(path): tensor \(weightName) has \(tensor.range.count) bytes, expected \(bytes) for \(rows) x \(columns) \(shape.type.name)")
+                "\(path): tensor \(weightName) has \(columns) columns, expected at most \(RK_INT8_COLUMNS), whose products fit in 32 bits")
         }
         let matrix = rk_matrix(
             data: try pointer(tensor), type: shape.type.kernelType, rows: Int32(rows), columns: Int32(columns))
@@ -169,7 +211,7 @@ final class TensorBinder {
         let tensor = try file.tensor(named: name)
         guard tensor.type == .f16, tensor.dimensions == dimensions else {
             throw RudolphError(
-                "\(path): tensor \(name) has dimensions \(tensor.dimensions), expected \(dimensions) of type F16")
+                "\(path): tensor \(name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), expected \(dimensions) of type 1 (f16)")
         }
         return try pointer(tensor).assumingMemoryBound(to: rk_f16.self)
     }
@@ -183,7 +225,8 @@ final class TensorBinder {
         let tensor = try file.tensor(named: name + ".weight")
         guard tensor.type != .i8, tensor.dimensions == [columns, rows] else {
             throw RudolphError(
-                "\(path): tensor \(tensor.name) has dimensions \(tensor.dimensions), expected [\(columns), \(rows)]")
+                "\(path): tensor \(tensor.name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), expected [\(columns), \(rows)] of type 0 (f32), "
+                    + "1 (f16) or 8 (q8_0)")
         }
         return EmbeddingTable(data: try pointer(tensor), type: tensor.type, rows: rows, columns: columns)
     }

@@ -28,6 +28,8 @@ public final class Session {
     /// Positions that are computed at once while a prompt is read: 16 x 16 image tokens and the first of the right text in one pass.
     package static let positionsAtOnce = 272
 
+    static let mostThreads = 1024
+
     /// - Parameters:
     ///   - threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
@@ -38,7 +40,7 @@ public final class Session {
         keyValueFormat: KeyValueFormat = .f16
     ) throws(RudolphError) {
         let threads = threads ?? Int(rk_default_threads())
-        guard (1...1024).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to 1024") }
+        guard (1...Self.mostThreads).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to \(Self.mostThreads)") }
         self.model = model
         self.threads = threads
         self.imageArithmetic = imageArithmetic

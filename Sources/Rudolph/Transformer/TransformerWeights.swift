@@ -41,7 +41,7 @@ struct TransformerWeights {
         self.layers = layers
         finalNorm = try binder.layerNorm("transformer.final_layernorm", size: h)
         headNorm = try binder.layerNorm("to_logits.0", size: h)
-        textHead = try binder.linear("to_logits.1.text", rows: configuration.textRows, columns: h)
-        imageHead = try binder.linear("to_logits.1.image", rows: configuration.imageRows, columns: h)
+        textHead = try binder.linear(FileSchema.textHead, rows: configuration.textRows, columns: h)
+        imageHead = try binder.linear(FileSchema.imageHead, rows: configuration.imageRows, columns: h)
     }
 }
