@@ -1,5 +1,5 @@
 # Every way in. Each target installs what it needs and can be run first.
-.PHONY: help toolchain deps test-deps build demo test bench peers parity lib install clean
+.PHONY: help toolchain deps test-deps build demo test bench peers parity lib install docs clean
 
 host := $(shell uname -m)
 # Of the static library: x86_64, or aarch64, which x86-64 machines can build too.
@@ -14,6 +14,7 @@ help:
 	@echo 'make build    the programs .build/release/rudolph and .build/release/rudolph-quant'
 	@echo 'make lib      the static library build/lib/<arch>/librudolph.a; ARCH=aarch64 for ARM, SERIAL=1 without OpenMP'
 	@echo 'make install  programs, demo model, static library and header, in PREFIX=/usr/local; DESTDIR=... comes before it'
+	@echo 'make docs     the documentation of the Swift library, at http://localhost:8080/documentation/rudolph'
 	@echo 'make bench    kernels and stages of this machine'
 	@echo 'make peers    ours beside llama.cpp, CTranslate2, onnxruntime and the reference, in turns; installs them first'
 	@echo 'make parity   comparison with the reference in PyTorch, in its own virtual environment'
@@ -57,6 +58,9 @@ lib: toolchain
 
 install: build lib
 	@Scripts/install.sh '$(PREFIX)' .build/release build/lib/$(ARCH)
+
+docs: toolchain
+	@Scripts/docs.sh
 
 clean:
 	rm -rf .build build
