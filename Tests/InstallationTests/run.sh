@@ -12,6 +12,6 @@ model=$installed/share/rudolph/rudolph-demo-int8.gguf
 
 DESTDIR=$folder Scripts/install.sh /usr "$1" "$2"
 "$installed/bin/rudolph-quant" verify "$model"
-(cd / && env -u RUDOLPH_MODEL "$installed/bin/rudolph" tokenize кот) > "$folder/output" 2>&1
+(cd / && env -u RUDOLPH_MODEL "$installed/bin/rudolph" tokenize кот) > "$folder/output" 2>&1 || true
 grep -F "model: $model" "$folder/output" || { cat "$folder/output" >&2; exit 1; }
 "$toolchain/bin/clang" -I "$installed/include" Examples/c/caption.c -L "$installed/lib" -lrudolph -lm -lomp5 -o "$folder/caption"
