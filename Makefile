@@ -1,20 +1,34 @@
 # Every way in. Each target installs what it needs and can be run first.
-.PHONY: help deps test-deps build demo test bench peers parity lib clean
+.PHONY: help toolchain deps test-deps build demo test bench peers parity lib install docs clean
+
+host := $(shell uname -m)
+# Of the static library: x86_64, or aarch64, which x86-64 machines can build too.
+ARCH ?= $(host)
+PREFIX ?= /usr/local
+export DESTDIR
+cross_packages := gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 help:
-	@echo 'make demo    install what is missing, build, caption sample pictures'
-	@echo 'make test    every test (about half an hour on two cores)'
-	@echo 'make build   the programs .build/release/rudolph and .build/release/rudolph-quant'
-	@echo 'make lib     the static library build/lib/<arch>/librudolph.a; ARCH=aarch64 for ARM, SERIAL=1 without OpenMP'
-	@echo 'make bench   kernels and stages of this machine'
-	@echo 'make peers   ours beside llama.cpp, CTranslate2, onnxruntime and the reference, in turns; installs them first'
-	@echo 'make parity  comparison with the reference in PyTorch, in its own virtual environment'
+	@echo 'make demo     install what is missing, build, caption sample pictures'
+	@echo 'make test     every test (about half an hour on two cores)'
+	@echo 'make build    the programs .build/release/rudolph and .build/release/rudolph-quant'
+	@echo 'make lib      the static library build/lib/<arch>/librudolph.a; ARCH=aarch64 for ARM, SERIAL=1 without OpenMP'
+	@echo 'make install  programs, demo model, static library and header, in PREFIX=/usr/local; DESTDIR=... comes before it'
+	@echo 'make docs     the documentation of the Swift library, at http://localhost:8080/documentation/rudolph'
+	@echo 'make bench    kernels and stages of this machine'
+	@echo 'make peers    ours beside llama.cpp, CTranslate2, onnxruntime and the reference, in turns; installs them first'
+	@echo 'make parity   comparison with the reference in PyTorch, in its own virtual environment'
+	@echo 'make deps     only the Debian packages that the programs are built with'
 
-deps:
+# First of all, before packages are installed in vain.
+toolchain:
+	@. Scripts/toolchain.sh
+
+deps: toolchain
 	@Scripts/install-packages.sh libomp-dev libpng-dev libssl-dev libturbojpeg0-dev pkg-config
 
 test-deps: deps
-	@Scripts/install-packages.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+	@Scripts/install-packages.sh $(if $(filter x86_64,$(host)),$(cross_packages) qemu-user-static)
 
 build: deps
 	swift build -c release --static-swift-stdlib --product rudolph
@@ -35,10 +49,18 @@ peers: deps
 	@Benchmarks/peers/run.sh
 
 parity: build
+	@Scripts/install-packages.sh g++ python3-dev python3-venv
 	@Tests/Parity/run.sh
 
-lib:
-	@Scripts/build-library.sh $(or $(ARCH),$(shell uname -m)) build/lib/$(or $(ARCH),$(shell uname -m)) $(if $(SERIAL),serial)
+lib: toolchain
+	@Scripts/install-packages.sh $(if $(filter x86_64-aarch64,$(host)-$(ARCH)),$(cross_packages))
+	@Scripts/build-library.sh $(ARCH) build/lib/$(ARCH) $(if $(SERIAL),serial)
+
+install: build lib
+	@Scripts/install.sh '$(PREFIX)' .build/release build/lib/$(ARCH)
+
+docs: toolchain
+	@Scripts/docs.sh
 
 clean:
 	rm -rf .build build

@@ -8,7 +8,7 @@ arch=${1:-$(uname -m)}
 out=${2:-build/lib/$arch}
 serial=${3:-}
 
-toolchain=$(dirname "$(dirname "$(readlink -f "$(command -v swiftc)")")")
+. Scripts/toolchain.sh
 clang=$toolchain/bin/clang
 archiver=$toolchain/bin/llvm-ar
 case $arch in

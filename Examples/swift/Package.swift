@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.3
 import PackageDescription
 
 // Programs that use the library as any package would. Yours names it by URL and version instead of by path.

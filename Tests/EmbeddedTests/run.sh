@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Builds the static library in the Embedded dialect for x86-64 and ARM, links Examples/c/caption.c with it and runs both: the same caption must
-# come out on every kind of core, and bad input must be an error message and not a crash.
+# Builds the static library in the Embedded dialect for this machine and, on x86-64, for ARM, links Examples/c/caption.c with it and runs both:
+# the same caption must come out on every kind of core, and bad input must be an error message and not a crash.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=Models/demo/rudolph-demo-int8.gguf
 out=build/embedded-test
-clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+. Scripts/toolchain.sh
+clang=$toolchain/bin/clang
+host=$(uname -m)
 mkdir -p "$out"
 passed=0 failed=0
 
@@ -27,10 +29,10 @@ printf 'P6 64 64 255\nshort' > "$out/short.ppm"
 head -c 100000 "$model" > "$out/cut.gguf"
 
 expected=
-for arch in x86_64 aarch64; do
+for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
     Scripts/build-library.sh $arch "$out/$arch"
     program=$out/caption-$arch
-    if [ $arch = x86_64 ]; then
+    if [ $arch = "$host" ]; then
         "$clang" -O2 -I "$out/$arch/include" Examples/c/caption.c "$out/$arch/librudolph.a" -lm -lomp5 -Wl,--gc-sections -o "$program"
         runners=(env)
     else

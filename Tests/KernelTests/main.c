@@ -1,4 +1,5 @@
-// kernel-tests [--bench] [--filter MODULE] [--seed N] [--threads N]
+// kernel-tests [--bench] [--filter MODULE] [--seed N] [--threads N] [--expect INSTRUCTION-SET]
+// --expect fails unless that is the highest instruction set found: a run that tests less than the machine has must not pass.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,13 +25,13 @@ static const struct {
 };
 
 static int usage(void) {
-    fprintf(stderr, "usage: kernel-tests [--bench] [--filter MODULE] [--seed N] [--threads N]\n");
+    fprintf(stderr, "usage: kernel-tests [--bench] [--filter MODULE] [--seed N] [--threads N] [--expect INSTRUCTION-SET]\n");
     return 64;
 }
 
 int main(int argc, char **argv) {
     int bench = 0;
-    const char *filter = NULL;
+    const char *filter = NULL, *expected = NULL;
     uint64_t seed = 1;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--bench") == 0) {
@@ -41,6 +42,8 @@ int main(int argc, char **argv) {
             seed = strtoull(argv[++i], NULL, 0);
         } else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) {
             test_threads = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--expect") == 0 && i + 1 < argc) {
+            expected = argv[++i];
         } else {
             return usage();
         }
@@ -55,6 +58,11 @@ int main(int argc, char **argv) {
         printf(" %s", test_isas[i].name);
     }
     printf("; threads: %d; seed: %" PRIu64 "\n", test_threads, seed);
+    const char *highest = test_isas[test_isa_count - 1].name;
+    if (expected && strcmp(expected, highest) != 0) {
+        fprintf(stderr, "FAILED: the highest instruction set is %s, expected %s\n", highest, expected);
+        return 1;
+    }
 
     int matched = 0;
     for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {

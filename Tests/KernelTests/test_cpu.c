@@ -1,5 +1,42 @@
+#include <stdio.h>
 #include <string.h>
 #include "harness.h"
+
+static const struct {
+    uint32_t feature;
+    const char *flags[10]; // what it consists of, in the words of /proc/cpuinfo
+} cpuinfo[] = {
+    {RK_CPU_AVX2, {"avx2", "fma", "f16c"}},
+    {RK_CPU_AVXVNNI, {"avx2", "fma", "f16c", "avx_vnni"}},
+    {RK_CPU_AVX512, {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512_vnni"}},
+    {RK_CPU_NEON, {"asimd"}},
+    {RK_CPU_DOTPROD, {"asimddp"}},
+    {RK_CPU_I8MM, {"asimddp", "i8mm"}},
+};
+
+// The line of the first processor's flags with a space behind each; empty where there is none. Emulators of ARM may show the host's file, which
+// has no line of this name.
+static void read_flags(char *line, int bytes) {
+#if defined(__aarch64__)
+    const char *name = "Features";
+#else
+    const char *name = "flags";
+#endif
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    int found = 0;
+    while (file && !found && fgets(line, bytes, file)) {
+        found = strncmp(line, name, strlen(name)) == 0;
+    }
+    if (file) fclose(file);
+    if (!found) line[0] = 0;
+    if (strchr(line, '\n')) *strchr(line, '\n') = ' ';
+}
+
+static int has_flag(const char *line, const char *flag) {
+    char word[32];
+    snprintf(word, sizeof word, " %s ", flag);
+    return strstr(line, word) != NULL;
+}
 
 void test_cpu(void) {
     const uint32_t detected = rk_cpu_detected(), before = rk_cpu_features();
@@ -15,6 +52,18 @@ void test_cpu(void) {
     }
     test_expect(rk_cpu_mask_named("scalar") == 0 && strcmp(rk_cpu_name(0), "scalar") == 0, "scalar is 0x%x", rk_cpu_mask_named("scalar"));
     test_expect(rk_cpu_mask_named("sse9") == UINT32_MAX, "an unknown name allows 0x%x", rk_cpu_mask_named("sse9"));
+
+    test_begin("cpu", "detected", "any", "against /proc/cpuinfo");
+    char line[8192];
+    read_flags(line, sizeof line);
+    for (size_t i = 0; i < sizeof cpuinfo / sizeof cpuinfo[0]; i++) {
+        int all = 1;
+        for (int j = 0; cpuinfo[i].flags[j]; j++) {
+            all &= has_flag(line, cpuinfo[i].flags[j]);
+        }
+        const uint32_t feature = cpuinfo[i].feature;
+        test_expect(!all || detected & feature, "%s is not detected", rk_cpu_name(feature));
+    }
 
     test_begin("cpu", "mask", "any", "detected 0x%x", detected);
     test_expect((before & ~detected) == 0, "features 0x%x", before);
