@@ -46,7 +46,7 @@ NEON = [
 ]
 FLOATS = [
     ("NEON", "float_6", "f32 and f16, many rows", FLOAT, 6, 16, 4, 0),
-    ("CONV", "multiply", "Winograd's products, six tiles", FLOAT, 6, 16, 16, 0),
+    ("CONV", "multiply", "Winograd's products, six tiles", FLOAT, 6, 16, 4, 0),
     ("ATTENTION", "share_keys_f16", "scores, 4 queries with 4 keys of a tile", FLOAT, 4, 4, 64, 0),
     ("ATTENTION", "score_keys_f16", "scores, 1 query with 4 keys", FLOAT, 1, 4, 16, 0),
     ("ATTENTION", "share_values_f16", "values, 4 queries", FLOAT, 4, 16, 1, 0),

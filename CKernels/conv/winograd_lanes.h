@@ -95,6 +95,40 @@ RK_TARGET static void input(float *v, size_t stride, const float *const pixels[R
     else transform_tile(v, stride, pixels, channels, 0);
 }
 
+#if defined(__aarch64__)
+
+// Four channels of a tile are one load, and products take them from its lanes: broadcasts would take the place of products. Of all sixteen
+// channels unrolled, the compiler loads so much ahead that sums spill.
+RK_INLINE void multiply_rows(float *m, const float *v, const float *u, int channels, int more, const int rows) {
+    float32x4_t acc[RK_WINOGRAD_ROWS][4];
+    for (int t = 0; t < rows; t++) {
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = more ? vld1q_f32(m + t * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
+    }
+    for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_BLOCK * 16) {
+#pragma clang loop unroll(disable)
+        for (int k = 0; k < 16; k += 4, u += 4 * RK_PANEL) {
+            float32x4_t four[RK_WINOGRAD_ROWS];
+            for (int t = 0; t < rows; t++) four[t] = vld1q_f32(v + 16 * t + k);
+            RK_UNROLL
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const float *w = u + 4 * quarter;
+                const float32x4_t w0 = vld1q_f32(w), w1 = vld1q_f32(w + 16), w2 = vld1q_f32(w + 32), w3 = vld1q_f32(w + 48);
+                for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w0, four[t], 0);
+                for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w1, four[t], 1);
+                for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w2, four[t], 2);
+                for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_laneq_f32(acc[t][quarter], w3, four[t], 3);
+            }
+        }
+    }
+    for (int t = 0; t < rows; t++) {
+        RK_UNROLL
+        for (int quarter = 0; quarter < 4; quarter++) vst1q_f32(m + t * RK_PANEL + 4 * quarter, acc[t][quarter]);
+    }
+}
+
+#else
+
 RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, int channels, int more, const int rows) {
     v16 acc[RK_WINOGRAD_ROWS];
     for (int t = 0; t < rows; t++) acc[t] = more ? v16_load(m + t * RK_PANEL) : v16_all(0);
@@ -108,6 +142,8 @@ RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, int
     }
     for (int t = 0; t < rows; t++) v16_store(m + t * RK_PANEL, acc[t]);
 }
+
+#endif
 
 #define MULTIPLY(n) multiply_rows(m + first * RK_PANEL, v + first * 16, u, channels, more, n)
 
