@@ -141,6 +141,52 @@ RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4
 // RK_KEY_LANES keys, and the sixteen lanes of a dot are registers, so that nothing has to be joined within one.
 typedef float key_lanes __attribute__((vector_size(4 * RK_KEY_LANES)));
 
+#if defined(__aarch64__)
+
+typedef _Float16 v8_half __attribute__((vector_size(16)));
+
+// The first `n` <= 8 halves, then zeros.
+RK_LANES_INLINE v8_half load_halves_upto(const rk_f16 *p, int n) {
+    v8_half h = {0};
+    if (__builtin_expect(n == 8, 1)) memcpy(&h, p, sizeof h);
+    else copy_below_16(&h, p, n, sizeof *p);
+    return h;
+}
+
+#define EVEN_HALVES(x, y) __builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14)
+#define ODD_HALVES(x, y) __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15)
+#define EVEN_PAIRS(x, y) __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13)
+#define ODD_PAIRS(x, y) __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15)
+
+// Elements first ..< first + width <= first + 8 of four keys. They are transposed as halves, by trn1 and trn2: a Cortex-A72 takes three times as
+// long for a zip.
+RK_LANES_INLINE void fill_elements(float *tile, const void *const keys[4], int first, int width) {
+    v8_half h[4];
+    for (int k = 0; k < 4; k++) h[k] = load_halves_upto((const rk_f16 *)keys[k] + first, width);
+    const v8_half even[2] = {EVEN_HALVES(h[0], h[1]), EVEN_HALVES(h[2], h[3])}, odd[2] = {ODD_HALVES(h[0], h[1]), ODD_HALVES(h[2], h[3])};
+    const v8_half t[4] = {EVEN_PAIRS(even[0], even[1]), EVEN_PAIRS(odd[0], odd[1]), ODD_PAIRS(even[0], even[1]), ODD_PAIRS(odd[0], odd[1])};
+    RK_UNROLL
+    for (int i = 0; i < 4; i++) { // t[i]: elements i and i + 4 of all of them
+        const v8 both = __builtin_convertvector(t[i], v8);
+        if (i < width) memcpy(tile + 16 * (first + i), &both, 4 * sizeof *tile);
+        if (i + 4 < width) memcpy(tile + 16 * (first + i + 4), (const float *)&both + 4, 4 * sizeof *tile);
+    }
+}
+
+// The next `count` keys of the cursor; where they are fewer than 16, the last one is repeated.
+RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
+    const int head_size = c->at->head_size;
+    const void *keys[4] = {NULL};
+    for (int k = 0; k < 16; k += 4) {
+        next_keys(c, keys, keys[3], count - k);
+        int first = 0;
+        for (; first + 8 <= head_size; first += 8) fill_elements(tile + k, keys, first, 8);
+        if (first < head_size) fill_elements(tile + k, keys, first, head_size - first);
+    }
+}
+
+#else
+
 #define IN_QUARTERS(x, y, a, b, c, d) \
     __builtin_shufflevector(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4, a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12)
 #define QUARTERS(x, y, a, b) \
@@ -174,6 +220,8 @@ RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
         }
     }
 }
+
+#endif
 
 // Lane `lane` of the dots of `count` queries with keys of the tile.
 RK_LANES_INLINE void sum_lane(key_lanes sums[4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int lane) {
