@@ -223,6 +223,64 @@ RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
 
 #endif
 
+#if defined(__aarch64__)
+
+// Elements i ..< i + width <= i + 4 of one or two queries and of keys of the tile, an element to each of four sums. A query's are one load, and
+// products take them from its lanes: broadcasts would take the place of products.
+RK_LANES_INLINE void add_elements(v4 sums[2][4], const float *tile, const float *queries, size_t stride, const int count, int i, int width,
+                                  const int is_first) {
+    v4 four[2] = {{0}, {0}};
+    for (int q = 0; q < count; q++) {
+        const float *query = queries + (size_t)q * stride + (size_t)i;
+        if (width == 4) memcpy(&four[q], query, sizeof four[q]);
+        else copy_below_16(&four[q], query, width, sizeof *query);
+    }
+    RK_UNROLL
+    for (int lane = 0; lane < 4; lane++) {
+        if (lane >= width) continue;
+        v4 key;
+        memcpy(&key, tile + 16 * (i + lane), sizeof key);
+        for (int q = 0; q < count; q++) {
+            const v4 x = four[q][lane] - (v4){0};
+            sums[q][lane] = is_first ? x * key : __builtin_elementwise_fma(x, key, sums[q][lane]);
+        }
+    }
+}
+
+// Lanes first ..< first + 4 of the dots of one or two queries with keys of the tile. They start with a product where the definition adds it to 0:
+// that spares the zeros, and a dot of -0 instead of 0 makes no difference to a softmax.
+RK_LANES_INLINE void sum_lanes(v4 sums[2][4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int first) {
+    for (int q = 0; q < count; q++) sums[q][0] = sums[q][1] = sums[q][2] = sums[q][3] = (v4){0};
+    int i = first;
+    if (i + 4 <= head_size) {
+        add_elements(sums, tile, queries, stride, count, i, 4, 1);
+        for (i += RK_LANES; i + 4 <= head_size; i += RK_LANES) add_elements(sums, tile, queries, stride, count, i, 4, 0);
+    }
+    if (i < head_size) add_elements(sums, tile, queries, stride, count, i, head_size - i, 0);
+}
+
+// Two queries at a time, and the lanes in the order of rk_join_lanes.
+RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
+    for (int first = 0; first < count; first += 2, queries += 2 * stride) {
+        const int pair = rk_min(2, count - first);
+        v4 by4[2][4];
+        RK_UNROLL
+        for (int a = 0; a < 8; a += 4) {
+            v4 low[2][4], high[2][4];
+            sum_lanes(low, tile, queries, stride, pair, head_size, a);
+            __asm__ volatile("" ::: "memory"); // or the compiler loads so much ahead that sums spill
+            sum_lanes(high, tile, queries, stride, pair, head_size, a + 8);
+            __asm__ volatile("" ::: "memory");
+            for (int q = 0; q < pair; q++) {
+                for (int i = 0; i < 4; i++) by4[q][i] = a ? by4[q][i] + (low[q][i] + high[q][i]) : low[q][i] + high[q][i];
+            }
+        }
+        for (int q = 0; q < pair; q++) dots[first + q] = (by4[q][0] + by4[q][2]) + (by4[q][1] + by4[q][3]);
+    }
+}
+
+#else
+
 // Lane `lane` of the dots of `count` queries with keys of the tile.
 RK_LANES_INLINE void sum_lane(key_lanes sums[4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int lane) {
     for (int q = 0; q < count; q++) sums[q] = (key_lanes){0};
@@ -253,6 +311,8 @@ RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const fl
         for (int q = 0; q < count; q++) dots[q] = a ? dots[q] + by2[q] : by2[q];
     }
 }
+
+#endif
 
 // Scores of the tile's keys, from scores[0].
 RK_LANES_INLINE void score_tile(const rk_attention_head *at, const float *tile, const float *queries, size_t query_stride, const int count,
