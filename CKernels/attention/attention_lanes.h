@@ -475,6 +475,64 @@ RK_TARGET static void attend(const rk_attention_head *at, float *out, const floa
     add_all_values(at, out, runs, run_count, 0, scores, sum);
 }
 
+#if defined(__aarch64__)
+
+RK_LANES_INLINE v8 load_value8(const char *value, int first, int width, size_t size) {
+    if (size == sizeof(rk_f16)) return __builtin_convertvector(load_halves_upto((const rk_f16 *)value + first, width), v8);
+    typedef int8_t v8_bytes __attribute__((vector_size(8)));
+    v8_bytes bytes = {0};
+    if (width == 8) memcpy(&bytes, value + first, sizeof bytes);
+    else copy_below_16(&bytes, value + first, width, sizeof *value);
+    return __builtin_convertvector(bytes, v8);
+}
+
+// The values of one or four keys, of which each query's probabilities are one load: products take them from its lanes.
+RK_LANES_INLINE void add_shared(v8 *sums, const char *value, size_t size, size_t step, const float *p, size_t p_stride, const int count, int first,
+                                int width, const int keys) {
+    v8 v[4];
+    RK_UNROLL
+    for (int k = 0; k < keys; k++) v[k] = load_value8(value + (size_t)k * step, first, width, size);
+    RK_UNROLL
+    for (int q = 0; q < count; q++) {
+        v4 four = {0};
+        memcpy(&four, p + (size_t)q * p_stride, (size_t)keys * sizeof *p);
+        RK_UNROLL
+        for (int k = 0; k < keys; k++) sums[q] = __builtin_elementwise_fma(four[k] - (v8){0}, v[k], sums[q]);
+    }
+}
+
+// `width` <= 8 elements of the head from element `first`: the first `shared` values for `count` queries, not divided yet.
+RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run, int shared,
+                                  const float *p, size_t p_stride, const int count, int first, int width) {
+    v8 sums[RK_VALUE_QUERIES];
+    const size_t step = (size_t)at->head_size * size;
+    const float *end = p + shared;
+    for (int q = 0; q < count; q++) sums[q] = (v8){0};
+    for (; p < end; run++) {
+        const char *value = run_values(at, run, size);
+        const float *run_end = p + rk_min((int)(end - p), run->count);
+        for (; width == 8 && p + 4 <= run_end; p += 4, value += 4 * step)
+            add_shared(sums, value, size, step, p, p_stride, count, first, width, 4);
+        for (; p < run_end; p++, value += step) add_shared(sums, value, size, step, p, p_stride, count, first, width, 1);
+    }
+    for (int q = 0; q < count; q++) {
+        float *to = out + (size_t)q * out_stride + first;
+        if (width == 8) memcpy(to, &sums[q], sizeof sums[q]);
+        else copy_below_16(to, &sums[q], width, sizeof *to);
+    }
+}
+
+RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *runs,
+                                  int shared, const float *p, size_t p_stride, const int count) {
+    int first = 0;
+    for (; first + 8 <= at->head_size; first += 8) share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 8);
+#pragma clang loop unroll(disable)
+    for (int q = 0; q < count && first < at->head_size; q++)
+        share_values(at, size, out + (size_t)q * out_stride, 0, runs, shared, p + (size_t)q * p_stride, 0, 1, first, at->head_size - first);
+}
+
+#else
+
 // `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the first `shared` values for `count` queries, not
 // divided yet.
 RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run, int shared,
@@ -510,6 +568,8 @@ RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, floa
     for (; first < at->head_size; first += 16)
         share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
 }
+
+#endif
 
 #define SCORE_TILE(n)                                                                                                            \
     score_tile(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
