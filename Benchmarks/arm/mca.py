@@ -31,6 +31,8 @@ SQUARE = (r"smmla\s", 32, "smmla v{}.4s, v30.16b, v31.16b")
 DOT16 = (r"sdot\s", 8, "sdot v{}.4s, v30.16b, v31.4b[0]")
 SQUARE16 = (r"smmla\s", 16, "smmla v{}.4s, v30.16b, v31.16b")
 FLOAT = (r"fmla\s", 4, "fmla v{}.4s, v30.4s, v31.4s")
+HALVES = (r"fcvtl2?\s", 4, FLOAT[2])  # by the conversions, one for each multiplication: the loop over bytes has none
+STARTED = (r"f(?:mla|mul)\s", 4, FLOAT[2])  # sums that start with a product, and the scale of each
 NONE = (r"(?:ushr|fcvt[a-z]*|frint[a-z]*)\s", 0, None)  # to find the loop by
 
 # kernels, function, what it is, multiplication, rows of x, rows of the panel, columns; bytes of weights where a row of x is decoded
@@ -46,11 +48,11 @@ NEON = [
 ]
 FLOATS = [
     ("NEON", "float_6", "f32 and f16, many rows", FLOAT, 6, 16, 4, 0),
-    ("CONV", "multiply", "Winograd's products, six tiles", FLOAT, 6, 16, 16, 0),
-    ("ATTENTION", "share_keys_f16", "scores, 4 queries with 4 keys of a tile", FLOAT, 4, 4, 64, 0),
+    ("CONV", "multiply", "Winograd's products, six tiles", FLOAT, 6, 16, 4, 0),
+    ("ATTENTION", "share_keys_f16", "scores, 2 queries with 4 keys of a tile", STARTED, 2, 4, 64, 0),
     ("ATTENTION", "score_keys_f16", "scores, 1 query with 4 keys", FLOAT, 1, 4, 16, 0),
-    ("ATTENTION", "share_values_f16", "values, 4 queries", FLOAT, 4, 16, 1, 0),
-    ("ATTENTION", "add_all_values", "values, 1 query", FLOAT, 1, 64, 1, 0),
+    ("ATTENTION", "share_values_f16", "values, 8 queries with 4 keys", FLOAT, 8, 8, 4, 0),
+    ("ATTENTION", "add_all_values", "values, 1 query", HALVES, 1, 64, 1, 0),
     ("QUANTIZE", "row", "quantizing 32 activations to int8", NONE, 1, 1, 32, 0),
     ("QUANTIZE", "row16", "quantizing 16 activations to int16", NONE, 1, 1, 16, 0),
 ]
@@ -149,7 +151,8 @@ def main():
             summary, cycles = analyse(loop, core)
             expected = rows * panel_rows * columns
             found = multiplications(pattern, loop)
-            if products and found * products != expected:
+            scaled = rows * panel_rows if pattern == STARTED[0] else 0
+            if products and found * products != expected + scaled:
                 sys.exit(f"{kernels} {function}: {found} multiplications of {products}, expected {expected} products")
             rate, share, speed = "", "", ""
             if products:

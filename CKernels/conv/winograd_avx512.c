@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
 #define RK_WINOGRAD_ROWS 16
+#define RK_WINOGRAD_LANES 16
 #include "winograd_lanes.h"
 
 const rk_winograd_kernels rk_winograd_avx512 = RK_WINOGRAD_KERNELS("avx512");

@@ -101,11 +101,12 @@ static void test_attend(const test_isa *isa, format f, int head_size, int run_co
     free_caches(&c);
 }
 
-// Queries that see `shared` leading keys in one or more runs, and then more of their own.
-static void test_attend_block(const test_isa *isa, format f, int head_size, int count, int shared, int own_runs, int longest) {
+// Queries that see `shared` leading keys in one or more runs, and then more of their own. Zeros go over negative keys, so that dots are -0.
+static void test_attend_block(const test_isa *isa, format f, int head_size, int count, int shared, int own_runs, int longest, test_pattern pattern,
+                              float limit) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
     const int heads = 2, slots = 80;
-    caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
+    caches c = make_caches(f, heads, slots, head_size, pattern == TEST_ZERO ? TEST_LOW : pattern, limit);
     const rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f, 0};
     rk_key_run runs[RK_QUERY_BLOCK * MAX_RUNS];
     int32_t offsets[RK_QUERY_BLOCK + 1] = {0};
@@ -130,11 +131,11 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
     const size_t scratch = (size_t)count * scores_stride + 16 * (size_t)head_size;
     float *queries = test_alloc(used * sizeof(float), sizeof(float)), *scores = test_alloc(scratch * sizeof(float), sizeof(float));
     float *expected = test_alloc(used * sizeof(float), sizeof(float)), *actual = test_alloc(used * sizeof(float), sizeof(float));
-    test_fill_floats(queries, used, TEST_RANDOM, 2);
+    test_fill_floats(queries, used, pattern, limit);
     memset(expected, 0, used * sizeof(float));
     memset(actual, 0, used * sizeof(float));
-    test_begin("attention", "attend_block", isa->name, "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d", format_names[f], head_size,
-               count, shared, own_runs, longest);
+    test_begin("attention", "attend_block", isa->name, "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d, %s, limit %g",
+               format_names[f], head_size, count, shared, own_runs, longest, test_pattern_names[pattern], limit);
     scalar.attend_block(&at, expected, stride, queries, stride, count, runs, offsets, scores, scores_stride);
     kernels.attend_block(&at, actual, stride, queries, stride, count, runs, offsets, scores, scores_stride);
     test_equal_floats(expected, actual, used);
@@ -384,7 +385,12 @@ void test_attention(void) {
             for (size_t h = 0; h < COUNT(head_sizes); h++) {
                 for (int shared = 0; shared < 75; shared += 1 + test_random_below(3)) {
                     test_attend_block(&test_isas[isa], (format)f, head_sizes[h], 1 + test_random_below(RK_QUERY_BLOCK), shared, test_random_below(5),
-                                      1 + test_random_below(20));
+                                      1 + test_random_below(20), TEST_RANDOM, 2);
+                }
+                for (size_t limit = 0; limit < COUNT(limits); limit++) {
+                    for (int pattern = 0; pattern < TEST_PATTERNS; pattern++)
+                        test_attend_block(&test_isas[isa], (format)f, head_sizes[h], 1 + test_random_below(RK_QUERY_BLOCK), 40, 1, 9,
+                                          (test_pattern)pattern, limits[limit]);
                 }
             }
             // Beside so long a row a query's integers have fewer bits.
