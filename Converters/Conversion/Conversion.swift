@@ -66,6 +66,8 @@ public struct Conversion: Sendable {
         let checkpoint = try Checkpoint(path: transformer)
         let images = try Checkpoint(path: imageTokenizer)
         let text = try TextTokenizerModel(path: textTokenizer)
+        // What has such a name is needed.
+        try images.checkElements(under: ["encoder.", "decoder.", "quant_conv.", "quantize.", "post_quant_conv."])
         let imageTensors = ImageTokenizerConfiguration.plainNames(images)
         let imageConfiguration = try ImageTokenizerConfiguration(images, imageTensors)
 
