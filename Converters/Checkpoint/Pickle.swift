@@ -18,6 +18,8 @@ struct Pickle {
         case global(Global)
         case storage(Int)
         case tensor(Int)
+        /// A storage or tensor of a type, by its name, that is not read.
+        case unread(String)
         /// An object of an allowed class that has nothing to do with tensors.
         case opaque
     }
@@ -57,6 +59,8 @@ struct Pickle {
 
     /// A pickle of a checkpoint holds names and shapes; one larger than this is not one.
     static let largest = 64 << 20
+    /// In bytes: the name of a tensor or storage. Longer ones, named again and again, would cost more memory and time than the file is large.
+    static let longestName = 512
 
     private(set) var tuples: [[Value]] = []
     private(set) var lists: [[Value]] = []
@@ -247,7 +251,7 @@ struct Pickle {
 
     private func integers(_ value: Value, _ reader: ByteReader) throws(ConversionError) -> [Int] {
         let items = try tuple(value, reader)
-        guard items.count <= 8 else { throw reader.failure("a tensor of \(items.count) dimensions") }
+        guard items.count <= TensorView.mostDimensions else { throw reader.failure("a tensor of \(items.count) dimensions") }
         var result: [Int] = []
         for item in items {
             guard case .integer(let number) = item else { throw reader.failure("a tensor shape with something that is no integer") }
@@ -311,6 +315,9 @@ struct Pickle {
         guard items.count >= 5, case .string("storage") = items[0], case .string(let key) = items[2],
             case .integer(let count) = items[4], count >= 0
         else { throw reader.failure("a persistent id that is no torch storage") }
+        guard key.utf8.count <= Self.longestName else {
+            throw reader.failure("a storage whose name has \(key.utf8.count) bytes, expected at most \(Self.longestName)")
+        }
         var start = 0
         if items.count > 5, case .tuple(let index) = items[5] {
             let view = tuples[index]
@@ -323,7 +330,7 @@ struct Pickle {
         case .global(.storage(let type)):
             storages.append(Storage(type: type, key: key, count: count, start: start))
             return .storage(storages.count - 1)
-        case .global(.unsupportedType): return .opaque
+        case .global(.unsupportedType(let type)): return .unread(type)
         default: throw reader.failure("a persistent id that is no torch storage")
         }
     }
@@ -339,7 +346,7 @@ struct Pickle {
             guard arguments.count >= 7 else { throw reader.failure("a tensor with too few arguments") }
             switch arguments[6] {
             case .global(.elementType(let type)): return try tensor(arguments, type: type, reader)
-            case .global(.unsupportedType): return .opaque
+            case .global(.unsupportedType(let type)): return .unread(type)
             default: throw reader.failure("a tensor without an element type")
             }
         case .rebuildParameter:
@@ -363,7 +370,10 @@ struct Pickle {
 
     private mutating func tensor(_ arguments: [Value], type: ElementType?, _ reader: ByteReader) throws(ConversionError) -> Value {
         guard arguments.count >= 4 else { throw reader.failure("a tensor with too few arguments") }
-        if case .opaque = arguments[0] { return .opaque }
+        switch arguments[0] {
+        case .opaque, .unread: return arguments[0]
+        default: break
+        }
         guard case .storage(let storage) = arguments[0], case .integer(let offset) = arguments[1] else {
             throw reader.failure("a tensor without a storage")
         }

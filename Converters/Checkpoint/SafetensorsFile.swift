@@ -29,7 +29,7 @@ enum SafetensorsFile {
             && bytes.loadUnaligned(as: UInt64.self).littleEndian <= UInt64(min(bytes.count - 8, 100_000_000))
     }
 
-    static func tensors(_ file: MappedFile) throws(ConversionError) -> [(name: String, view: TensorView)] {
+    static func tensors(_ file: MappedFile) throws(ConversionError) -> [(name: String, content: Checkpoint.Content)] {
         var reader = ByteReader(file.bytes, file: file.path, section: "safetensors header")
         let header = try reader.take(try reader.integer(UInt64.self))
         let items: [String: Item]
@@ -39,14 +39,20 @@ enum SafetensorsFile {
             throw .invalid(file: file.path, reason: "safetensors header: \(error)")
         }
         let data = UnsafeRawBufferPointer(rebasing: file.bytes[reader.position...])
-        var found: [(name: String, view: TensorView)] = []
+        var found: [(name: String, content: Checkpoint.Content)] = []
         for (name, item) in items.sorted(by: { $0.key < $1.key }) {
             guard case .entry(let entry) = item else { continue }
-            guard let type = types[entry.dtype] else { continue }
+            guard let type = types[entry.dtype] else {
+                found.append((name, .unread(type: entry.dtype)))
+                continue
+            }
             guard entry.data_offsets.count == 2, case let (start, end) = (entry.data_offsets[0], entry.data_offsets[1]), start >= 0,
                 start <= end, end <= data.count
             else {
                 throw .invalid(file: file.path, reason: "\(name): its bytes \(entry.data_offsets) are not inside the \(data.count) of the data")
+            }
+            guard entry.shape.count <= TensorView.mostDimensions else {
+                throw .invalid(file: file.path, reason: "\(name) has \(entry.shape.count) dimensions, expected at most \(TensorView.mostDimensions)")
             }
             var strides: [Int] = [], count = 1
             for size in entry.shape.reversed() {
@@ -58,9 +64,10 @@ enum SafetensorsFile {
             do {
                 found.append(
                     (name,
-                    try TensorView(
-                        type: type, shape: entry.shape, strides: strides, offset: 0,
-                        storage: UnsafeRawBufferPointer(rebasing: data[start..<end]), file: file)))
+                    .tensor(
+                        try TensorView(
+                            type: type, shape: entry.shape, strides: strides, offset: 0,
+                            storage: UnsafeRawBufferPointer(rebasing: data[start..<end]), file: file))))
             } catch .invalid(_, let reason) {
                 throw .invalid(file: file.path, reason: "\(name): \(reason)")
             }

@@ -27,6 +27,9 @@ package struct TensorView: Sendable {
     /// The first element, in elements from the start of the storage.
     private var offset: Int
 
+    /// Shapes of a hostile file could have any number of dimensions; no model's tensors have more.
+    static let mostDimensions = 8
+
     /// Fails with a reason when the view reaches past its storage.
     init(
         type: ElementType, shape: [Int], strides: [Int], offset: Int, storage: UnsafeRawBufferPointer, file: MappedFile

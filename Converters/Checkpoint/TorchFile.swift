@@ -10,11 +10,11 @@ enum TorchFile {
     }
 
     /// The tensors of the file by their path in its dictionaries, joined by dots.
-    static func tensors(_ file: MappedFile) throws(ConversionError) -> [(name: String, view: TensorView)] {
+    static func tensors(_ file: MappedFile) throws(ConversionError) -> [(name: String, content: Checkpoint.Content)] {
         isLegacy(file.bytes) ? try legacy(file) : try zip(file)
     }
 
-    private static func zip(_ file: MappedFile) throws(ConversionError) -> [(name: String, view: TensorView)] {
+    private static func zip(_ file: MappedFile) throws(ConversionError) -> [(name: String, content: Checkpoint.Content)] {
         let archive = try ZipArchive(file)
         let pickles = archive.entries.keys.filter { $0 == "data.pkl" || $0.hasSuffix("/data.pkl") }
         guard pickles.count == 1, let name = pickles.first, let bytes = archive.entries[name] else {
@@ -38,7 +38,7 @@ enum TorchFile {
         return try views(of: pickle, root, storages, file)
     }
 
-    private static func legacy(_ file: MappedFile) throws(ConversionError) -> [(name: String, view: TensorView)] {
+    private static func legacy(_ file: MappedFile) throws(ConversionError) -> [(name: String, content: Checkpoint.Content)] {
         var reader = ByteReader(file.bytes, file: file.path, section: "torch file")
         var pickle = Pickle()
         _ = try pickle.read(&reader)  // magic number
@@ -89,11 +89,20 @@ enum TorchFile {
 
     private static func views(
         of pickle: Pickle, _ root: Pickle.Value, _ storages: [UnsafeRawBufferPointer], _ file: MappedFile
-    ) throws(ConversionError) -> [(name: String, view: TensorView)] {
+    ) throws(ConversionError) -> [(name: String, content: Checkpoint.Content)] {
         guard case .dictionary(let index) = root else {
             throw .invalid(file: file.path, reason: "is no dictionary of tensors (a state dict), as torch.save(model.state_dict(), ...) writes it")
         }
-        var found: [(name: String, view: TensorView)] = []
+        // Dictionaries that share one long key would make as many long names.
+        func name(_ prefix: String, _ key: String) throws(ConversionError) -> String {
+            let length = prefix.utf8.count + key.utf8.count
+            guard length <= Pickle.longestName else {
+                throw .invalid(
+                    file: file.path, reason: "a name of \(length) bytes in its dictionaries, expected at most \(Pickle.longestName)")
+            }
+            return prefix + key
+        }
+        var found: [(name: String, content: Checkpoint.Content)] = []
         var pending = [(prefix: "", dictionary: index, depth: 0)], visited = 0
         while let next = pending.popLast() {
             for (key, value) in pickle.dictionaries[next.dictionary] {
@@ -102,18 +111,20 @@ enum TorchFile {
                 guard case .string(let key) = key else { continue }
                 switch value {
                 case .tensor(let index):
-                    let tensor = pickle.tensors[index]
+                    let tensor = pickle.tensors[index], name = try name(next.prefix, key)
                     do {
                         found.append(
-                            (next.prefix + key,
-                            try TensorView(
-                                type: tensor.type, shape: tensor.shape, strides: tensor.strides, offset: tensor.offset,
-                                storage: storages[tensor.storage], file: file)))
+                            (name,
+                            .tensor(
+                                try TensorView(
+                                    type: tensor.type, shape: tensor.shape, strides: tensor.strides, offset: tensor.offset,
+                                    storage: storages[tensor.storage], file: file))))
                     } catch .invalid(_, let reason) {
-                        throw .invalid(file: file.path, reason: "\(next.prefix + key): \(reason)")
+                        throw .invalid(file: file.path, reason: "\(name): \(reason)")
                     }
+                case .unread(let type): found.append((try name(next.prefix, key), .unread(type: type)))
                 case .dictionary(let index) where next.depth < 4:
-                    pending.append((next.prefix + key + ".", index, next.depth + 1))
+                    pending.append((try name(next.prefix, key) + ".", index, next.depth + 1))
                 default: break
                 }
             }

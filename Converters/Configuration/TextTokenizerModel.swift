@@ -15,27 +15,39 @@ package struct TextTokenizerModel: Equatable, Sendable {
     /// The largest id and one.
     package private(set) var vocabularySize = 0
 
+    /// In bytes: room for two million rules. The 16,384 tokens of the published models take 0.3 MB.
+    private static let largest = 64 << 20
+
     /// Reads the text format: `characters rules`, a line for each character and rule, `unk pad bos eos`.
     package init(path: String) throws(ConversionError) {
         let file = try MappedFile(input: path)
-        guard file.bytes.count <= 1 << 28 else { throw .invalid(file: path, reason: "is too large for a YouTokenToMe model") }
-        var lines = file.bytes.split(separator: 0x0A, omittingEmptySubsequences: false)[...]
-        if lines.last?.isEmpty == true { lines.removeLast() }
+        guard file.bytes.count <= Self.largest else {
+            throw .invalid(file: path, reason: "has \(file.bytes.count) bytes, expected a YouTokenToMe model of at most \(Self.largest)")
+        }
+        // Nothing is made of a line before it is its turn: a file that is no model may have millions.
+        var rest = file.bytes[...]
+        var remaining = rest.reduce(0) { $0 + ($1 == 0x0A ? 1 : 0) } + (rest.last == 0x0A ? 0 : 1)
 
         var number = 0
         func failure(_ reason: String) -> ConversionError { .invalid(file: path, reason: "line \(number): \(reason)") }
         func numbers(_ what: String, _ count: Int) throws(ConversionError) -> [Int] {
             number += 1
-            guard let line = lines.popFirst() else { throw failure("the file ends, \(what) expected") }
-            let fields = line.split(whereSeparator: { $0 == 0x20 || $0 == 0x0D || $0 == 0x09 })
+            guard remaining > 0 else { throw failure("the file ends, \(what) expected") }
+            var line = rest.prefix { $0 != 0x0A }
+            rest = rest[line.endIndex...].dropFirst()
+            remaining -= 1
+            func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0D || byte == 0x09 }
+            while let last = line.last, isSpace(last) { line.removeLast() }
+            let fields = line.split(maxSplits: count, whereSeparator: isSpace)
+            guard fields.count == count, fields.allSatisfy({ $0.count <= 20 }) else { throw failure("\(what) expected") }
             let values = fields.compactMap { field in String(validating: field, as: UTF8.self).flatMap { Int($0) } }
-            guard values.count == fields.count, values.count == count else { throw failure("\(what) expected") }
+            guard values.count == count else { throw failure("\(what) expected") }
             return values
         }
 
         let counts = try numbers("the numbers of characters and rules", 2)
-        guard counts.allSatisfy({ $0 >= 0 && $0 < lines.count }), counts[0] + counts[1] < lines.count else {
-            throw failure("\(counts[0]) characters and \(counts[1]) rules announced, but \(lines.count) lines follow, the special ids' among them")
+        guard counts.allSatisfy({ $0 >= 0 && $0 < remaining }), counts[0] + counts[1] < remaining else {
+            throw failure("\(counts[0]) characters and \(counts[1]) rules announced, but \(remaining) lines follow, the special ids' among them")
         }
         var used: Set<Int> = [], seen: Set<Int> = []
         func define(_ id: Int) throws(ConversionError) -> UInt32 {
@@ -65,7 +77,7 @@ package struct TextTokenizerModel: Equatable, Sendable {
         }
         (unk, pad) = (Int32(try define(specials[0])), Int32(try define(specials[1])))
         (bos, eos) = (Int32(try define(specials[2])), Int32(try define(specials[3])))
-        guard lines.allSatisfy({ $0.allSatisfy { $0 == 0x20 || $0 == 0x0D } }) else {
+        guard rest.allSatisfy({ $0 == 0x20 || $0 == 0x0D || $0 == 0x0A }) else {
             number += 1
             throw failure("nothing expected after the special ids")
         }

@@ -49,7 +49,7 @@ final class Calibration {
             configuration = session.model.configuration
             sequences = try Self.madeUp(by: session, progress)
         } catch {
-            throw error.isStop ? .cancelled : failure(error.message)
+            throw error.isStop ? .cancelled : failure(error.reason(withoutName: draft))
         }
         self.progress = progress
         self.failure = failure

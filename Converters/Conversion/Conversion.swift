@@ -66,6 +66,8 @@ public struct Conversion: Sendable {
         let checkpoint = try Checkpoint(path: transformer)
         let images = try Checkpoint(path: imageTokenizer)
         let text = try TextTokenizerModel(path: textTokenizer)
+        // What has such a name is needed.
+        try images.checkElements(under: ["encoder.", "decoder.", "quant_conv.", "quantize.", "post_quant_conv."])
         let imageTensors = ImageTokenizerConfiguration.plainNames(images)
         let imageConfiguration = try ImageTokenizerConfiguration(images, imageTensors)
 
@@ -104,10 +106,14 @@ public struct Conversion: Sendable {
         _ progress: @escaping (ConversionProgress) -> Bool
     ) throws(ConversionError) -> Calibration? {
         guard isCalibrated, type == .int4, Calibration.missingTaskToken(configuration) == nil else { return nil }
-        let draft = "\(output).\(getpid()).draft"
-        _ = try PackedFileWriter.write(
-            draft, metadata: metadata, tensors: plan, threads: threads,
-            progress: { progress(ConversionProgress(tensor: "draft: \($0.tensor)", done: $0.done, total: $0.total)) })
+        let draft = AtomicFile.temporaryPath(beside: try AtomicFile.target(output), "draft")
+        do throws(ConversionError) {
+            _ = try PackedFileWriter.write(
+                draft, metadata: metadata, tensors: plan, threads: threads,
+                progress: { progress(ConversionProgress(tensor: "draft: \($0.tensor)", done: $0.done, total: $0.total)) })
+        } catch .system(draft, let operation, let code) {
+            throw .system(file: output, operation: operation, code: code)
+        }
         defer { unlink(draft) }
         return try Calibration(draft: draft, output: output, threads: threads, progress: progress)
     }
@@ -125,7 +131,7 @@ public struct Conversion: Sendable {
             do throws(RudolphError) {
                 return try Session(try Model(path: path), threads: threads).computeCaptionLeftText()
             } catch {
-                throw .invalid(file: output, reason: "does not run: \(error.message)")
+                throw .invalid(file: output, reason: "does not run: \(error.reason(withoutName: path))")
             }
         }
     }
@@ -306,6 +312,13 @@ public struct Conversion: Sendable {
             (Key.packedRows, numbers(packed.map { $0.0.rows })),
             (Key.packedColumns, numbers(packed.map { $0.0.columns })),
         ]
+    }
+}
+
+extension RudolphError {
+    /// The message for those who do not know a temporary file, without its name.
+    func reason(withoutName path: String) -> String {
+        message.hasPrefix("\(path): ") ? String(message.dropFirst(path.count + 2)) : message
     }
 }
 

@@ -18,13 +18,42 @@ struct RudolphQuant: ParsableCommand {
         subcommands: [ConvertCommand.self, VerifyCommand.self, ExportCommand.self],
         defaultSubcommand: ConvertCommand.self)
 
+    /// As `ParsableCommand.main`, but arguments that are not UTF-8 are refused rather than silently repaired: the repaired name would be
+    /// another file's. A limit on the size of files (`ulimit -f`) is an error when a file is written, not the end before it is cleaned up.
+    static func main() {
+        signal(SIGXFSZ, SIG_IGN)
+        do {
+            var command = try parseAsRoot(try utf8Arguments())
+            try command.run()
+        } catch {
+            exit(withError: error)
+        }
+    }
+
+    /// The command line after the program's name.
+    private static func utf8Arguments() throws(ConversionError) -> [String] {
+        var arguments: [String] = []
+        for index in 1..<max(1, Int(CommandLine.argc)) {
+            guard let argument = CommandLine.unsafeArgv[index] else { break }
+            guard let text = String(validatingCString: argument) else {
+                throw .invalid(file: "argument \(index)", reason: "\"\(String(cString: argument))\" is not UTF-8; expected UTF-8")
+            }
+            arguments.append(text)
+        }
+        return arguments
+    }
+
     /// Runs `work`, which gets a progress callback to hand on. An interrupt stops it at the next callback, so that it can clean up,
-    /// and the exit code says so.
+    /// and the exit code says so. Signals that the parent has ignored (`nohup`) stay so.
     static func withProgress<Result>(_ work: (@escaping (ConversionProgress) -> Bool) throws -> Result) throws -> Result {
         var signals = sigset_t()
         sigemptyset(&signals)
         for number in [SIGINT, SIGTERM, SIGHUP] {
-            signal(number) { interrupt = $0 }
+            let previous = signal(number) { interrupt = $0 }
+            if unsafeBitCast(previous, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+                signal(number, SIG_IGN)
+                continue
+            }
             sigaddset(&signals, number)
         }
         // A parent that starts programs from a thread with blocked signals hands those on.

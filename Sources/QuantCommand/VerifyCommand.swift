@@ -1,11 +1,12 @@
 import ArgumentParser
 import Converters
+import Foundation
 
 struct VerifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
         abstract: "Compare packed files with the SHA-256 digests in them; name what is damaged.",
-        discussion: "The exit code is 1 when a file is damaged.")
+        discussion: "The exit code is 1 when a file is damaged or cannot be read.")
 
     @Argument(help: "Packed files.", completion: .file(extensions: ["gguf"]))
     var files: [String]
@@ -19,7 +20,7 @@ struct VerifyCommand: ParsableCommand {
                 if damage.isEmpty { print("\(file): whole") }
                 isDamaged = isDamaged || !damage.isEmpty
             } catch let error as ConversionError {
-                print(error)
+                FileHandle.standardError.write(Data("Error: \(error)\n".utf8))
                 isDamaged = true
             }
         }

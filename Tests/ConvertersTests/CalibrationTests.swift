@@ -248,6 +248,12 @@ import Testing
         }
     }
 
+    /// Nobody has given the draft its name.
+    @Test func messagesNameTheOutput() {
+        let reason = failure { _ = try Calibration(draft: "/missing/draft", output: "out", threads: 1) { _ in true } }
+        #expect(reason == "out: its draft does not run: cannot be opened: No such file or directory")
+    }
+
     /// Whenever it is stopped, in the draft as well, nothing is left.
     @Test func stoppingLeavesNothing() throws {
         let folder = try TemporaryFolder()

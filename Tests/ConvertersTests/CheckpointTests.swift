@@ -1,6 +1,7 @@
-import Converters
 import Foundation
 import Testing
+
+@testable import Converters
 
 @Suite struct CheckpointTests {
     /// What Tests/Golden/checkpoints/make.py put into its files.
@@ -123,6 +124,52 @@ import Testing
             let reason = failure { _ = try Checkpoint(path: path) }
             #expect(reason?.contains(words) == true && reason?.hasPrefix(path) == true, "\(path): \(reason ?? "accepted")")
         }
+    }
+
+    @Test func refusesTooManyDimensions() throws {
+        let folder = try TemporaryFolder()
+        func reason(_ dimensions: Int) throws -> String? {
+            let shape = repeatElement("1", count: dimensions).joined(separator: ",")
+            let bytes = safetensors(#"{"w":{"dtype":"F32","shape":[\#(shape)],"data_offsets":[0,4]}}"#, data: 4)
+            return failure { _ = try Checkpoint(path: try folder.write("a.safetensors", bytes)) }
+        }
+        #expect(try reason(8) == nil)
+        for dimensions in [9, 500_000] {
+            #expect(try reason(dimensions) == "\(folder.path("a.safetensors")): w has \(dimensions) dimensions, expected at most 8")
+        }
+    }
+
+    @Test func elementsThatAreNotReadAreNamed() throws {
+        let folder = try TemporaryFolder()
+        let known = #""b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#
+        let other = #""model.a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[4,5]}"#
+        let read = "read are float16, bfloat16, float32, float64, uint8, int8, int16, int32, int64, bool"
+        let path = try folder.write("a.safetensors", safetensors("{\(known),\(other)}", data: 5))
+        // As long as nobody asks for it, it may be there.
+        let checkpoint = try Checkpoint(path: path)
+        #expect(Array(checkpoint.tensors.keys) == ["b"])
+        let expected = "\(path): a has elements of type F8_E4M3; \(read)"
+        #expect(failure { _ = try checkpoint.tensor("a", shape: [1]) } == expected)
+        #expect(failure { _ = try checkpoint.tensor("c", shape: [1]) }?.contains("c is missing") == true)
+        #expect(failure { try checkpoint.checkElements(under: ["c", "a"]) } == expected)
+        #expect(failure { try checkpoint.checkElements(under: ["b", "model.a"]) } == nil)
+        let only = try folder.write("b.safetensors", safetensors("{\(other)}", data: 5))
+        #expect(failure { _ = try Checkpoint(path: only) } == expected.replacingOccurrences(of: "a.safetensors", with: "b.safetensors"))
+
+        var pickle = PickleWriter(), archive = ZipWriter()
+        pickle.op("}")
+        for (name, storage) in [("a", "ComplexFloatStorage"), ("b", "FloatStorage")] {
+            pickle.string(name)
+            pickle.tensor(key: "0", count: 1, shape: [1], storage: storage)
+            pickle.op("s")
+        }
+        archive.add("x/data.pkl", pickle.finished())
+        archive.add("x/data/0", [UInt8](repeating: 0, count: 8))
+        let torch = try Checkpoint(path: try folder.write("a.pt", archive.finished()))
+        #expect(Array(torch.tensors.keys) == ["b"])
+        #expect(
+            failure { _ = try torch.tensor("a", shape: [1]) }
+                == "\(folder.path("a.pt")): a has elements of type torch.ComplexFloatStorage; \(read)")
     }
 
     @Test func refusesOddArchives() throws {

@@ -96,6 +96,19 @@ import Testing
         #expect(model.vocabularySize == 2048)
     }
 
+    @Test func spaceBetweenAndBehindIsNoMatter() throws {
+        let folder = try TemporaryFolder()
+        let plain = try TextTokenizerModel(path: try folder.write("bpe.model", SmallModel.tokenizer))
+        for text in [
+            SmallModel.tokenizer.replacingOccurrences(of: "\n", with: "\r\n"),
+            SmallModel.tokenizer.replacingOccurrences(of: " ", with: " \t "),
+            SmallModel.tokenizer.replacingOccurrences(of: "\n", with: "  \n "), SmallModel.tokenizer + "\n \r\n\n",
+            String(SmallModel.tokenizer.dropLast()),
+        ] {
+            #expect(try TextTokenizerModel(path: try folder.write("spaces.model", text)) == plain, "\(text)")
+        }
+    }
+
     @Test func badModelsAreNamed() throws {
         let folder = try TemporaryFolder()
         func changed(_ line: Int, _ text: String?) -> String {
@@ -119,6 +132,11 @@ import Testing
             let reason = failure { _ = try TextTokenizerModel(path: path) }
             #expect(reason?.hasPrefix(path) == true && reason?.contains(words) == true, "\(words): \(reason ?? "accepted")")
         }
+        let large = try folder.write("bpe.model", String(repeating: "\n", count: 64 << 20 + 1))
+        #expect(
+            failure { _ = try TextTokenizerModel(path: large) }
+                == "\(large): has 67108865 bytes, expected a YouTokenToMe model of at most 67108864")
+
         let bytes = [UInt8](SmallModel.tokenizer.utf8)
         for length in 0..<bytes.count - 8 {
             let path = try folder.write("bpe.model", bytes.prefix(length))

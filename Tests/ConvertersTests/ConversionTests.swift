@@ -321,12 +321,72 @@ import Testing
         #expect(try Verification.run(path: output) == [])
     }
 
+    /// Of a run with the same process id, as the first process of a container has it each time, that was killed.
+    @Test func whatAKilledRunLeftIsNoHindrance() throws {
+        let model = try SmallModel(), folder = try TemporaryFolder(), output = folder.path("out.gguf")
+        let conversion = try model.conversion(folder, calibrated: true)
+        for name in [".part", ".draft", ".draft.\(getpid()).part"] { _ = try folder.write("out.gguf.\(getpid())\(name)", "left") }
+        let before = folder.contents
+        for _ in 0..<2 { _ = try conversion.run(output: output) }
+        #expect(folder.contents == (before + ["out.gguf"]).sorted())
+    }
+
+    @Test(arguments: [true, false]) func aNameMayBeAsLongAsTheSystemLetsIt(calibrated: Bool) throws {
+        let model = try SmallModel(), folder = try TemporaryFolder(), name = String(repeating: "ю", count: 125) + ".gguf"
+        try #require(name.utf8.count == 255)
+        let conversion = try model.conversion(folder, calibrated: calibrated)
+        let before = folder.contents
+        _ = try conversion.run(output: folder.path(name))
+        #expect(folder.contents == (before + [name]).sorted())
+    }
+
+    /// Also one to a file that is not there yet.
+    @Test func symbolicLinksStay() throws {
+        let model = try SmallModel(), folder = try TemporaryFolder(), manager = FileManager.default
+        let conversion = try model.conversion(folder)
+        try manager.createDirectory(atPath: folder.path("disk"), withIntermediateDirectories: false)
+        _ = try folder.write("disk/old.gguf", "old")
+        for (link, target) in [
+            ("a.gguf", "disk/old.gguf"), ("b.gguf", folder.path("disk/new.gguf")), ("c.gguf", "b.gguf"), ("d.gguf", "disk/last.gguf"),
+        ] {
+            try manager.createSymbolicLink(atPath: folder.path(link), withDestinationPath: target)
+            let before = folder.contents
+            _ = try conversion.run(output: folder.path(link)) { _ in
+                #expect(folder.contents == before, "written beside the link")
+                return true
+            }
+            #expect(folder.contents == before)
+            #expect(try manager.destinationOfSymbolicLink(atPath: folder.path(link)) == target)
+            #expect(try Verification.run(path: folder.path(link)) == [])
+        }
+        #expect(try manager.contentsOfDirectory(atPath: folder.path("disk")).sorted() == ["last.gguf", "new.gguf", "old.gguf"])
+
+        try manager.createSymbolicLink(atPath: folder.path("loop"), withDestinationPath: "loop")
+        #expect(failure { _ = try conversion.run(output: folder.path("loop")) }?.contains("loop: cannot create: Too many levels") == true)
+        try manager.createSymbolicLink(atPath: folder.path("input"), withDestinationPath: conversion.transformer)
+        #expect(failure { _ = try conversion.run(output: folder.path("input")) }?.contains("would replace the input") == true)
+    }
+
+    @Test func unreadElementsOfTheImageTokenizerAreNamed() throws {
+        let folder = try TemporaryFolder()
+        var conversion = try SmallModel().conversion(folder)
+        let entry = #""dtype":"F8_E5M2","shape":[1],"data_offsets":[0,1]"#, fine = #""loss.x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#
+        conversion.imageTokenizer = try folder.write("v", safetensors("{\(fine),\"encoder.conv_in.weight\":{\(entry)}}", data: 1))
+        let reason = failure { _ = try conversion.run(output: folder.path("out.gguf")) }
+        #expect(
+            reason?.hasPrefix("\(folder.path("v")): encoder.conv_in.weight has elements of type F8_E5M2; read are float16, ") == true,
+            "\(reason ?? "accepted")")
+    }
+
     @Test func outputsThatCannotBe() throws {
         let model = try SmallModel(), folder = try TemporaryFolder()
         let conversion = try model.conversion(folder)
         for (output, words) in [
             (conversion.transformer, "would replace the input"), (folder.url.path, "is not a regular file"),
             (folder.path("missing/out.gguf"), "No such file"), ("/dev/null", "is not a regular file"),
+            ("", "output \"\": is not the name of a file"), (folder.path("new") + "/", "is not the name of a file"),
+            (folder.path(String(repeating: "m", count: 256)), "File name too long"),
+            (folder.path("bpe.model/out.gguf"), "bpe.model/out.gguf: cannot create: Not a directory"),
         ] {
             let before = folder.contents
             let reason = failure { _ = try conversion.run(output: output) }

@@ -87,6 +87,41 @@ import Testing
         }
     }
 
+    /// A key that is stored once and used again and again.
+    @Test func refusesLongNames() throws {
+        func nested(_ key: String, in count: Int) -> [UInt8] {
+            var pickle = PickleWriter()
+            pickle.op("}")
+            pickle.string(key)
+            pickle.bytes += [UInt8(ascii: "q"), 0]
+            pickle.tensor(key: "0", count: 2, shape: [2])
+            pickle.op("s")
+            for index in 0..<count {
+                pickle.string("d\(index)")
+                pickle.op("}")
+                pickle.bytes += [UInt8(ascii: "h"), 0]
+                pickle.tensor(key: "0", count: 2, shape: [2])
+                pickle.op("s")
+                pickle.op("s")
+            }
+            return pickle.finished()
+        }
+        #expect(try refusal(nested(String(repeating: "k", count: 509), in: 9)) == nil)
+        #expect(
+            try refusal(nested(String(repeating: "k", count: 509), in: 11))
+                == "pytorch_model.bin: a name of 513 bytes in its dictionaries, expected at most 512")
+        #expect(
+            try refusal(nested(String(repeating: "k", count: 10_000_000), in: 1000))
+                == "pytorch_model.bin: a name of 10000000 bytes in its dictionaries, expected at most 512")
+
+        var storage = PickleWriter()
+        storage.op("}")
+        storage.string("a")
+        storage.tensor(key: String(repeating: "0", count: 513), count: 2, shape: [2])
+        storage.op("s")
+        #expect(try refusal(storage.finished())?.contains("a storage whose name has 513 bytes, expected at most 512") == true)
+    }
+
     @Test func survivesHostileStructures() throws {
         // A million tuples, each inside the next; lists that hold one another; a dictionary that holds itself.
         var deep = PickleWriter()

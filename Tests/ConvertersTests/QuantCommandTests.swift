@@ -12,12 +12,14 @@ import Testing
     /// Beside the test bundle, which is the running program.
     static let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appending(path: "rudolph-quant")
 
-    /// Runs rudolph-quant in `folder`; `signal` is sent to it as soon as a file that ends in .part is there.
-    func run(_ arguments: [String], in folder: TemporaryFolder, signal: Int32? = nil) throws -> Run {
+    /// Runs rudolph-quant in `folder`; `signal` is sent to it as soon as a file that ends in .part is there. After `seconds` it is killed.
+    func run(
+        _ arguments: [String], in folder: TemporaryFolder, program: URL = Self.program, signal: Int32? = nil, seconds: Double? = nil
+    ) throws -> Run {
         let output = try folder.write("output", []), messages = try folder.write("messages", [])
         defer { for file in [output, messages] { try? FileManager.default.removeItem(atPath: file) } }
         let process = Process()
-        process.executableURL = Self.program
+        process.executableURL = program
         process.arguments = arguments
         process.currentDirectoryURL = folder.url
         process.standardInput = FileHandle.nullDevice
@@ -28,13 +30,26 @@ import Testing
             while process.isRunning, !folder.contents.contains(where: { $0.hasSuffix(".part") }) { usleep(1000) }
             kill(process.processIdentifier, signal)
         }
+        if let seconds {
+            let end = ContinuousClock.now + .seconds(seconds)
+            while process.isRunning, ContinuousClock.now < end { usleep(1000) }
+            if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        }
         process.waitUntilExit()
         return Run(
             status: process.terminationStatus, output: try String(contentsOfFile: output, encoding: .utf8),
             messages: try String(contentsOfFile: messages, encoding: .utf8))
     }
 
+    /// Runs a shell script in which `"$0" "$@"` is rudolph-quant with `arguments`.
+    func shell(_ script: String, _ arguments: [String], in folder: TemporaryFolder, signal: Int32? = nil) throws -> Run {
+        try run(["-c", script, Self.program.path] + arguments, in: folder, program: URL(filePath: "/bin/sh"), signal: signal)
+    }
+
     static let inputs = ["--transformer", "pytorch_model.bin", "--vqgan", "vqgan.ckpt", "--tokenizer", "bpe.model"]
+
+    static let demo = ["--config", "config.json", "--transformer", "pytorch_model.bin", "--vqgan", "vqgan.ckpt", "--tokenizer", "bpe.model"]
+        .map { $0.hasPrefix("--") ? $0 : Project.demo.appending(path: $0).path }
 
     @Test func convertsVerifiesAndExports() throws {
         let folder = try TemporaryFolder()
@@ -57,7 +72,8 @@ import Testing
         let damaged = try run(["verify", "plain.gguf", "out.gguf", "missing.gguf"], in: folder)
         #expect(damaged.status == 1)
         #expect(damaged.output.contains("plain.gguf: whole\nout.gguf: captions.left_text.keys_values: damaged"), "\(damaged.output)")
-        #expect(damaged.output.contains("missing.gguf: cannot be opened: No such file"), "\(damaged.output)")
+        #expect(damaged.messages == "Error: missing.gguf: cannot be opened: No such file or directory\n", "\(damaged.messages)")
+        #expect(!damaged.output.contains("missing.gguf"), "\(damaged.output)")
     }
 
     @Test func usageErrorsAre64() throws {
@@ -86,13 +102,77 @@ import Testing
 
     @Test(arguments: [SIGINT, SIGTERM, SIGHUP]) func signalsLeaveNothing(number: Int32) throws {
         let folder = try TemporaryFolder()
-        func demo(_ name: String) -> String { Project.demo.appending(path: name).path }
-        let run = try run(
-            [
-                "--config", demo("config.json"), "--transformer", demo("pytorch_model.bin"), "--vqgan", demo("vqgan.ckpt"), "--tokenizer",
-                demo("bpe.model"), "--type", "int4", "--threads", "1", "-o", "out.gguf",
-            ], in: folder, signal: number)
+        let run = try run(Self.demo + ["--type", "int4", "--threads", "1", "-o", "out.gguf"], in: folder, signal: number)
         #expect(run.status == 128 + number, "\(run.messages)")
         #expect(folder.contents.isEmpty)
+    }
+
+    /// As nohup starts it.
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP]) func ignoredSignalsStayIgnored(number: Int32) throws {
+        let folder = try TemporaryFolder()
+        let run = try shell(
+            "trap '' \(number); exec \"$0\" \"$@\"", Self.demo + ["--type", "int8", "--threads", "1", "-o", "out.gguf"], in: folder,
+            signal: number)
+        #expect(run.status == 0, "\(run.messages)")
+        #expect(folder.contents == ["out.gguf"])
+    }
+
+    @Test(arguments: ["--calibration", "--no-calibration"]) func limitsOfFileSizesAreErrors(calibration: String) throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        let before = folder.contents
+        let run = try shell(
+            "ulimit -f 64; exec \"$0\" \"$@\"", ["--config", "config.json", calibration, "-o", "out.gguf"] + Self.inputs, in: folder)
+        #expect(run.status == 1 && run.messages == "Error: out.gguf: cannot write: File too large\n", "\(run.status) \(run.messages)")
+        #expect(folder.contents == before)
+    }
+
+    /// They are those of any file that the user makes.
+    @Test(arguments: [("022", 0o644), ("027", 0o640), ("077", 0o600)]) func permissionsAreTheMasks(mask: String, permissions: Int) throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        let run = try shell(
+            "umask \(mask); exec \"$0\" \"$@\"", ["--config", "config.json", "--no-calibration", "-o", "out.gguf"] + Self.inputs, in: folder)
+        #expect(run.status == 0, "\(run.messages)")
+        #expect(try FileManager.default.attributesOfItem(atPath: folder.path("out.gguf"))[.posixPermissions] as? Int == permissions)
+    }
+
+    @Test func argumentsThatAreNotUTF8AreRefused() throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        let before = folder.contents
+        let run = try shell(
+            "exec \"$0\" \"$@\" -o \"$(printf 'a\\317\\360.gguf')\"", ["--config", "config.json", "--no-calibration"] + Self.inputs, in: folder)
+        #expect(run.status == 1)
+        #expect(run.messages == "Error: argument 11: \"a\u{FFFD}\u{FFFD}.gguf\" is not UTF-8; expected UTF-8\n", "\(run.messages)")
+        #expect(folder.contents == before)
+    }
+
+    /// Nobody writes to it: to wait for somebody who does would be to wait for ever.
+    @Test(arguments: [0, 1, 2]) func pipesAreRefused(input: Int) throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        try #require(mkfifo(folder.path("pipe"), 0o600) == 0)
+        var arguments = Self.inputs
+        arguments[2 * input + 1] = "pipe"
+        let run = try run(["--config", "config.json", "--no-calibration", "-o", "out.gguf"] + arguments, in: folder, seconds: 60)
+        #expect(run.status == 1 && run.messages.hasPrefix("Error: pipe: "), "\(run.status) \(run.messages)")
+    }
+
+    /// Lines or words without end must not cost many times what the file does.
+    @Test(arguments: ["\n", "1 "]) func largeTokenizersNeedNoMoreMemoryThanTheirFile(text: String) throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        _ = try folder.write("bpe.model", String(repeating: text, count: (60 << 20) / text.utf8.count))
+        let run = try shell(
+            "ulimit -v 600000; exec \"$0\" \"$@\"", ["--config", "config.json", "--no-calibration", "-o", "out.gguf"] + Self.inputs, in: folder)
+        #expect(
+            run.status == 1 && run.messages == "Error: bpe.model: line 1: the numbers of characters and rules expected\n",
+            "\(run.status) \(run.messages)")
     }
 }

@@ -159,6 +159,11 @@ struct ZipWriter {
     }
 }
 
+/// A safetensors file with `header` and as many zero bytes of data.
+func safetensors(_ header: String, data: Int) -> [UInt8] {
+    PickleWriter.little(UInt64(header.utf8.count)) + Array(header.utf8) + [UInt8](repeating: 0, count: data)
+}
+
 /// A state dict in the making: float32 tensors and bool masks, saved in torch.save's zip format.
 struct StateDictionary {
     enum Content {
