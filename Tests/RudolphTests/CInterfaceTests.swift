@@ -11,9 +11,11 @@ import Testing
         var buffer = [CChar](repeating: 0x55, count: size + 1)
         let status = buffer.withUnsafeMutableBufferPointer { body($0.baseAddress, size) }
         #expect(buffer[size] == 0x55, "written past the end")
-        let text = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-        return (status, status == 0 || size == 0 ? "" : String(decoding: text, as: UTF8.self))
+        return (status, status == 0 || size == 0 ? "" : string(buffer))
     }
+
+    /// What a C program sees of a buffer.
+    func string(_ buffer: [CChar]) -> String { String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) }
 
     func withSession(_ body: (OpaquePointer) throws -> Void) throws {
         var model: OpaquePointer?
@@ -37,7 +39,7 @@ import Testing
                 var text = [CChar](repeating: 0x55, count: room + 1)
                 let result = call { rudolph_caption(session, picture.pixels, 64, 64, &options, &text, room, $0, $1) }
                 #expect(text[room] == 0x55, "written past the end")
-                return (result.status, String(decoding: text.prefix { $0 != 0 && $0 != 0x55 }.map { UInt8(bitPattern: $0) }, as: UTF8.self), result.message)
+                return (result.status, string([CChar](text.prefix { $0 != 0x55 })), result.message)
             }
             var options = rudolph_caption_options()
             rudolph_caption_options_default(&options)
@@ -223,7 +225,7 @@ import Testing
             #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == stopped)
             rudolph_session_resume(session)
             #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
-            #expect(String(cString: text) == image.caption)
+            #expect(string(text) == image.caption)
         }
     }
 
@@ -248,7 +250,7 @@ import Testing
         var text = [CChar](repeating: 0, count: 256)
         for _ in 0..<2 {
             #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
-            #expect(String(cString: text) == image.caption)
+            #expect(string(text) == image.caption)
             #expect(opened.encoder == nil)
         }
         rudolph_session_close(session)
@@ -262,7 +264,7 @@ import Testing
                 var options = options
                 var text = [CChar](repeating: 0, count: room + 1)
                 let result = call { rudolph_ask(session, question, pixels, 64, 64, &options, &text, room, $0, $1) }
-                return (result.status, String(cString: text), result.message)
+                return (result.status, string(text), result.message)
             }
             var options = rudolph_ask_options()
             rudolph_ask_options_default(&options)
