@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the static library in the Embedded dialect for this machine and, on x86-64, for ARM, links Examples/c/caption.c with it and runs both:
-# the same caption must come out on every kind of core, and bad input must be an error message and not a crash.
+# the same caption must come out on every kind of core, and bad input must be an error message and not a crash. The program in rudolph.h's
+# comment must be C and C++.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=Models/demo/rudolph-demo-int8.gguf
@@ -27,6 +28,10 @@ check() { # check NAME EXPECTED COMMAND...
 { printf 'P6 64 64 255\n'; for _ in $(seq 4096); do printf '\377\020\040'; done; } > "$out/red.ppm"
 printf 'P6 64 64 255\nshort' > "$out/short.ppm"
 head -c 100000 "$model" > "$out/cut.gguf"
+{
+    sed -n '/^\/\/     #include/,/^\/\/     }$/s|^//     \{0,1\}||p' Sources/CRudolph/include/rudolph.h
+    echo 'int main(void) { return caption(NULL, 0, 0) != RUDOLPH_ERROR; }'
+} > "$out/usage.c"
 
 expected=
 for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
@@ -41,6 +46,13 @@ for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
         runners=()
         for core in cortex-a53 cortex-a72 cortex-a76 max; do
             runners+=("qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu $core")
+        done
+    fi
+    if [ $arch = x86_64 ]; then
+        for language in c c++; do
+            "$clang" -x $language -Wall -Wextra -Werror -I "$out/$arch/include" "$out/usage.c" -x none "$out/$arch/librudolph.a" -lm -lomp5 \
+                -o "$out/usage"
+            check "rudolph.h's program in $language" "rudolph.gguf: cannot be opened: No such file or directory" "$out/usage"
         done
     fi
     for runner in "${runners[@]}"; do

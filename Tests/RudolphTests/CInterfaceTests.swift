@@ -1,4 +1,5 @@
 import CRudolph
+import Foundation
 import Testing
 
 @testable import Rudolph
@@ -10,9 +11,11 @@ import Testing
         var buffer = [CChar](repeating: 0x55, count: size + 1)
         let status = buffer.withUnsafeMutableBufferPointer { body($0.baseAddress, size) }
         #expect(buffer[size] == 0x55, "written past the end")
-        let text = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-        return (status, status == 0 || size == 0 ? "" : String(decoding: text, as: UTF8.self))
+        return (status, status == 0 || size == 0 ? "" : string(buffer))
     }
+
+    /// What a C program sees of a buffer.
+    func string(_ buffer: [CChar]) -> String { String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) }
 
     func withSession(_ body: (OpaquePointer) throws -> Void) throws {
         var model: OpaquePointer?
@@ -36,7 +39,7 @@ import Testing
                 var text = [CChar](repeating: 0x55, count: room + 1)
                 let result = call { rudolph_caption(session, picture.pixels, 64, 64, &options, &text, room, $0, $1) }
                 #expect(text[room] == 0x55, "written past the end")
-                return (result.status, String(decoding: text.prefix { $0 != 0 && $0 != 0x55 }.map { UInt8(bitPattern: $0) }, as: UTF8.self), result.message)
+                return (result.status, string([CChar](text.prefix { $0 != 0x55 })), result.message)
             }
             var options = rudolph_caption_options()
             rudolph_caption_options_default(&options)
@@ -77,13 +80,19 @@ import Testing
             // The callback stops the task, and the session goes on afterwards.
             var calls: Int32 = 0
             options.greedy = 1
-            options.progress = { done, total, data in
+            options.progress = { _, done, total, data in
                 data?.assumingMemoryBound(to: Int32.self).pointee += 1
                 return done <= total && (data?.assumingMemoryBound(to: Int32.self).pointee ?? 0) < 3 ? 1 : 0
             }
             withUnsafeMutablePointer(to: &calls) {
                 options.user_data = UnsafeMutableRawPointer($0)
                 #expect(caption(options).0 == RUDOLPH_STOPPED.code)
+            }
+            #expect(calls == 3)
+            // Without any room nothing is begun.
+            withUnsafeMutablePointer(to: &calls) {
+                options.user_data = UnsafeMutableRawPointer($0)
+                #expect(caption(options, room: 0) == (RUDOLPH_NO_ROOM.code, "", "text_size is 0, expected room for a text"))
             }
             #expect(calls == 3)
             options.progress = nil
@@ -136,9 +145,11 @@ import Testing
     @Test func sessionsCanKeepKeysAndValuesInEightBits() throws {
         let image = try #require(try Golden.images().first)
         let picture = try Golden.picture(image.png)
-        var options = rudolph_session_options(threads: 7, int8_cache: 7, reserved: (7, 7, 7, 7, 7, 7, 7, 7))
+        var options = rudolph_session_options(
+            threads: 7, int8_cache: 7, release_image_tokenizer: 7, reserved_integer: 7, reserved: (7, 7, 7, 7, 7, 7, 7))
         rudolph_session_options_default(&options)
-        #expect(options.threads == 0 && options.int8_cache == 0 && options.reserved.7 == 0)
+        #expect(options.threads == 0 && options.int8_cache == 0 && options.release_image_tokenizer == 0)
+        #expect(options.reserved_integer == 0 && options.reserved.6 == 0)
         rudolph_session_options_default(nil)
         try withModel { model in
             var session: OpaquePointer?
@@ -151,7 +162,7 @@ import Testing
             options.int8_cache = 1
             #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
             let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
-            #expect(opened.keyValueFormat == .int8 && opened.threads == 1)
+            #expect(opened.keyValueFormat == .int8 && opened.threads == 1 && opened.keepsImageTokenizer)
             var text = [CChar](repeating: 0, count: 256)
             var caption = rudolph_caption_options()
             rudolph_caption_options_default(&caption)
@@ -159,6 +170,193 @@ import Testing
             #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
             #expect(text[0] != 0)
             rudolph_session_close(session)
+        }
+    }
+
+    @Test func progressNamesTheStages() throws {
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        try withSession { session in
+            var options = rudolph_caption_options()
+            rudolph_caption_options_default(&options)
+            options.candidates = 3
+            options.progress = { stage, done, total, data in
+                data?.assumingMemoryBound(to: [Int32].self).pointee.append(stage)
+                return done <= total ? 1 : 0
+            }
+            var stages: [Int32] = []
+            var text = [CChar](repeating: 0, count: 256)
+            withUnsafeMutablePointer(to: &stages) {
+                options.user_data = UnsafeMutableRawPointer($0)
+                #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &options, &text, 256, $0, $1) } == (0, ""))
+            }
+            #expect(stages == stages.sorted())
+            #expect(
+                Set(stages)
+                    == [RUDOLPH_ENCODING_IMAGE.code, RUDOLPH_READING.code, RUDOLPH_GENERATING.code, RUDOLPH_RANKING.code])
+        }
+    }
+
+    @Test func anotherThreadStopsASession() throws {
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        rudolph_session_stop(nil)
+        rudolph_session_resume(nil)
+        try withSession { session in
+            var options = rudolph_draw_options()
+            rudolph_draw_options_default(&options)
+            options.candidates = 4096
+            options.batch = 64
+            var pixels = [UInt8](repeating: 0, count: 64 * 64 * 3)
+            let address = UInt(bitPattern: session)
+            let stopper = Thread {
+                Thread.sleep(forTimeInterval: 0.1)
+                rudolph_session_stop(OpaquePointer(bitPattern: address))
+            }
+            stopper.start()
+            let stopped = (RUDOLPH_STOPPED.code, "stopped")
+            #expect(call { rudolph_draw(session, "кошка", &options, &pixels, pixels.count, $0, $1) } == stopped)
+            // Until it is resumed.
+            var text = [CChar](repeating: 0, count: 256)
+            var caption = rudolph_caption_options()
+            rudolph_caption_options_default(&caption)
+            caption.greedy = 1
+            caption.template_text = nil
+            #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == stopped)
+            rudolph_session_resume(session)
+            #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
+            #expect(string(text) == image.caption)
+        }
+    }
+
+    @Test func imageTokenizersAreReleasedOnRequest() throws {
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        var options = rudolph_session_options()
+        rudolph_session_options_default(&options)
+        options.threads = 1
+        options.release_image_tokenizer = 1
+        var model: OpaquePointer?
+        var session: OpaquePointer?
+        let path = try Demo.path(.f16)
+        #expect(call { rudolph_model_open(path, &model, $0, $1) } == (0, ""))
+        #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
+        rudolph_model_close(model)
+        let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
+        var caption = rudolph_caption_options()
+        rudolph_caption_options_default(&caption)
+        caption.greedy = 1
+        caption.template_text = nil
+        var text = [CChar](repeating: 0, count: 256)
+        for _ in 0..<2 {
+            #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
+            #expect(string(text) == image.caption)
+            #expect(opened.encoder == nil)
+        }
+        rudolph_session_close(session)
+    }
+
+    @Test func answersEqualTheReference() throws {
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        try withSession { session in
+            func ask(_ question: String?, _ pixels: [UInt8]?, _ options: rudolph_ask_options, room: Int = 256) -> (Int32, String, String) {
+                var options = options
+                var text = [CChar](repeating: 0, count: room + 1)
+                let result = call { rudolph_ask(session, question, pixels, 64, 64, &options, &text, room, $0, $1) }
+                return (result.status, string(text), result.message)
+            }
+            var options = rudolph_ask_options()
+            rudolph_ask_options_default(&options)
+            rudolph_ask_options_default(nil)
+            #expect(options.candidates == 1 && options.top_k == 1 && options.left_task == nil && options.seed == 0)
+            "<LT_I2T>".withCString { left in
+                "<RT_I2T>".withCString { right in
+                    (options.left_task, options.right_task) = (left, right)
+                    #expect(ask("что на картинке?", picture.pixels, options) == (0, image.vqa, ""))
+                    #expect(ask("Какого цвета предмет?", picture.pixels, options) == (0, image.colour, ""))
+                    let cut = ask("что на картинке?", picture.pixels, options, room: 3)
+                    #expect(cut.0 == RUDOLPH_NO_ROOM.code && cut.2 == "the text takes \(image.vqa.utf8.count + 1) bytes, the buffer has 3")
+                }
+            }
+            (options.left_task, options.right_task) = (nil, nil)
+            let expected = try Asker(try Demo.session()).ask("красное яблоко. что это?", about: nil).first?.text
+            #expect(ask("красное яблоко. что это?", nil, options) == (0, expected ?? "", ""))
+            let error = RUDOLPH_ERROR.code
+            #expect(ask(nil, nil, options) == (error, "", "question is NULL"))
+            #expect(ask(" ", nil, options) == (error, "", "an empty question"))
+            "<X>".withCString {
+                options.left_task = $0
+                #expect(ask("что?", nil, options).2.contains("has no task token <X>"))
+                options.left_task = nil
+            }
+            options.candidates = 4097
+            #expect(ask("что?", nil, options) == (error, "", "4097 candidates, expected 1 to 4096"))
+        }
+    }
+
+    @Test func drawingsEqualThoseOfSwift() throws {
+        var options = rudolph_draw_options()
+        rudolph_draw_options_default(&options)
+        rudolph_draw_options_default(nil)
+        #expect(options.candidates == 1 && options.batch == 8 && options.top_k == 768 && options.temperature == 1)
+        #expect(rudolph_drawing_side(nil) == 0)
+        try withModel { #expect(rudolph_drawing_side($0) == 64) }
+        let swift = try Demo.session()
+        var drawing = DrawOptions()
+        drawing.seed = 5
+        drawing.candidates = 3
+        let best = try #require(try Drawer(swift).draw("кошка", drawing).first)
+        let expected = try swift.image(of: best.tokens).pixels
+        options.seed = 5
+        options.candidates = 3
+        try withSession { session in
+            var pixels = [UInt8](repeating: 0x55, count: expected.count + 1)
+            #expect(call { rudolph_draw(session, "кошка", &options, &pixels, expected.count, $0, $1) } == (0, ""))
+            #expect(pixels.dropLast().elementsEqual(expected) && pixels.last == 0x55)
+            let small = (RUDOLPH_NO_ROOM.code, "the picture takes 12288 bytes, the buffer has 12287")
+            #expect(call { rudolph_draw(session, "кошка", &options, &pixels, expected.count - 1, $0, $1) } == small)
+            let error = RUDOLPH_ERROR.code
+            #expect(call { rudolph_draw(session, nil, nil, &pixels, expected.count, $0, $1) } == (error, "text is NULL"))
+            #expect(call { rudolph_draw(session, "кошка", nil, nil, expected.count, $0, $1) } == (error, "rgb is NULL"))
+            #expect(call { rudolph_draw(nil, "кошка", nil, &pixels, expected.count, $0, $1) } == (error, "session is NULL"))
+            options.batch = 0
+            let batch = (error, "a batch of 0, expected 1 to 64")
+            #expect(call { rudolph_draw(session, "кошка", &options, &pixels, expected.count, $0, $1) } == batch)
+        }
+    }
+
+    /// What later versions put into the reserved fields is not ignored.
+    @Test func reservedFieldsMustBeZero() throws {
+        let refused = (RUDOLPH_ERROR.code, "reserved fields of the options are not zero")
+        let pixel: [UInt8] = [1, 2, 3]
+        var text = [CChar](repeating: 0, count: 256)
+        var pixels = [UInt8](repeating: 0, count: 64 * 64 * 3)
+        try withSession { session in
+            var caption = rudolph_caption_options()
+            rudolph_caption_options_default(&caption)
+            caption.reserved.7 = 1 << 63
+            #expect(call { rudolph_caption(session, pixel, 1, 1, &caption, &text, 256, $0, $1) } == refused)
+            var question = rudolph_ask_options()
+            rudolph_ask_options_default(&question)
+            question.reserved.0 = 1
+            #expect(call { rudolph_ask(session, "что?", nil, 0, 0, &question, &text, 256, $0, $1) } == refused)
+            var drawing = rudolph_draw_options()
+            for change in [{ $0.reserved.3 = 1 }, { $0.reserved_integer = 1 }] as [(inout rudolph_draw_options) -> Void] {
+                rudolph_draw_options_default(&drawing)
+                change(&drawing)
+                #expect(call { rudolph_draw(session, "кошка", &drawing, &pixels, pixels.count, $0, $1) } == refused)
+            }
+        }
+        try withModel { model in
+            for change in [{ $0.reserved.6 = 1 }, { $0.reserved_integer = 1 }] as [(inout rudolph_session_options) -> Void] {
+                var options = rudolph_session_options()
+                rudolph_session_options_default(&options)
+                change(&options)
+                var session: OpaquePointer?
+                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == refused)
+                #expect(session == nil)
+            }
         }
     }
 

@@ -90,8 +90,7 @@ import Testing
         var masks: [(name: String, mask: UInt32)] = []
         for name in ["scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"] {
             let mask = rk_cpu_mask_named(name)
-            let highest = mask ^ (mask >> 1)
-            if mask == 0 || detected & highest != 0 { masks.append((name, mask)) }
+            if String(cString: rk_cpu_name(detected & mask)) == name { masks.append((name, mask)) }
         }
         var first: [[UInt32]]? = nil
         for (name, mask) in masks {

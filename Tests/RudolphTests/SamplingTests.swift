@@ -105,6 +105,43 @@ import Testing
         #expect(mixed(own, other, Guidance(weight: 0.8), .greedy, draws: 10)[3] == 1)
     }
 
+    /// The ids that may come of a mixture and their probabilities, written out.
+    func mixture(_ own: [Float], _ other: [Float], _ guidance: Guidance, _ options: SamplingOptions) -> [Int: Double] {
+        let (first, second) = (filtered(own, options), filtered(other, options))
+        func probabilities(_ kept: [Int], _ logits: [Float]) -> [Int: Double] {
+            let weights = kept.map { exp(Double(logits[$0]) / Double(options.temperature)) }
+            return Dictionary(uniqueKeysWithValues: zip(kept, weights.map { $0 / weights.reduce(0, +) }))
+        }
+        let share = Double(guidance.weight)
+        switch guidance.mixing {
+        case .probabilities:
+            let (first, second) = (probabilities(first, own), probabilities(second, other))
+            return first.mapValues { $0 * (1 - share) }.merging(second.mapValues { $0 * share }, uniquingKeysWith: +)
+        case .logits:
+            let common = first.filter { second.contains($0) }
+            if common.isEmpty { return probabilities(first, own) }
+            return probabilities(common, zip(own, other).map { (1 - guidance.weight) * $0 + guidance.weight * $1 })
+        }
+    }
+
+    @Test func guidedDrawsFollowTheMixture() {
+        var generator = RandomGenerator(seed: 8)
+        for round in 0..<12 {
+            let own = (0..<40).map { _ in 4 * generator.uniform() }, other = (0..<40).map { _ in 4 * generator.uniform() }
+            let options = SamplingOptions(temperature: 0.7, topK: [0, 3, 12][round % 3], topP: round % 2 == 0 ? 1 : 0.8)
+            for mixing in [Guidance.Mixing.probabilities, .logits] {
+                let guidance = Guidance(weight: 0.3, mixing: mixing)
+                let expected = mixture(own, other, guidance, options)
+                let found = mixed(own, other, guidance, options, draws: 20_000)
+                for id in own.indices {
+                    let share = expected[id] ?? 0
+                    let bound = 5 * (share * (1 - share) / 20_000).squareRoot()
+                    #expect(abs(found[id] - share) <= bound, "\(options), \(mixing), id \(id): \(found[id]), expected \(share)")
+                }
+            }
+        }
+    }
+
     @Test func guidanceOfNoWeightDrawsAsWithout() throws {
         let drawer = Drawer(try Demo.session(.int8))
         var options = DrawOptions()
@@ -165,6 +202,7 @@ import Testing
     @Test(arguments: [
         SamplingOptions(temperature: 0, topK: 2, topP: 1), SamplingOptions(temperature: -1, topK: 2, topP: 1),
         SamplingOptions(temperature: .infinity, topK: 2, topP: 1), SamplingOptions(temperature: .nan, topK: 2, topP: 1),
+        SamplingOptions(temperature: 1e-38, topK: 2, topP: 1), SamplingOptions(temperature: 9e-7, topK: 2, topP: 1),
         SamplingOptions(temperature: 1, topK: -1, topP: 1), SamplingOptions(temperature: 1, topK: 2, topP: 1.5),
         SamplingOptions(temperature: 1, topK: 2, topP: -0.1), SamplingOptions(temperature: 1, topK: 2, topP: .nan),
     ])
@@ -174,6 +212,15 @@ import Testing
         options.sampling = sampling
         let tokens = [Int](repeating: 0, count: 64)
         #expect(throws: RudolphError.self) { try Captioner(try Demo.session(.int4)).captions(ofTokens: tokens, options) }
+    }
+
+    @Test func theSmallestTemperatureDrawsTheMostProbable() throws {
+        let options = SamplingOptions(temperature: SamplingOptions.smallestTemperature, topK: 0, topP: 1)
+        try options.validate()
+        var sampler = Sampler(options)
+        var generator = RandomGenerator(seed: 1)
+        var logits: [Float] = [-1000, 80, 1000, 999.9, 0]
+        for _ in 0..<100 { #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0, &generator) } == 2) }
     }
 
     @Test func ranksByTheMedian() {

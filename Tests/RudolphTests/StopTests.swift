@@ -135,7 +135,12 @@ import Testing
             var drawings = DrawOptions()
             drawings.candidates = candidates
             drawings.count = candidates == 4097 ? 1 : 2
-            #expect(message { _ = try Drawer(session).draw("кошка", drawings) }.contains("\(candidates) candidates") || candidates == .max)
+            #expect(message { _ = try Drawer(session).draw("кошка", drawings) }.contains("\(candidates) candidates"))
+        }
+        for batch in [Int.min, 0, 65, .max] {
+            var drawings = DrawOptions()
+            drawings.batch = batch
+            #expect(message { _ = try Drawer(session).draw("кошка", drawings) } == "a batch of \(batch), expected 1 to 64")
         }
         for threads in [0, -1, 1025] { #expect(message { _ = try Session(session.model, threads: threads) }.hasPrefix("\(threads) threads")) }
         for maximum in [Int.min, -1, 0, 2] {
@@ -173,6 +178,34 @@ import Testing
         #expect(message { _ = try Drawer(session).draw("кошка", drawing) }.contains("has no task token"))
     }
 
+    /// Perplexities whose squares are no floats, in an order that is none of theirs.
+    @Test func classesAreOrderedByPerplexity() {
+        let classes = Classifier.ordered(["а", "б", "в", "г"], [1e25, 3e38, 2, 1.5])
+        #expect(classes.map(\.name) == ["г", "в", "а", "б"])
+        #expect(classes.map(\.perplexity) == [1.5, 2, 1e25, 3e38])
+        #expect(classes.allSatisfy { $0.score > 0 && $0.score < 1 }, "\(classes)")
+        #expect(Classifier.ordered(["а", "б", "в"], [1e40, 1e39, 1e39]).map(\.name) == ["б", "в", "а"])
+        // The reference: softmax of [3, 4] / 5.
+        let usual = Classifier.ordered(["а", "б"], [4, 3])
+        #expect(usual.map(\.name) == ["б", "а"])
+        #expect(abs(usual[0].score - 0.450166) < 1e-6 && abs(usual[1].score - 0.549834) < 1e-6, "\(usual)")
+    }
+
+    @Test func imageTokenizersStayInMemoryUnlessToldNotTo() throws {
+        let session = try Demo.session(.int8)
+        let picture = try Golden.picture(image.png)
+        let tokens = try session.imageTokens(of: picture)
+        let pixels = try session.image(of: tokens).pixels
+        #expect(session.encoder != nil && session.decoder != nil)
+        session.keepsImageTokenizer = false
+        #expect(try session.imageTokens(of: picture) == tokens)
+        #expect(try session.image(of: tokens).pixels == pixels)
+        #expect(session.encoder == nil && session.decoder == nil)
+        session.stop.raise()
+        #expect(throws: RudolphError.self) { try session.imageTokens(of: picture) }
+        #expect(session.encoder == nil)
+    }
+
     @Test func onlyAllowedTokensAreGenerated() throws {
         var options = CompleteOptions()
         options.candidates = 6
@@ -200,6 +233,23 @@ import Testing
             let all = try ImagePrompt(picture, keeping: .init(up: 8, down: 8, left: 8, right: 8), encoding: encoding, in: session)
             #expect(all.tokens == image.indices)
             #expect(try ImagePrompt(picture, keeping: .init(), encoding: encoding, in: session).tokens.allSatisfy { $0 == nil })
+        }
+        // Of models with other pictures, and of one with more codes.
+        for (tokens, expected) in [
+            ([nil], "an image prompt of 1 tokens, expected 64"), ([Int?](repeating: nil, count: 63), "an image prompt of 63 tokens"),
+            ([Int?](repeating: 1, count: 256), "an image prompt of 256 tokens"),
+            ([1024] + [Int?](repeating: nil, count: 63), "image token 1024, expected 0 to 1023"),
+        ]as [([Int?], String)] {
+            var options = DrawOptions()
+            options.prompt = ImagePrompt(tokens: tokens)
+            var calls = 0
+            let found = message {
+                _ = try Drawer(session).draw("кошка", options, progress: { _ in
+                    calls += 1
+                    return true
+                })
+            }
+            #expect(found.hasPrefix(expected) && calls == 0, "\(found) after \(calls) steps")
         }
         for weight: Float in [-0.1, 1.1, .nan] {
             var options = DrawOptions()

@@ -1,4 +1,4 @@
-// RUDOLPH in C: open a model file, caption pictures.
+// RUDOLPH in C: open a model file, caption pictures, answer questions, draw. Captions as `rudolph caption --greedy` gives them:
 //
 //     #include <rudolph.h>
 //     #include <stdio.h>
@@ -13,6 +13,7 @@
 //             rudolph_caption_options options;
 //             rudolph_caption_options_default(&options);
 //             options.greedy = 1;
+//             options.template_text = NULL;
 //             status = rudolph_caption(session, rgb, width, height, &options, text, sizeof text, error, sizeof error);
 //         }
 //         if (status == RUDOLPH_OK) printf("%s\n", text);
@@ -22,9 +23,21 @@
 //         return status;
 //     }
 //
-// A model is immutable and may be shared between threads; a session is one caller's working memory and may not. No function aborts
-// or exits. Every function that can fail returns RUDOLPH_OK or a negative status and then writes a message in UTF-8, cut to
-// error_size and ended by a zero, to `error` (which may be NULL). Texts are UTF-8 and end with a zero.
+// Errors: every function that can fail returns RUDOLPH_OK or a negative status and then writes a message in UTF-8, cut to error_size and
+// ended by a zero, to `error` (which may be NULL). After any status a session can be used again. No function exits, and none aborts but
+// where the system refuses a small allocation.
+//
+// Ownership: nothing that is passed in is kept or changed after a function returns, but for the handles; what comes out lies in the
+// caller's buffers. Texts are UTF-8 and end with a zero.
+//
+// Threads: a model is immutable and may be shared between threads; a session is one caller's working memory and may not: only
+// rudolph_session_stop may be called on it while another call runs. Handles are closed once, when no call on them runs.
+//
+// The model file stays mapped until the model and all its sessions are closed. Replace it by renaming another file over it: one that is
+// written over or cut short meanwhile gives wrong results or ends the process with SIGBUS.
+//
+// Options: set them to their defaults first, by the function that goes with each, then change fields. The reserved ones stay zero: later
+// versions put new fields there, whose zero means what is done now, so structures keep their size. Others are refused.
 #ifndef RUDOLPH_H
 #define RUDOLPH_H
 
@@ -41,26 +54,29 @@ int32_t rudolph_version(void);
 
 enum {
     RUDOLPH_OK = 0,
-    RUDOLPH_ERROR = -1,    // bad input or a damaged file: `error` says what
-    RUDOLPH_STOPPED = -2,  // the progress callback returned 0
-    RUDOLPH_NO_ROOM = -3,  // the text does not fit into the buffer
+    RUDOLPH_ERROR = -1,    // bad input, a damaged file or not enough memory: `error` says what
+    RUDOLPH_STOPPED = -2,  // the progress callback returned 0, or rudolph_session_stop was called
+    RUDOLPH_NO_ROOM = -3,  // the text or picture does not fit into the buffer
 };
 
 typedef struct rudolph_model rudolph_model;
 typedef struct rudolph_session rudolph_session;
 
-// Maps a model file. On success *model is the caller's, to be closed after its sessions; on failure it is NULL.
+// Maps a model file. On success *model is the caller's, to be closed; on failure it is NULL.
 int32_t rudolph_model_open(const char *path, rudolph_model **model, char *error, size_t error_size);
 void rudolph_model_close(rudolph_model *model); // NULL is allowed
 
-// Allocates the buffers to run a model on `threads` threads (0: the cores that this process may use). The session keeps the model
-// alive. On success *session is the caller's; on failure it is NULL.
+// Allocates the buffers to run a model on `threads` threads: 1 to 1024, or 0 for the cores that this process may use. The OpenMP runtime
+// may grant fewer. The session keeps the model, which may be closed first. On success *session is the caller's; on failure it is NULL.
 int32_t rudolph_session_open(rudolph_model *model, int32_t threads, rudolph_session **session, char *error, size_t error_size);
 
 typedef struct rudolph_session_options {
-    int32_t threads;      // 0: the cores that this process may use
-    int32_t int8_cache;   // 1: keys and values of earlier positions in 8 bits: about half the memory, a little less exact
-    uint64_t reserved[8]; // zero
+    int32_t threads;                 // as above
+    int32_t int8_cache;              // 1: keys and values of earlier positions in 8 bits: about half the memory, a little less exact
+    int32_t release_image_tokenizer; // 1: what turns pictures into tokens and back is freed after each picture, before captions and
+                                     //    answers are generated: the least memory at once, some time for the next picture
+    int32_t reserved_integer;
+    uint64_t reserved[7];
 } rudolph_session_options;
 
 // All zero: what rudolph_session_open takes for 0 threads.
@@ -71,30 +87,87 @@ int32_t rudolph_session_open_with(rudolph_model *model, const rudolph_session_op
                                   size_t error_size);
 void rudolph_session_close(rudolph_session *session); // NULL is allowed
 
+// Ends what runs on the session within one layer's work, and whatever is begun later, with RUDOLPH_STOPPED, until rudolph_session_resume.
+// From any thread or a signal handler; NULL is allowed.
+void rudolph_session_stop(rudolph_session *session);
+void rudolph_session_resume(rudolph_session *session);
+
+// What a task is doing.
+enum {
+    RUDOLPH_ENCODING_IMAGE = 0, // the picture becomes tokens
+    RUDOLPH_READING = 1,        // prompt and picture go through the transformer
+    RUDOLPH_GENERATING = 2,     // tokens are generated; fewer than `total` where texts end earlier
+    RUDOLPH_RANKING = 3,        // candidates are scored
+};
+
 // Called on the calling thread as a task advances: `done` of at most `total` steps of a stage. Return 0 to stop, anything else to go on.
-typedef int32_t (*rudolph_progress)(int32_t done, int32_t total, void *user_data);
+typedef int32_t (*rudolph_progress)(int32_t stage, int32_t done, int32_t total, void *user_data);
 
 typedef struct rudolph_caption_options {
     const char *left_text;     // a question or instruction before the picture; NULL for none
-    const char *template_text; // what the caption begins with; NULL for none
+    const char *template_text; // what the caption begins with, also where greedy is 1; NULL for none
     int32_t candidates;        // texts to generate; equal ones are counted
-    int32_t greedy;            // 1: one candidate, always the most probable token
+    int32_t greedy;            // 1: one candidate, always the most probable token, whatever the other fields say
     int32_t rank_by_image;     // 1: candidates are ranked by how well they explain the picture, 0: by count
-    float temperature;
-    int32_t top_k;
-    float top_p;
+    float temperature;         // 0.000001 or more
+    int32_t top_k;             // draw from the k most probable tokens; 0: all
+    float top_p;               // draw from the most probable tokens that together reach this probability
     uint64_t seed;             // the same seed gives the same captions on every CPU
     rudolph_progress progress; // or NULL
     void *user_data;
-    uint64_t reserved[8];      // zero
+    uint64_t reserved[8];
 } rudolph_caption_options;
 
 // The reference's defaults: 48 candidates ranked by image, template "на картинке", temperature 0.9, top-k 64, top-p 0.8, seed 0.
 void rudolph_caption_options_default(rudolph_caption_options *options);
 
-// The best caption of a picture of 8-bit RGB rows, width * height * 3 bytes. `options` may be NULL for the defaults.
+// The best caption of a picture of 8-bit RGB rows, width * height * 3 bytes. `options` may be NULL for the defaults. With
+// RUDOLPH_NO_ROOM `text` holds as many whole characters of it as fit, and `error` says how many bytes it takes.
 int32_t rudolph_caption(rudolph_session *session, const uint8_t *rgb, int32_t width, int32_t height,
                         const rudolph_caption_options *options, char *text, size_t text_size, char *error, size_t error_size);
+
+typedef struct rudolph_ask_options {
+    const char *left_task;     // task token of the question; NULL: <LT_UNK>, with which the public instruction model is asked
+    const char *right_task;    // task token of the answer; NULL: <RT_UNK>
+    int32_t candidates;        // answers to generate; the most frequent one is given
+    int32_t top_k;             // as above; 1: always the most probable token
+    float top_p;
+    float temperature;
+    uint64_t seed;
+    rudolph_progress progress; // or NULL
+    void *user_data;
+    uint64_t reserved[8];
+} rudolph_ask_options;
+
+// One answer of the most probable tokens.
+void rudolph_ask_options_default(rudolph_ask_options *options);
+
+// The answer to a question about a picture, or about nothing where rgb is NULL. Otherwise as rudolph_caption.
+int32_t rudolph_ask(rudolph_session *session, const char *question, const uint8_t *rgb, int32_t width, int32_t height,
+                    const rudolph_ask_options *options, char *text, size_t text_size, char *error, size_t error_size);
+
+typedef struct rudolph_draw_options {
+    int32_t candidates;        // pictures to draw; the one that explains the text best is given
+    int32_t batch;             // pictures drawn at the same time, 1 to 64; each takes keys and values of its own
+    int32_t top_k;
+    float top_p;
+    float temperature;
+    int32_t reserved_integer;
+    uint64_t seed;
+    rudolph_progress progress; // or NULL
+    void *user_data;
+    uint64_t reserved[8];
+} rudolph_draw_options;
+
+// One picture, batches of 8, temperature 1, top-k 768, top-p 0.99, seed 0.
+void rudolph_draw_options_default(rudolph_draw_options *options);
+
+// Width and height in pixels of what a model draws; 0 for a file without image decoder, which cannot draw, and for NULL.
+int32_t rudolph_drawing_side(const rudolph_model *model);
+
+// Draws a text as 8-bit RGB rows, side * side * 3 bytes. `options` may be NULL for the defaults.
+int32_t rudolph_draw(rudolph_session *session, const char *text, const rudolph_draw_options *options, uint8_t *rgb, size_t rgb_size,
+                     char *error, size_t error_size);
 
 #ifdef __cplusplus
 }

@@ -11,7 +11,7 @@ public func rudolph_model_open(
     _ errorSize: Int
 ) -> Int32 {
     attempt(error, errorSize) { () throws(RudolphError) in
-        guard let model else { throw RudolphError("model is NULL") }
+        let model = try given(model, "model")
         model.pointee = nil
         let opened = try Model(path: try text(path, "path"))
         model.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
@@ -44,13 +44,15 @@ public func rudolph_session_open_with(
     _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
 ) -> Int32 {
     attempt(error, errorSize) { () throws(RudolphError) in
-        guard let session else { throw RudolphError("session is NULL") }
+        let session = try given(session, "session")
         session.pointee = nil
-        guard let model else { throw RudolphError("model is NULL") }
-        let shared = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).takeUnretainedValue()
-        let given = options?.pointee ?? rudolph_session_options()
+        let shared = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(try given(model, "model"))).takeUnretainedValue()
+        let fields = options?.pointee ?? rudolph_session_options()
+        try checkReserved(fields.reserved_integer)
+        try checkReserved(fields.reserved)
         let opened = try Session(
-            shared, threads: given.threads == 0 ? nil : Int(given.threads), keyValueFormat: given.int8_cache == 0 ? .f16 : .int8)
+            shared, threads: fields.threads == 0 ? nil : Int(fields.threads), keyValueFormat: fields.int8_cache == 0 ? .f16 : .int8)
+        opened.keepsImageTokenizer = fields.release_image_tokenizer == 0
         session.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
     }
 }
@@ -58,6 +60,16 @@ public func rudolph_session_open_with(
 @c @implementation
 public func rudolph_session_close(_ session: OpaquePointer!) {
     if let session { Unmanaged<Session>.fromOpaque(UnsafeRawPointer(session)).release() }
+}
+
+@c @implementation
+public func rudolph_session_stop(_ session: OpaquePointer!) {
+    if let session { Unmanaged<Session>.fromOpaque(UnsafeRawPointer(session))._withUnsafeGuaranteedRef { $0.stop.raise() } }
+}
+
+@c @implementation
+public func rudolph_session_resume(_ session: OpaquePointer!) {
+    if let session { Unmanaged<Session>.fromOpaque(UnsafeRawPointer(session))._withUnsafeGuaranteedRef { $0.stop.lower() } }
 }
 
 /// "на картинке" for C, for as long as the process lives.
@@ -87,40 +99,177 @@ public func rudolph_caption(
     _ options: UnsafePointer<rudolph_caption_options>!, _ output: UnsafeMutablePointer<CChar>!, _ outputSize: Int,
     _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
 ) -> Int32 {
-    var caption = ""
-    let status = attempt(error, errorSize) { () throws(RudolphError) in
-        guard let session, let rgb, output != nil else { throw RudolphError("session, rgb or text is NULL") }
-        let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(session)).takeUnretainedValue()
-        guard width > 0, height > 0, Int(width) <= RGBImage.maximumPixels / Int(height) else {
-            throw RudolphError("a picture of \(width) x \(height) pixels, expected 1 to \(RGBImage.maximumPixels) pixels")
+    attempt(output, outputSize, error, errorSize) { () throws(RudolphError) in
+        let opened = try openedSession(session)
+        let pixels = try given(rgb, "rgb")
+        var fields = rudolph_caption_options()
+        if let options { fields = options.pointee } else { rudolph_caption_options_default(&fields) }
+        try checkReserved(fields.reserved)
+        var settings = fields.greedy != 0 ? CaptionOptions.greedy : CaptionOptions()
+        settings.leftText = fields.left_text == nil ? "" : try text(fields.left_text, "left_text")
+        settings.template = fields.template_text == nil ? nil : try text(fields.template_text, "template_text")
+        if fields.greedy == 0 {
+            settings.candidates = Int(fields.candidates)
+            settings.sampling = SamplingOptions(temperature: fields.temperature, topK: Int(fields.top_k), topP: fields.top_p)
+            settings.ranking = fields.rank_by_image != 0 ? .image : .count
         }
-        let pixels = [UInt8](UnsafeBufferPointer(start: rgb, count: 3 * Int(width) * Int(height)))
-        let image = try RGBImage(width: Int(width), height: Int(height), pixels: pixels)
-        var given = rudolph_caption_options()
-        if let options { given = options.pointee } else { rudolph_caption_options_default(&given) }
-
-        var settings = given.greedy != 0 ? CaptionOptions.greedy : CaptionOptions()
-        settings.leftText = given.left_text == nil ? "" : try text(given.left_text, "left_text")
-        settings.template = given.template_text == nil ? nil : try text(given.template_text, "template_text")
-        if given.greedy == 0 {
-            settings.candidates = Int(given.candidates)
-            settings.sampling = SamplingOptions(temperature: given.temperature, topK: Int(given.top_k), topP: given.top_p)
-            settings.ranking = given.rank_by_image != 0 ? .image : .count
-        }
-        settings.seed = given.seed
-        var handler: ProgressHandler? = nil
-        if let progress = given.progress {
-            let userData = given.user_data
-            handler = { progress(Int32(clamping: $0.done), Int32(clamping: $0.total), userData) != 0 }
-        }
-        caption = try Captioner(opened).captions(of: image, settings, progress: handler).first?.text ?? ""
+        settings.seed = fields.seed
+        let progress = handler(fields.progress, fields.user_data)
+        let tokens = try imageTokens(opened, pixels, width, height, progress)
+        return try Captioner(opened).captions(ofTokens: tokens, settings, progress: progress).first?.text ?? ""
     }
-    guard status == RUDOLPH_OK else { return status }
-    guard copy(caption, to: output, outputSize) else {
-        _ = copy("the text takes \(caption.utf8.count + 1) bytes, the buffer has \(outputSize)", to: error, errorSize)
+}
+
+@c @implementation
+public func rudolph_ask_options_default(_ options: UnsafeMutablePointer<rudolph_ask_options>!) {
+    guard let options else { return }
+    let defaults = AskOptions()
+    options.pointee = rudolph_ask_options()
+    options.pointee.candidates = Int32(defaults.candidates)
+    options.pointee.temperature = defaults.sampling.temperature
+    options.pointee.top_k = Int32(defaults.sampling.topK)
+    options.pointee.top_p = defaults.sampling.topP
+}
+
+@c @implementation
+public func rudolph_ask(
+    _ session: OpaquePointer!, _ question: UnsafePointer<CChar>!, _ rgb: UnsafePointer<UInt8>!, _ width: Int32, _ height: Int32,
+    _ options: UnsafePointer<rudolph_ask_options>!, _ output: UnsafeMutablePointer<CChar>!, _ outputSize: Int,
+    _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
+) -> Int32 {
+    attempt(output, outputSize, error, errorSize) { () throws(RudolphError) in
+        let opened = try openedSession(session)
+        let question = try text(question, "question")
+        var fields = rudolph_ask_options()
+        if let options { fields = options.pointee } else { rudolph_ask_options_default(&fields) }
+        try checkReserved(fields.reserved)
+        var settings = AskOptions()
+        if fields.left_task != nil { settings.leftTaskToken = try text(fields.left_task, "left_task") }
+        if fields.right_task != nil { settings.rightTaskToken = try text(fields.right_task, "right_task") }
+        settings.candidates = Int(fields.candidates)
+        settings.sampling = SamplingOptions(temperature: fields.temperature, topK: Int(fields.top_k), topP: fields.top_p)
+        settings.seed = fields.seed
+        let progress = handler(fields.progress, fields.user_data)
+        var tokens: [Int]? = nil
+        if let rgb { tokens = try imageTokens(opened, rgb, width, height, progress) }
+        return try Asker(opened).ask(question, about: tokens, settings, progress: progress).first?.text ?? ""
+    }
+}
+
+@c @implementation
+public func rudolph_draw_options_default(_ options: UnsafeMutablePointer<rudolph_draw_options>!) {
+    guard let options else { return }
+    let defaults = DrawOptions()
+    options.pointee = rudolph_draw_options()
+    options.pointee.candidates = Int32(defaults.count)
+    options.pointee.batch = Int32(defaults.batch)
+    options.pointee.temperature = defaults.sampling.temperature
+    options.pointee.top_k = Int32(defaults.sampling.topK)
+    options.pointee.top_p = defaults.sampling.topP
+}
+
+@c @implementation
+public func rudolph_drawing_side(_ model: OpaquePointer!) -> Int32 {
+    guard let model else { return 0 }
+    return Int32(drawingSide(Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).takeUnretainedValue()))
+}
+
+@c @implementation
+public func rudolph_draw(
+    _ session: OpaquePointer!, _ drawn: UnsafePointer<CChar>!, _ options: UnsafePointer<rudolph_draw_options>!,
+    _ rgb: UnsafeMutablePointer<UInt8>!, _ rgbSize: Int, _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
+) -> Int32 {
+    var needed = 0
+    let status = attempt(error, errorSize) { () throws(RudolphError) in
+        let opened = try openedSession(session)
+        let drawn = try text(drawn, "text")
+        let pixels = try given(rgb, "rgb")
+        var fields = rudolph_draw_options()
+        if let options { fields = options.pointee } else { rudolph_draw_options_default(&fields) }
+        try checkReserved(fields.reserved_integer)
+        try checkReserved(fields.reserved)
+        let side = drawingSide(opened.model)
+        guard side > 0 else { throw RudolphError("\(opened.model.path): has no image decoder (vqgan.decoder.*), so it cannot draw") }
+        needed = 3 * side * side
+        guard rgbSize >= needed else { return }
+        var settings = DrawOptions()
+        settings.candidates = Int(fields.candidates)
+        settings.batch = Int(fields.batch)
+        settings.sampling = SamplingOptions(temperature: fields.temperature, topK: Int(fields.top_k), topP: fields.top_p)
+        settings.seed = fields.seed
+        let drawings = try Drawer(opened).draw(drawn, settings, progress: handler(fields.progress, fields.user_data))
+        guard let best = drawings.first else { throw RudolphError("nothing was drawn") }
+        let picture = try opened.image(of: best.tokens)
+        for (index, byte) in picture.pixels.prefix(needed).enumerated() { pixels[index] = byte }
+    }
+    guard status == RUDOLPH_OK, rgbSize < needed else { return status }
+    _ = copy("the picture takes \(needed) bytes, the buffer has \(rgbSize)", to: error, errorSize)
+    return Int32(RUDOLPH_NO_ROOM)
+}
+
+/// Side of the pictures that a model draws, 0 for one that cannot.
+private func drawingSide(_ model: Model) -> Int {
+    guard model.hasImageDecoder else { return 0 }
+    return model.configuration.imageSide * (model.configuration.imageTokenizer.outputChannels == 12 ? 2 : 1)
+}
+
+/// The tokens of a picture that lies in the caller's memory.
+private func imageTokens(
+    _ session: Session, _ pixels: UnsafePointer<UInt8>, _ width: Int32, _ height: Int32, _ progress: ProgressHandler?
+) throws(RudolphError) -> [Int] {
+    guard width > 0, height > 0, Int(width) <= RGBImage.maximumPixels / Int(height) else {
+        throw RudolphError("a picture of \(width) x \(height) pixels, expected 1 to \(RGBImage.maximumPixels) pixels")
+    }
+    try report(progress, .encodingImage, 0, 1)
+    return try session.imageTokens(of: pixels, width: Int(width), height: Int(height))
+}
+
+private func handler(_ progress: rudolph_progress?, _ userData: UnsafeMutableRawPointer?) -> ProgressHandler? {
+    guard let progress else { return nil }
+    return { progress(code($0.stage), Int32(clamping: $0.done), Int32(clamping: $0.total), userData) != 0 }
+}
+
+private func code(_ stage: Progress.Stage) -> Int32 {
+    switch stage {
+    case .encodingImage: Int32(RUDOLPH_ENCODING_IMAGE)
+    case .reading: Int32(RUDOLPH_READING)
+    case .generating: Int32(RUDOLPH_GENERATING)
+    case .ranking: Int32(RUDOLPH_RANKING)
+    }
+}
+
+/// Throws unless all bytes of reserved fields are zero.
+private func checkReserved<Field: BitwiseCopyable>(_ field: Field) throws(RudolphError) {
+    let isZero = withUnsafeBytes(of: field) { $0.allSatisfy { $0 == 0 } }
+    guard isZero else { throw RudolphError("reserved fields of the options are not zero") }
+}
+
+private func given<Value>(_ value: Value?, _ name: String) throws(RudolphError) -> Value {
+    guard let value else { throw RudolphError("\(name) is NULL") }
+    return value
+}
+
+private func openedSession(_ session: OpaquePointer?) throws(RudolphError) -> Session {
+    Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try given(session, "session"))).takeUnretainedValue()
+}
+
+/// Runs `body` and gives its text to the caller, whose buffer must have room for at least the closing zero.
+private func attempt(
+    _ output: UnsafeMutablePointer<CChar>?, _ outputSize: Int, _ error: UnsafeMutablePointer<CChar>?, _ errorSize: Int,
+    _ body: () throws(RudolphError) -> String
+) -> Int32 {
+    if output != nil, outputSize <= 0 {
+        _ = copy("text_size is \(outputSize), expected room for a text", to: error, errorSize)
         return Int32(RUDOLPH_NO_ROOM)
     }
-    return Int32(RUDOLPH_OK)
+    var found = ""
+    let status = attempt(error, errorSize) { () throws(RudolphError) in
+        _ = try given(output, "text")
+        found = try body()
+    }
+    guard status == RUDOLPH_OK, !copy(found, to: output, outputSize) else { return status }
+    _ = copy("the text takes \(found.utf8.count + 1) bytes, the buffer has \(outputSize)", to: error, errorSize)
+    return Int32(RUDOLPH_NO_ROOM)
 }
 
 /// Runs `body`; an error becomes a status and its message is written to `error`.
@@ -137,8 +286,7 @@ private func attempt(
 }
 
 private func text(_ pointer: UnsafePointer<CChar>?, _ name: String) throws(RudolphError) -> String {
-    guard let pointer else { throw RudolphError("\(name) is NULL") }
-    guard let text = String(validatingCString: pointer) else { throw RudolphError("\(name) is not valid UTF-8") }
+    guard let text = String(validatingCString: try given(pointer, name)) else { throw RudolphError("\(name) is not valid UTF-8") }
     return text
 }
 

@@ -35,7 +35,7 @@ struct ImageBuffers {
             if attention { cover(scratch: ImagePass.attentionScratch(positions: pixels, channels: out)) }
         }
 
-        private var parts: [Int] { [activation, activation, spare, scratch, 2 * channels].map { ($0 + 15) / 16 * 16 } }
+        private var parts: [Int] { [activation, activation, spare, scratch, 2 * channels].map { paddedToPanel($0) } }
 
         var bytes: Int { 4 * parts.reduce(0, +) }
 

@@ -21,7 +21,7 @@ final class ImageDecoder {
         let tokens = model.configuration.imageLength
         var sizes = ImageBuffers.Sizes()
         var channels = configuration.channels(atLevel: configuration.levels - 1)
-        sizes.cover(picture: tokens * ((max(configuration.zChannels, configuration.embeddingSize) + 15) / 16 * 16))
+        sizes.cover(picture: tokens * paddedToPanel(max(configuration.zChannels, configuration.embeddingSize)))
         sizes.cover(pixels: tokens, channels: channels, out: channels, attention: true)
         var pixels = tokens
         for level in (0..<configuration.levels).reversed() {

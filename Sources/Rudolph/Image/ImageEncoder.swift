@@ -32,8 +32,8 @@ final class ImageEncoder {
             if level < configuration.levels - 1 { side /= 2 }
         }
         sizes.cover(pixels: tokens, channels: channels, out: channels, attention: true)
-        sizes.cover(picture: tokens * ((max(configuration.zChannels, configuration.embeddingSize) + 15) / 16 * 16))
-        sizes.cover(scratch: positionsAtOnce * ((configuration.codes + 15) / 16 * 16))
+        sizes.cover(picture: tokens * paddedToPanel(max(configuration.zChannels, configuration.embeddingSize)))
+        sizes.cover(scratch: positionsAtOnce * paddedToPanel(configuration.codes))
         sizes.cover(model.imageEncoder.convolutions, arithmetic, threads: threads)
         return sizes
     }
@@ -106,9 +106,9 @@ final class ImageEncoder {
         pass.convolve(weights.quantConv)
 
         let tokens = pass.height * pass.width
-        let stride = Int(weights.quantConv.weights.rows + 15) / 16 * 16
+        let stride = paddedToPanel(Int(weights.quantConv.weights.rows))
         let codes = Int(weights.codes.weights.rows)
-        let codeStride = (codes + 15) / 16 * 16
+        let codeStride = paddedToPanel(codes)
         var matrix = weights.codes.weights
         var start = 0
         while start < tokens {

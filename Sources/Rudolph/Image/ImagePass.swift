@@ -52,8 +52,6 @@ struct ImagePass {
     static let groups: Int32 = 32
     static let epsilon: Float = 1e-6
 
-    private func padded(_ rows: Int32) -> Int { (Int(rows) + 15) / 16 * 16 }
-
     private func convolve(
         _ conv: rk_conv, after norm: GroupNorm? = nil, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
         outHeight: Int? = nil, outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
@@ -69,7 +67,7 @@ struct ImagePass {
         }
         rk_conv_run(
             worker, features, &conv, input, Int32(height), Int32(width), output, Int32(outHeight ?? height), Int32(outWidth ?? width),
-            padded(conv.weights.rows), residual, scratch)
+            paddedToPanel(Int(conv.weights.rows)), residual, scratch)
     }
 
     /// Group norm and swish first, where a norm is given.
@@ -78,9 +76,9 @@ struct ImagePass {
         swap(&x, &free)
     }
 
-    /// Puts the pixels of a convolution's output side by side again where its channels do not fill whole panels of 16.
+    /// Puts the pixels of a convolution's output side by side again where its channels do not fill whole panels.
     func compact(channels: Int) {
-        let stride = padded(Int32(channels))
+        let stride = paddedToPanel(channels)
         guard stride != channels else { return }
         if worker.pointee.index == 0 {
             for pixel in 1..<max(1, height * width) {
@@ -120,7 +118,7 @@ struct ImagePass {
 
     /// Floats of scratch that `attention` takes: keys and values, both as rows and as panels, and the scores.
     static func attentionScratch(positions: Int, channels: Int) -> Int {
-        let padded = (positions + 15) / 16 * 16
+        let padded = paddedToPanel(positions)
         return padded * (4 * channels + padded)
     }
 
@@ -128,7 +126,7 @@ struct ImagePass {
         if isStopped { return }
         let channels = block.norm.channels
         let positions = height * width
-        let padded = (positions + 15) / 16 * 16
+        let padded = paddedToPanel(positions)
         // Channels are a multiple of the 32 groups, so rows of queries, keys and values need no padding.
         let queries = spare
         let keys = scratch
@@ -161,7 +159,7 @@ struct ImagePass {
         rows.stride = Int(conv.in_channels)
         rows.count = Int32(positions)
         var matrix = conv.weights
-        rk_matmul(worker, features, &matrix, &rows, 0, matrix.rows, conv.bias, RK_NONE, output, padded(matrix.rows))
+        rk_matmul(worker, features, &matrix, &rows, 0, matrix.rows, conv.bias, RK_NONE, output, paddedToPanel(Int(matrix.rows)))
     }
 
     private func multiply(

@@ -73,7 +73,7 @@ extension Model {
     ///   - threads: as in `Session`.
     ///   - keyValueFormat: as in `Session`.
     public func summary(threads: Int? = nil, keyValueFormat: KeyValueFormat = .f16) -> ModelSummary {
-        let threads = min(max(1, threads ?? Int(rk_default_threads())), Session.mostThreads)
+        let threads = min(max(1, threads ?? Int(rk_default_threads())), Session.maximumThreads)
         let parts = ModelSummary.Kind.allCases.map { kind in
             var part = ModelSummary.Part(kind: kind)
             for tensor in file.tensors where ModelSummary.Kind(tensor: tensor.name) == kind {

@@ -15,7 +15,8 @@ struct Perplexity {
         count += 1
     }
 
-    var value: Float { count == 0 ? .nan : Float(sum / Double(count)) }
+    var mean: Double { count == 0 ? .nan : sum / Double(count) }
+    var value: Float { Float(mean) }
 }
 
 /// How candidates are compared: perplexities shifted by their minimum and scaled by their median, then mixed.

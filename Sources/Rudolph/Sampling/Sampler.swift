@@ -2,7 +2,7 @@ import CKernels
 
 /// How the next token is chosen from the logits.
 public struct SamplingOptions: Sendable {
-    /// Logits are divided by this first; above 0.
+    /// Logits are divided by this first; at least `smallestTemperature`.
     public var temperature: Float
     /// Only the k largest logits are kept, and those equal to the k-th; 0 keeps all.
     public var topK: Int
@@ -23,11 +23,14 @@ public struct SamplingOptions: Sendable {
     /// Always the most probable token.
     public static let greedy = SamplingOptions(temperature: 1, topK: 1, topP: 1)
 
+    /// Below it logits could become infinite, and differences between them no numbers.
+    public static let smallestTemperature: Float = 1e-6
+
     var isGreedy: Bool { topK == 1 }
 
     func validate() throws(RudolphError) {
-        guard temperature > 0, temperature.isFinite else {
-            throw RudolphError("temperature \(Double(temperature)), expected a number above 0")
+        guard temperature >= Self.smallestTemperature, temperature.isFinite else {
+            throw RudolphError("temperature \(Double(temperature)), expected 0.000001 or more")
         }
         guard topK >= 0 else { throw RudolphError("top-k \(topK), expected 0 or more") }
         guard topP >= 0, topP <= 1 else { throw RudolphError("top-p \(Double(topP)), expected 0 to 1") }
@@ -58,13 +61,31 @@ public struct Guidance: Sendable {
 
 /// Filters logits and draws tokens; keeps its buffers from token to token.
 struct Sampler {
+    typealias Entry = (id: Int, logit: Float)
+
     let options: SamplingOptions
     /// What passed the filters, most probable first; equal logits in order of id. Probabilities are relative to the first one's.
-    private(set) var kept: [(id: Int, logit: Float)] = []
+    private(set) var kept: [Entry] = []
     private var weights: [Float] = []
+    // What passed of the first distribution while the second is filtered, and the mixture of both.
+    private var conditional: [Entry] = []
+    private var conditionalWeights: [Float] = []
+    private var mixed: [Entry] = []
 
-    init(_ options: SamplingOptions) {
+    /// - Parameters:
+    ///   - logits: how many there will be; room for those that top-k lets through is made at once.
+    ///   - isGuided: whether two distributions will be mixed.
+    init(_ options: SamplingOptions, logits: Int = 0, isGuided: Bool = false) {
         self.options = options
+        if options.isGreedy { return }
+        // A mixture may have all that both let through, and the buffers change places.
+        let count = (options.topK == 0 ? logits : min(options.topK, logits)) * (isGuided ? 2 : 1)
+        kept.reserveCapacity(count)
+        weights.reserveCapacity(count)
+        guard isGuided else { return }
+        conditional.reserveCapacity(count)
+        conditionalWeights.reserveCapacity(count)
+        mixed.reserveCapacity(count)
     }
 
     /// The largest logit's index, the first of equals.
@@ -88,50 +109,70 @@ struct Sampler {
     ) -> Int {
         if options.isGreedy { return mostProbable(logits, other, guidance) }
         filter(logits)
-        let conditional = kept
-        let conditionalWeights = weights
-        let conditionalTotal = total
+        swap(&kept, &conditional)
+        swap(&weights, &conditionalWeights)
         filter(other)
-        let otherTotal = total
-        let weight = guidance.weight
-        // Both lists in order of id, to be merged.
-        var mixed: [(id: Int, logit: Float)] = []
-        mixed.reserveCapacity(conditional.count + kept.count)
+        mixed.removeAll(keepingCapacity: true)
         switch guidance.mixing {
-        case .probabilities:
-            for (index, entry) in conditional.enumerated() {
-                mixed.append((entry.id, (1 - weight) * conditionalWeights[index] / conditionalTotal))
-            }
-            for (index, entry) in kept.enumerated() { mixed.append((entry.id, weight * weights[index] / otherTotal)) }
-            mixed.sort { $0.id < $1.id }
-            var last = 0
-            for index in mixed.indices.dropFirst() {
-                if mixed[index].id == mixed[last].id {
-                    mixed[last].logit += mixed[index].logit
-                } else {
-                    last += 1
-                    mixed[last] = mixed[index]
-                }
-            }
-            if !mixed.isEmpty { mixed.removeSubrange((last + 1)...) }
-            kept = mixed
-            weights = mixed.map { $0.logit }
-        case .logits:
-            // What either filter dropped is dropped, as minus infinity stays minus infinity in a sum.
-            let others = kept.sorted { $0.id < $1.id }
-            var place = 0
-            for entry in conditional.sorted(by: { $0.id < $1.id }) {
-                while place < others.count, others[place].id < entry.id { place += 1 }
-                if place < others.count, others[place].id == entry.id {
-                    mixed.append((entry.id, (1 - weight) * entry.logit + weight * others[place].logit))
-                }
-            }
-            // Without any token in common the condition decides alone.
-            kept = mixed.isEmpty ? conditional : mixed
-            let largest = kept.map { $0.logit }.max() ?? 0
-            weights = kept.map { rk_exp($0.logit - largest) }
+        case .probabilities: mixProbabilities(guidance.weight)
+        case .logits: mixLogits(guidance.weight)
         }
         return draw(&generator) ?? Self.argmax(logits)
+    }
+
+    /// Leaves in `kept` and `weights` the ids that either filter let through, with their mixed probabilities, in order of id.
+    private mutating func mixProbabilities(_ share: Float) {
+        Self.toShares(&conditional, conditionalWeights, 1 - share)
+        Self.toShares(&kept, weights, share)
+        Self.sort(&conditional, by: Self.hasLargerID)
+        Self.sort(&kept, by: Self.hasLargerID)
+        var place = 0
+        for entry in conditional {
+            while place < kept.count, kept[place].id < entry.id {
+                mixed.append(kept[place])
+                place += 1
+            }
+            if place < kept.count, kept[place].id == entry.id {
+                mixed.append((entry.id, entry.logit + kept[place].logit))
+                place += 1
+            } else {
+                mixed.append(entry)
+            }
+        }
+        mixed += kept[place...]
+        swap(&kept, &mixed)
+        weights.removeAll(keepingCapacity: true)
+        for entry in kept { weights.append(entry.logit) }
+    }
+
+    /// Leaves in `kept` and `weights` the ids that both filters let through, in order of id. What either filter dropped is dropped, as minus
+    /// infinity stays minus infinity in a sum; without any id in common the condition decides alone.
+    private mutating func mixLogits(_ share: Float) {
+        Self.sort(&conditional, by: Self.hasLargerID)
+        Self.sort(&kept, by: Self.hasLargerID)
+        var place = 0
+        for entry in conditional {
+            while place < kept.count, kept[place].id < entry.id { place += 1 }
+            if place < kept.count, kept[place].id == entry.id {
+                mixed.append((entry.id, (1 - share) * entry.logit + share * kept[place].logit))
+            }
+        }
+        if mixed.isEmpty {
+            swap(&kept, &conditional)
+            Self.sort(&kept, by: Self.comesLater)
+        } else {
+            swap(&kept, &mixed)
+        }
+        var largest = -Float.infinity
+        for entry in kept where entry.logit > largest { largest = entry.logit }
+        weights.removeAll(keepingCapacity: true)
+        for entry in kept { weights.append(rk_exp(entry.logit - largest)) }
+    }
+
+    /// Replaces logits by probabilities that sum to `share`.
+    private static func toShares(_ entries: inout [Entry], _ weights: [Float], _ share: Float) {
+        let total = sum(weights)
+        for index in entries.indices { entries[index].logit = share * weights[index] / total }
     }
 
     /// The most probable token of the mixture of two distributions, the first of equals.
@@ -169,7 +210,7 @@ struct Sampler {
     }
 
     private func draw(_ generator: inout RandomGenerator) -> Int? {
-        var rest = generator.uniform() * total
+        var rest = generator.uniform() * Self.sum(weights)
         for (index, entry) in kept.enumerated() {
             rest -= weights[index]
             if rest < 0 { return entry.id }
@@ -177,7 +218,7 @@ struct Sampler {
         return kept.last?.id
     }
 
-    private var total: Float {
+    private static func sum(_ weights: [Float]) -> Float {
         var sum: Float = 0
         for weight in weights { sum += weight }
         return sum
@@ -191,13 +232,7 @@ struct Sampler {
         for index in logits.indices where logits[index] >= threshold && logits[index] > -Float.infinity {
             kept.append((index, logits[index] / options.temperature))
         }
-        kept.withUnsafeMutableBufferPointer { kept in
-            Self.makeHeap(kept, by: Self.comesLater)
-            for end in kept.indices.reversed() {
-                kept.swapAt(0, end)
-                Self.siftDown(UnsafeMutableBufferPointer(rebasing: kept[..<end]), 0, by: Self.comesLater)
-            }
-        }
+        Self.sort(&kept, by: Self.comesLater)
         weights.removeAll(keepingCapacity: true)
         guard let largest = kept.first?.logit else { return }
         var sum: Float = 0
@@ -218,9 +253,11 @@ struct Sampler {
         }
     }
 
-    private static func comesLater(_ one: (id: Int, logit: Float), _ other: (id: Int, logit: Float)) -> Bool {
+    private static func comesLater(_ one: Entry, _ other: Entry) -> Bool {
         one.logit < other.logit || (one.logit == other.logit && one.id > other.id)
     }
+
+    private static func hasLargerID(_ one: Entry, _ other: Entry) -> Bool { one.id > other.id }
 
     /// The k-th largest value, on top of a heap of the k largest seen so far.
     private static func kthLargest(_ values: UnsafeMutableBufferPointer<Float>, _ k: Int) -> Float {
@@ -236,6 +273,18 @@ struct Sampler {
     }
 
     // Heaps take no memory, as the library's sorting does: these run for each token.
+
+    /// Those that are `above` others come after them.
+    @inline(__always)
+    private static func sort(_ entries: inout [Entry], by above: (Entry, Entry) -> Bool) {
+        entries.withUnsafeMutableBufferPointer { heap in
+            makeHeap(heap, by: above)
+            for end in heap.indices.dropFirst().reversed() {
+                heap.swapAt(0, end)
+                siftDown(UnsafeMutableBufferPointer(rebasing: heap[..<end]), 0, by: above)
+            }
+        }
+    }
 
     /// Puts the element that is `above` all others at index 0, and likewise in each branch.
     @inline(__always)

@@ -3,6 +3,7 @@ public struct AskOptions: Sendable {
     /// Candidates; the most frequent answer comes first.
     public var candidates = 1
     public var sampling = SamplingOptions.greedy
+    /// The same seed gives the same answers on every CPU; nil takes a random one.
     public var seed: UInt64? = nil
     /// Task tokens of the question and of the answer; the public instruction model is always asked with the unknown pair.
     public var leftTaskToken = "<LT_UNK>"
@@ -18,6 +19,7 @@ public struct Answer: Sendable {
     public let text: String
     /// The right-text ids: begin, task token, text, and the end if it was reached.
     public let ids: [Int]
+    /// Candidates that gave this text.
     public let count: Int
 }
 
@@ -31,6 +33,8 @@ public struct Asker {
 
     /// - Parameter imageTokens: the picture that the question is about; nil leaves its place filled with token 0, as text questions
     ///   are asked.
+    /// - Throws: for an empty question, options out of range, other tokens than the m * m codes of a picture and task tokens that the model
+    ///   has not, where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func ask(
         _ question: String, about imageTokens: [Int]?, _ options: AskOptions = AskOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Answer] {
@@ -49,6 +53,7 @@ public struct Asker {
 
     /// One answer to each of several questions, all generated at once; each has a seed of its own, so that its answer does not depend on
     /// the others. `candidates` and `seed` of the options are not used. Each question takes keys and values of a whole sequence.
+    /// - Throws: as `ask`.
     public func askEach(
         _ questions: [(question: String, imageTokens: [Int]?, seed: UInt64)], _ options: AskOptions = AskOptions(),
         progress: ProgressHandler? = nil

@@ -56,6 +56,8 @@ public struct Captioner {
     }
 
     /// The captions of a picture, best first.
+    /// - Throws: for options out of range and a template that leaves no room, where there is not enough memory, and `RudolphError.stopped`.
+    ///   The session is as usable afterwards as before.
     public func captions(
         of image: RGBImage, _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {
@@ -64,6 +66,7 @@ public struct Captioner {
     }
 
     /// The captions of a picture that is tokens already, best first.
+    /// - Throws: likewise, and for other tokens than the m * m codes of a picture.
     public func captions(
         ofTokens tokens: [Int], _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {

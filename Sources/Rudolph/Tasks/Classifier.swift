@@ -12,9 +12,10 @@ public struct ClassifyOptions: Sendable {
 /// A class and how well it fits a picture.
 public struct Classification: Sendable {
     public let name: String
-    /// Perplexity of the class's text given the picture; smaller fits better.
+    /// Perplexity of the class's text given the picture; smaller fits better. Classes are ordered by it.
     public let perplexity: Float
-    /// The reference's score: the softmax of the perplexities divided by their norm; smaller fits better.
+    /// The reference's score: the softmax of the perplexities divided by their norm; smaller fits better. Beside a very large perplexity
+    /// those of all other classes are equal.
     public let score: Float
 }
 
@@ -27,6 +28,7 @@ public struct Classifier {
     }
 
     /// The classes, best first.
+    /// - Throws: for no classes, where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func classify(
         _ image: RGBImage, as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Classification] {
@@ -34,6 +36,8 @@ public struct Classifier {
         return try classify(tokens: try session.imageTokens(of: image), as: names, options, progress: progress)
     }
 
+    /// The same of a picture that is tokens already.
+    /// - Throws: likewise, and for other tokens than the m * m codes of a picture.
     public func classify(
         tokens: [Int], as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Classification] {
@@ -41,7 +45,7 @@ public struct Classifier {
         try session.validate(imageTokens: tokens)
         guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }
         let rows = configuration.textRows - configuration.leftTextLength
-        var perplexities: [Float] = []
+        var perplexities: [Double] = []
         var read: [Int] = []
         for (index, name) in names.enumerated() {
             try report(progress, .ranking, index, names.count)
@@ -59,18 +63,25 @@ public struct Classifier {
             }
             var perplexity = Perplexity()
             try session.score(right, from: configuration.rightTextStart, targets: Session.next(right), head: .text(rows: rows), into: &perplexity)
-            perplexities.append(perplexity.value)
+            perplexities.append(perplexity.mean)
         }
-        var norm: Float = 0
+        return Self.ordered(names, perplexities)
+    }
+
+    /// Classes by perplexity, with the reference's scores. Perplexities can be so large that their squares are no floats.
+    static func ordered(_ names: [String], _ perplexities: [Double]) -> [Classification] {
+        var norm = 0.0
         for value in perplexities { norm += value * value }
         norm = norm.squareRoot()
         let largest = (perplexities.max() ?? 0) / norm
-        var scores = perplexities.map { rk_exp($0 / norm - largest) }
+        var scores = perplexities.map { rk_exp(Float($0 / norm - largest)) }
         var sum: Float = 0
         for score in scores { sum += score }
         for index in scores.indices { scores[index] /= sum }
-        let order = names.indices.sorted { scores[$0] < scores[$1] || (scores[$0] == scores[$1] && $0 < $1) }
-        return order.map { Classification(name: names[$0], perplexity: perplexities[$0], score: scores[$0]) }
+        let order = names.indices.sorted {
+            perplexities[$0] < perplexities[$1] || (perplexities[$0] == perplexities[$1] && $0 < $1)
+        }
+        return order.map { Classification(name: names[$0], perplexity: Float(perplexities[$0]), score: scores[$0]) }
     }
 
     private static func fill(_ template: String, _ name: String) -> String {

@@ -7,9 +7,11 @@ public struct CompleteOptions: Sendable {
     public var sampling = SamplingOptions.text
     /// The only ids that may be generated; nil allows all.
     public var allowedTokens: [Int]? = nil
+    /// The same seed gives the same texts on every CPU; nil takes a random one.
     public var seed: UInt64? = nil
     /// Tokens of the left text at most; nil for the whole segment.
     public var maximumTokens: Int? = nil
+    /// The task token that the text begins with.
     public var taskToken = "<LT_T2T>"
 
     public init() {}
@@ -21,6 +23,7 @@ public struct Completion: Sendable {
     public let text: String
     /// The left-text ids: begin, task token, text, and the end if it was reached.
     public let ids: [Int]
+    /// Candidates that gave this text.
     public let count: Int
     /// Smaller is better.
     public let perplexity: Float
@@ -35,6 +38,8 @@ public struct Completer {
     }
 
     /// Continuations of a text (empty for one from nothing), the least perplexing first.
+    /// - Throws: for a text that leaves no room, options out of range and a task token that the model has not, where there is not enough memory,
+    ///   and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func complete(
         _ text: String, _ options: CompleteOptions = CompleteOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Completion] {
@@ -65,7 +70,8 @@ public struct Completer {
         let generation = TextGeneration(
             session: session, sampling: options.sampling, positions: prompt.count..<length,
             rows: drawnRows, allowed: options.allowedTokens)
-        var found = session.counted(try generation.run(candidates: options.candidates, seed: options.seed ?? rp_random_seed(), first: logits, progress), after: prompt, length: length)
+        let texts = try generation.run(candidates: options.candidates, seed: options.seed ?? rp_random_seed(), first: logits, progress)
+        var found = session.counted(texts, after: prompt, length: length)
         if found.count > 1 { found.removeAll { $0.text.isEmpty } }
 
         var completions: [Completion] = []

@@ -14,6 +14,7 @@ public struct DrawOptions: Sendable {
     public var seed: UInt64? = nil
     /// Pictures drawn at the same time; each needs keys and values of its own.
     public var batch = 8
+    /// The task token of the text.
     public var taskToken = "<LT_T2I>"
 
     public init() {}
@@ -42,6 +43,8 @@ public struct Drawer {
     }
 
     /// Drawings of a text, best first when they were ranked.
+    /// - Throws: for an empty text, options out of range, a prompt that was made with a model of other pictures and task tokens that the model
+    ///   has not, where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func draw(
         _ text: String, _ options: DrawOptions = DrawOptions(), partial: PartialDrawingHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Drawing] {
@@ -62,6 +65,7 @@ public struct Drawer {
 
     /// One drawing's tokens for each of several texts, `options.batch` of them at the same time. Each has a seed of its own, so that its
     /// picture does not depend on the others; `count`, `candidates` and `seed` of the options are not used.
+    /// - Throws: as `draw`.
     public func drawEach(
         _ texts: [(text: String, seed: UInt64)], _ options: DrawOptions = DrawOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [[Int]] {
@@ -79,6 +83,7 @@ public struct Drawer {
                 throw RudolphError("a guidance weight of \(Double(guidance.weight)), expected 0 to 1")
             }
         }
+        if let prompt = options.prompt { try validate(prompt) }
         var normalized: [String] = []
         for text in texts {
             let text = Tokenizer.lowercasedAndStripped(text)
@@ -95,95 +100,138 @@ public struct Drawer {
         return drawn
     }
 
+    /// Throws unless each token of the prompt is one of this model's or to be drawn.
+    private func validate(_ prompt: ImagePrompt) throws(RudolphError) {
+        let configuration = session.model.configuration
+        guard prompt.tokens.count == configuration.imageLength else {
+            throw RudolphError(
+                "an image prompt of \(prompt.tokens.count) tokens, expected \(configuration.imageLength): it was made with another model")
+        }
+        try session.validate(imageTokens: prompt.tokens.map { $0 ?? 0 })
+    }
+
     /// Draws one picture for each text, all of them at once.
     private func batch(
         _ texts: [String], _ streams: [RandomGenerator], _ options: DrawOptions, first: Int, total: Int,
         _ partial: PartialDrawingHandler?, _ progress: ProgressHandler?
     ) throws(RudolphError) -> [[Int]] {
         let configuration = session.model.configuration
-        let length = configuration.leftTextLength
         let head = Transformer.Head.image(rows: configuration.imageVocabularySize)
+        let batch = try Batch(texts, options, head, session, progress)
         let count = texts.count
-
-        // First the caches of the prompts, each different one read once: the texts, and the other prompt when there is guidance.
-        // Then one cache for each sequence.
-        var caches: [KeyValueCache] = []
-        var firstLogits: [[Float]] = []
-        func read(_ text: String, _ task: String) throws(RudolphError) {
-            let left = try session.segment(text, task: task, length: length, isPadded: true)
-            let cache = caches.isEmpty ? session.prefix : try session.cache(start: 0, .positions(capacity: length))
-            caches.append(cache)
-            guard let logits = try session.read(left, from: 0, into: cache, head: head, progress) else {
-                throw RudolphError("no token to read")
-            }
-            firstLogits.append([Float](logits[0]))
-        }
-        session.forgetLeftText()
-        var different: [String] = []
-        var promptOfPicture: [Int] = []
-        for text in texts {
-            if let index = different.firstIndex(of: text) {
-                promptOfPicture.append(index)
-            } else {
-                promptOfPicture.append(different.count)
-                different.append(text)
-                try read(text, options.taskToken)
-            }
-        }
-        let otherPrompt = different.count
-        let isGuided = options.guidance != nil
-        if let guidance = options.guidance { try read(Tokenizer.lowercasedAndStripped(guidance.prompt), "<LT_UNK>") }
-        let firstTail = caches.count
-        let streamsEach = isGuided ? 2 : 1
-        for _ in 0..<(count * streamsEach) { caches.append(try session.cache(start: length, .drawing)) }
-
-        var sampler = Sampler(options.sampling)
         var generators = streams
+        var sampler = Sampler(options.sampling, logits: configuration.imageVocabularySize, isGuided: batch.isGuided)
+        func choose(
+            for picture: Int, _ own: UnsafeMutableBufferPointer<Float>, _ other: UnsafeMutableBufferPointer<Float>?
+        ) -> Int {
+            guard let guidance = options.guidance, let other else { return sampler.next(own, &generators[picture]) }
+            return sampler.next(own, guidedBy: other, guidance, &generators[picture])
+        }
         var pictures = [[Int]](repeating: [], count: count)
         for picture in pictures.indices { pictures[picture].reserveCapacity(configuration.imageLength) }
+        let all = [Int](0..<count * batch.sequencesEach)
         var rows: [Transformer.Row] = []
-        rows.reserveCapacity(count * streamsEach)
-        let all = [Int](0..<count * streamsEach)
+        rows.reserveCapacity(all.count)
         for index in 0..<configuration.imageLength {
             try report(progress, .generating, first * configuration.imageLength + index * count, total * configuration.imageLength)
             if let partial, index > 0, index % configuration.imageTokensPerSide == 0 { partial(first, pictures) }
             let kept = options.prompt.flatMap { $0.tokens[index] }
             var logits: Transformer.Logits? = nil
             if index > 0 {
-                rows.removeAll(keepingCapacity: true)
-                for picture in 0..<count {
-                    for stream in 0..<streamsEach {
-                        rows.append(
-                            Transformer.Row(
-                                token: pictures[picture][index - 1], position: length + index - 1,
-                                cache: firstTail + picture * streamsEach + stream,
-                                prefix: stream == 0 ? promptOfPicture[picture] : otherPrompt))
-                    }
-                }
-                logits = try session.transformer.pass(rows, caches: caches, wanted: kept == nil ? all : [], head: head)
+                batch.fill(&rows, after: pictures)
+                logits = try session.transformer.pass(rows, caches: batch.caches, wanted: kept == nil ? all : [], head: head)
             }
             for picture in 0..<count {
-                if let kept {
-                    pictures[picture].append(kept)
-                    continue
-                }
-                func sample(_ own: UnsafeMutableBufferPointer<Float>, _ other: UnsafeMutableBufferPointer<Float>?) -> Int {
-                    guard let guidance = options.guidance, let other else { return sampler.next(own, &generators[picture]) }
-                    return sampler.next(own, guidedBy: other, guidance, &generators[picture])
-                }
                 let token: Int
-                if let logits {
-                    token = sample(logits[picture * streamsEach], isGuided ? logits[picture * streamsEach + 1] : nil)
+                if let kept {
+                    token = kept
+                } else if let logits {
+                    let sequence = picture * batch.sequencesEach
+                    token = choose(for: picture, logits[sequence], batch.isGuided ? logits[sequence + 1] : nil)
                 } else {
-                    var own = firstLogits[promptOfPicture[picture]]
-                    var other = isGuided ? firstLogits[otherPrompt] : []
-                    token = own.withUnsafeMutableBufferPointer { own in
-                        other.withUnsafeMutableBufferPointer { sample(own, isGuided ? $0 : nil) }
-                    }
+                    token = batch.withFirstLogits(of: picture) { choose(for: picture, $0, $1) }
                 }
                 pictures[picture].append(token)
             }
         }
         return pictures
+    }
+}
+
+/// The sequences of pictures that are drawn at the same time: one for each picture, or two when there is guidance, after its text and after
+/// the other prompt.
+private struct Batch {
+    /// First those of the prompts, each different one read once; then one for each sequence.
+    private(set) var caches: [KeyValueCache] = []
+    private var promptCount = 0
+    /// Which prompt is each picture's text.
+    private var textOfPicture: [Int] = []
+    private var otherPrompt: Int? = nil
+    /// Logits of the first image token after each prompt.
+    private var firstLogits: [[Float]] = []
+    /// Where the image starts.
+    private let start: Int
+
+    var isGuided: Bool { otherPrompt != nil }
+    var sequencesEach: Int { isGuided ? 2 : 1 }
+
+    init(
+        _ texts: [String], _ options: DrawOptions, _ head: Transformer.Head, _ session: Session, _ progress: ProgressHandler?
+    ) throws(RudolphError) {
+        start = session.model.configuration.leftTextLength
+        session.forgetLeftText()
+        var different: [String] = []
+        for text in texts {
+            if let index = different.firstIndex(of: text) {
+                textOfPicture.append(index)
+            } else {
+                textOfPicture.append(different.count)
+                different.append(text)
+                try read(text, options.taskToken, head, session, progress)
+            }
+        }
+        if let guidance = options.guidance {
+            otherPrompt = caches.count
+            try read(Tokenizer.lowercasedAndStripped(guidance.prompt), "<LT_UNK>", head, session, progress)
+        }
+        promptCount = caches.count
+        for _ in 0..<(texts.count * sequencesEach) { caches.append(try session.cache(start: start, .drawing)) }
+    }
+
+    private mutating func read(
+        _ text: String, _ task: String, _ head: Transformer.Head, _ session: Session, _ progress: ProgressHandler?
+    ) throws(RudolphError) {
+        let left = try session.segment(text, task: task, length: start, isPadded: true)
+        let cache = caches.isEmpty ? session.prefix : try session.cache(start: 0, .positions(capacity: start))
+        caches.append(cache)
+        guard let logits = try session.read(left, from: 0, into: cache, head: head, progress) else {
+            throw RudolphError("no token to read")
+        }
+        firstLogits.append([Float](logits[0]))
+    }
+
+    /// Replaces `rows` by the last token of each picture, once for each of its sequences.
+    func fill(_ rows: inout [Transformer.Row], after pictures: [[Int]]) {
+        rows.removeAll(keepingCapacity: true)
+        for (picture, tokens) in pictures.enumerated() {
+            guard let token = tokens.last else { continue }
+            for sequence in 0..<sequencesEach {
+                rows.append(
+                    Transformer.Row(
+                        token: token, position: start + tokens.count - 1, cache: promptCount + picture * sequencesEach + sequence,
+                        prefix: sequence == 0 ? textOfPicture[picture] : otherPrompt ?? 0))
+            }
+        }
+    }
+
+    /// Calls `body` with copies of the first token's logits, after the picture's text and after the other prompt.
+    func withFirstLogits(
+        of picture: Int, _ body: (UnsafeMutableBufferPointer<Float>, UnsafeMutableBufferPointer<Float>?) -> Int
+    ) -> Int {
+        var own = firstLogits[textOfPicture[picture]]
+        var other = otherPrompt.map { firstLogits[$0] } ?? []
+        return own.withUnsafeMutableBufferPointer { own in
+            other.withUnsafeMutableBufferPointer { body(own, isGuided ? $0 : nil) }
+        }
     }
 }

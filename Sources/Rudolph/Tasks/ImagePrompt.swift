@@ -22,8 +22,11 @@ public struct ImagePrompt: Sendable {
 
     /// For each token of the picture, in reading order, what it must be; nil where it is to be drawn.
     let tokens: [Int?]
+}
 
+extension ImagePrompt {
     /// Keeps the borders of a picture, which is cut and resized as pictures to be captioned are.
+    /// - Throws: for a border wider than the picture, where there is not enough memory, and `RudolphError.stopped`.
     public init(
         _ image: RGBImage, keeping borders: Borders, encoding: Encoding = .whole, in session: Session
     ) throws(RudolphError) {
@@ -70,6 +73,7 @@ public struct ImagePrompt: Sendable {
 
     /// Keeps the tokens under the white parts of a mask: those whose squares are at least half white. The mask is cut and resized like
     /// the picture and must have its size.
+    /// - Throws: for a mask of another size, where there is not enough memory, and `RudolphError.stopped`.
     public init(_ image: RGBImage, keepingWhiteOf mask: RGBImage, in session: Session) throws(RudolphError) {
         guard mask.width == image.width, mask.height == image.height else {
             throw RudolphError(

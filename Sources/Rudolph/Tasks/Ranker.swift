@@ -7,6 +7,8 @@ public struct Ranker {
     }
 
     /// Pictures, as image tokens, by how well the text describes them, best first. Each is read with the text as right text.
+    /// - Throws: for no pictures and for other tokens than the m * m codes of a picture, where there is not enough memory, and
+    ///   `RudolphError.stopped`. The session is as usable afterwards as before.
     public func ranked(
         _ pictures: [[Int]], by text: String, textWeight: Float = 0.95, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Drawing] {

@@ -7,9 +7,13 @@ import CPlatform
 /// between threads: open one session for each.
 public final class Session {
     public let model: Model
+    /// Workers that tasks compute with, the calling thread among them.
     public let threads: Int
     public let imageArithmetic: ImageArithmetic
     public let keyValueFormat: KeyValueFormat
+    /// Whether image encoder and decoder stay in memory for the next picture. Where they do not, each picture ends with `releaseImageEncoder`
+    /// or `releaseImageDecoder`, before the transformer is used: for boards where memory is short.
+    public var keepsImageTokenizer = true
     /// Whether what the model file has of keys and values is what this session would compute.
     private let takesStored: Bool
 
@@ -19,8 +23,8 @@ public final class Session {
     let transformer: Transformer
     /// The whole sequence, or the part that candidates share.
     let prefix: KeyValueCache
-    private var encoder: ImageEncoder?
-    private var decoder: ImageDecoder?
+    private(set) var encoder: ImageEncoder?
+    private(set) var decoder: ImageDecoder?
     /// The left-text ids whose keys and values are in `prefix`.
     private var leftText: [Int] = []
     private var tails: [KeyValueCache] = []
@@ -28,19 +32,24 @@ public final class Session {
     /// Positions that are computed at once while a prompt is read: 16 x 16 image tokens and the first of the right text in one pass.
     package static let positionsAtOnce = 272
 
-    static let mostThreads = 1024
+    /// The most workers that a session can have.
+    public static let maximumThreads = 1024
 
     /// - Parameters:
-    ///   - threads: workers to compute with; nil takes the cores that the process may use, the fast ones where they differ.
+    ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes the cores that the process may use, the fast ones where they
+    ///     differ.
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
     ///   - imageArithmetic: of the image tokenizer; the fast one gives the same tokens but for ties within its rounding.
     ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
+    /// - Throws: for any other number of threads, and where there is not enough memory.
     public init(
         _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic = .fast,
         keyValueFormat: KeyValueFormat = .f16
     ) throws(RudolphError) {
-        let threads = threads ?? Int(rk_default_threads())
-        guard (1...Self.mostThreads).contains(threads) else { throw RudolphError("\(threads) threads, expected 1 to \(Self.mostThreads)") }
+        let threads = threads ?? min(Int(rk_default_threads()), Self.maximumThreads)
+        guard (1...Self.maximumThreads).contains(threads) else {
+            throw RudolphError("\(threads) threads, expected 1 to \(Self.maximumThreads)")
+        }
         self.model = model
         self.threads = threads
         self.imageArithmetic = imageArithmetic
@@ -59,9 +68,17 @@ public final class Session {
     }
 
     /// The tokens of a picture, in reading order.
+    /// - Throws: where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func imageTokens(of image: RGBImage) throws(RudolphError) -> [Int] {
         let side = model.configuration.imageSide
         return try tokens(ofPrepared: try ImagePreparation.prepare(image, side: side), height: side, width: side)
+    }
+
+    /// The same of rows of 8-bit RGB pixels that stay where they are.
+    func imageTokens(of pixels: UnsafePointer<UInt8>, width: Int, height: Int) throws(RudolphError) -> [Int] {
+        let side = model.configuration.imageSide
+        return try tokens(
+            ofPrepared: try ImagePreparation.prepare(pixels, width: width, height: height, side: side), height: side, width: side)
     }
 
     /// The tokens of a prepared picture or a part of one.
@@ -73,10 +90,13 @@ public final class Session {
             encoder = try ImageEncoder(model, threads: threads, arithmetic: imageArithmetic, stop: stop)
             self.encoder = encoder
         }
+        defer { if !keepsImageTokenizer { releaseImageEncoder() } }
         return try encoder.tokens(of: pixels, height: height, width: width)
     }
 
     /// The picture of m * m image tokens; its side is `Configuration.imageSide`, or twice that with a wavelet decoder.
+    /// - Throws: where the model has no image decoder, for other tokens than m * m codes, where there is not enough memory, and
+    ///   `RudolphError.stopped`. The session is as usable afterwards as before.
     public func image(of tokens: [Int]) throws(RudolphError) -> RGBImage {
         let decoder: ImageDecoder
         if let existing = self.decoder {
@@ -85,6 +105,7 @@ public final class Session {
             decoder = try ImageDecoder(model, threads: threads, arithmetic: imageArithmetic, stop: stop)
             self.decoder = decoder
         }
+        defer { if !keepsImageTokenizer { releaseImageDecoder() } }
         return try decoder.image(of: tokens)
     }
 
@@ -234,6 +255,7 @@ public final class Session {
 
     /// The logits of every position of one whole sequence: for each position V_t text rows, then V_i image rows. For people who debug a
     /// conversion; `row` is called with position and logits.
+    /// - Throws: for no or too many ids and for ids that the model has not, where there is not enough memory, and `RudolphError.stopped`.
     public func logits(
         of ids: [Int], _ row: (_ position: Int, _ logits: [Float]) -> Void
     ) throws(RudolphError) {

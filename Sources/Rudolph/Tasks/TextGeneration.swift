@@ -41,7 +41,7 @@ struct TextGeneration {
         let end = session.model.tokenizer.endID
         var sequences = sequences
         var first = first
-        var sampler = Sampler(sampling)
+        var sampler = Sampler(sampling, logits: rows)
         var texts = [[Int]](repeating: [], count: sequences.count)
         guard !positions.isEmpty else { return texts }
         // The sequences that have not ended, and the token that each goes on with.

@@ -3,6 +3,7 @@ import CPlatform
 
 /// How keys and values of earlier positions are kept.
 public enum KeyValueFormat: Sendable, CaseIterable {
+    /// IEEE halves.
     case f16
     /// 8 bits, and a scale for each head and position: 53 % of the memory with heads of 64, a little less exact (see Docs/QUALITY.md).
     case int8

@@ -83,10 +83,10 @@ final class Transformer {
 
         init(_ configuration: Configuration, rows: Int, threads: Int, precision: ActivationPrecision) {
             let h = configuration.hiddenSize
-            hiddenStride = Self.padded(h)
-            wideStride = Self.padded(4 * h)
+            hiddenStride = paddedToPanel(h)
+            wideStride = paddedToPanel(4 * h)
             // Of a block of queries, see rk_attention.
-            scoresStride = Int(RK_QUERY_BLOCK) * Self.padded(configuration.sequenceLength) + 16 * configuration.headSize
+            scoresStride = Int(RK_QUERY_BLOCK) * paddedToPanel(configuration.sequenceLength) + 16 * configuration.headSize
             narrowIntegersStride = Int(rk_padded_columns(Int32(h)))
             wideIntegersStride = Int(rk_padded_columns(Int32(4 * h)))
             let group = Int(RK_GROUP)
@@ -100,8 +100,6 @@ final class Transformer {
                 total += (bytes + 63) / 64 * 64
             }
         }
-
-        static func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
     }
 
     init(
@@ -274,7 +272,7 @@ final class Transformer {
             switch head {
             case .text(let rows), .image(let rows): columns = rows
             }
-            logitsStride = Sizes.padded(columns)
+            logitsStride = paddedToPanel(columns)
             let needed = wantedCount * logitsStride
             if needed > logitsCapacity {
                 rp_free(logitsMemory)
@@ -291,67 +289,84 @@ final class Transformer {
 
     /// What each worker does: every step is shared out inside and ends with a barrier.
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
-        let h = configuration.hiddenSize
-        var count = rowCount
+        embedRows(worker)
+        let layers = model.transformer.layers
+        if let first = layers.first { norm(worker, first.inputNorm, rowCount, for: first.queryKeyValue) }
+        for (index, layer) in layers.enumerated() {
+            if worker.pointee.index == 0 { stops[index] = stop.isRaised }
+            storeKeysAndValues(worker, index, layer)
+            if stops[index] {
+                if worker.pointee.index == 0 { isStopped = true }
+                return
+            }
+            var count = rowCount
+            let next = index + 1 < layers.count ? layers[index + 1] : nil
+            if next == nil {
+                // What follows is needed only where logits are wanted.
+                count = wantedCount
+                if count == 0 { return }
+                keepWanted(worker, maskOfLayer[index])
+            }
+            attend(worker, index, layer, count)
+            addAndNorm(worker, layer.firstAdditionNorm, layer.postAttentionNorm, count, for: layer.up)
+            expand(worker, index, layer, count)
+            addAndNorm(
+                worker, layer.secondAdditionNorm, next?.inputNorm ?? model.transformer.finalNorm, count, for: next?.queryKeyValue)
+        }
+        computeLogits(worker, wantedCount)
+    }
+
+    private func embedRows(_ worker: UnsafeMutablePointer<rk_worker>) {
         var index = Int(worker.pointee.index)
-        while index < count {
+        while index < rowCount {
             embed(tokens[index], to: hidden + index * hiddenStride)
             index += Int(worker.pointee.count)
         }
         rk_barrier(worker)
+    }
 
-        let layers = model.transformer.layers
-        layers.withUnsafeBufferPointer { layers in
-            views.withUnsafeBufferPointer { views in
-                for (layerIndex, layer) in layers.enumerated() {
-                    let mask = maskOfLayer[layerIndex]
-                    if worker.pointee.index == 0 { stops[layerIndex] = stop.isRaised }
-                    guard let layerViews = views.baseAddress.map({ $0 + layerIndex * caches.count }) else { return }
-                    if layerIndex == 0 {
-                        norm(worker, layer.inputNorm, count, for: layer.queryKeyValue)
-                    }
-                    observer?(worker, layerIndex, .queryKeyValue, rows(normed, hiddenStride, count, h))
-                    multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrowIntegers, count, output: wide, wideStride)
-                    rk_rows_store(
-                        worker, features, rk_rows(data: wide + h, stride: wideStride, count: Int32(count), n: Int32(h)),
-                        rk_rows(data: wide + 2 * h, stride: wideStride, count: Int32(count), n: Int32(h)),
-                        Int32(configuration.heads), Int32(configuration.headSize), layerViews, cacheIndices, slots[mask])
-                    if stops[layerIndex] {
-                        if worker.pointee.index == 0 { isStopped = true }
-                        count = 0
-                        return
-                    }
-                    var offsets = runOffsets[mask]
-                    if layerIndex == layers.count - 1 {
-                        // What follows is needed only where logits are wanted.
-                        count = wantedCount
-                        if count == 0 { return }
-                        keepWanted(worker, mask)
-                        offsets = runOffsets[mask]
-                    }
-                    rk_attention(
-                        worker, features, normed, hiddenStride, wide, wideStride, Int32(count), Int32(configuration.heads),
-                        Int32(configuration.headSize), layerViews, runs[mask], offsets, scores, scoresStride)
-                    observer?(worker, layerIndex, .dense, rows(normed, hiddenStride, count, h))
-                    quantize(worker, rows(normed, hiddenStride, count, h), narrowIntegers, for: layer.dense)
-                    multiply(worker, layer.dense, normed, hiddenStride, narrowIntegers, count, output: output, hiddenStride)
-                    addAndNorm(worker, layer.firstAdditionNorm, layer.postAttentionNorm, count, for: layer.up)
-                    observer?(worker, layerIndex, .up, rows(normed, hiddenStride, count, h))
-                    multiply(
-                        worker, layer.up, normed, hiddenStride, narrowIntegers, count, activation: RK_GELU, output: wide, wideStride)
-                    observer?(worker, layerIndex, .down, rows(wide, wideStride, count, 4 * h))
-                    quantize(worker, rows(wide, wideStride, count, 4 * h), wideIntegers, for: layer.down)
-                    multiply(worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride)
-                    if layerIndex + 1 < layers.count {
-                        addAndNorm(worker, layer.secondAdditionNorm, layers[layerIndex + 1].inputNorm, count,
-                            for: layers[layerIndex + 1].queryKeyValue)
-                    } else {
-                        addAndNorm(worker, layer.secondAdditionNorm, model.transformer.finalNorm, count, for: nil)
-                    }
-                }
-            }
+    /// Leaves in `wide` queries, keys and values of the normed rows, and puts keys and values into the caches.
+    private func storeKeysAndValues(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ layer: LayerWeights) {
+        let h = configuration.hiddenSize
+        observer?(worker, index, .queryKeyValue, rows(normed, hiddenStride, rowCount, h))
+        multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrowIntegers, rowCount, output: wide, wideStride)
+        withCaches(ofLayer: index) { caches in
+            rk_rows_store(
+                worker, features, rows(wide + h, wideStride, rowCount, h), rows(wide + 2 * h, wideStride, rowCount, h),
+                Int32(configuration.heads), Int32(configuration.headSize), caches, cacheIndices, slots[maskOfLayer[index]])
         }
-        if count > 0 { computeLogits(worker, count) }
+    }
+
+    /// Attention of the first `count` rows of `wide`, to `output`.
+    private func attend(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ layer: LayerWeights, _ count: Int) {
+        let mask = maskOfLayer[index]
+        withCaches(ofLayer: index) { caches in
+            rk_attention(
+                worker, features, normed, hiddenStride, wide, wideStride, Int32(count), Int32(configuration.heads),
+                Int32(configuration.headSize), caches, runs[mask], runOffsets[mask], scores, scoresStride)
+        }
+        let context = rows(normed, hiddenStride, count, configuration.hiddenSize)
+        observer?(worker, index, .dense, context)
+        quantize(worker, context, narrowIntegers, for: layer.dense)
+        multiply(worker, layer.dense, normed, hiddenStride, narrowIntegers, count, output: output, hiddenStride)
+    }
+
+    /// The MLP of the normed rows, to `output`.
+    private func expand(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ layer: LayerWeights, _ count: Int) {
+        observer?(worker, index, .up, rows(normed, hiddenStride, count, configuration.hiddenSize))
+        multiply(worker, layer.up, normed, hiddenStride, narrowIntegers, count, activation: RK_GELU, output: wide, wideStride)
+        let inner = rows(wide, wideStride, count, 4 * configuration.hiddenSize)
+        observer?(worker, index, .down, inner)
+        quantize(worker, inner, wideIntegers, for: layer.down)
+        multiply(worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride)
+    }
+
+    /// Calls `body` with a layer's part of each cache.
+    @inline(__always)
+    private func withCaches(ofLayer index: Int, _ body: (UnsafePointer<rk_key_value_cache>) -> Void) {
+        views.withUnsafeBufferPointer { views in
+            if let base = views.baseAddress { body(base + index * caches.count) }
+        }
     }
 
     private func computeLogits(_ worker: UnsafeMutablePointer<rk_worker>, _ count: Int) {
