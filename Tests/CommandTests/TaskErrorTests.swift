@@ -213,14 +213,9 @@ import Testing
         process.currentDirectoryURL = folder.url
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
-        // Test runners may ignore interrupts and their threads block them, which a program inherits.
+        // Test runners may ignore interrupts, which a program inherits.
         let handler = signal(SIGINT, SIG_DFL)
-        var interrupt = sigset_t(), blocked = sigset_t()
-        sigemptyset(&interrupt)
-        sigaddset(&interrupt, SIGINT)
-        pthread_sigmask(SIG_UNBLOCK, &interrupt, &blocked)
-        try process.run()
-        pthread_sigmask(SIG_SETMASK, &blocked, nil)
+        try Command.start(process)
         signal(SIGINT, handler)
         try waitForHandler(of: process.processIdentifier)
         process.interrupt()
