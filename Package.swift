@@ -24,7 +24,7 @@ let package = Package(
         .systemLibrary(
             name: "CTurboJPEG", path: "Sources/CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
         .target(name: "CImageFiles", dependencies: ["CPNG", "CTurboJPEG"]),
-        .target(name: "ImageFiles", dependencies: ["CImageFiles"]),
+        .target(name: "ImageFiles", dependencies: ["CImageFiles", "CPlatform"]),
         .systemLibrary(name: "CCrypto", path: "Sources/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "Converters", dependencies: ["Rudolph", "CKernels", "CPlatform", "CCrypto"], path: "Converters"),
         .executableTarget(

@@ -49,6 +49,9 @@ int cif_finish_header(
         return cif_fail(
             message, "the picture is %u x %u pixels, %.0f million; expected at most %d million", stored_width, stored_height,
             (double)pixels / 1e6, CIF_MAX_PIXELS / 1000000);
+    if (stored_width > CIF_MAX_SIDE || stored_height > CIF_MAX_SIDE)
+        return cif_fail(
+            message, "the picture is %u x %u pixels; expected sides of at most %d", stored_width, stored_height, CIF_MAX_SIDE);
     int said = orientation.exif >= 0 ? orientation.exif : orientation.xmp;
     header->orientation = said >= 1 && said <= 8 ? (uint32_t)said : 1;
     header->stored_width = stored_width;
@@ -116,6 +119,11 @@ void cif_note_xmp(cif_orientation *orientation, const uint8_t *bytes, size_t siz
             return;
         }
     }
+}
+
+size_t cif_decoding_size(const cif_header *header) {
+    size_t pixels = (size_t)header->width * header->height;
+    return pixels * 3 + (header->kind == CIF_JPEG ? cif_jpeg_copy_size(header) : 0);
 }
 
 int cif_can_allocate(size_t size) {

@@ -27,6 +27,8 @@ int cif_finish_header(
 
 int cif_png_header(const uint8_t *bytes, size_t size, cif_header *header, char message[CIF_MESSAGE]);
 int cif_jpeg_header(const uint8_t *bytes, size_t size, cif_header *header, char message[CIF_MESSAGE]);
+// Bytes of the stored pixels, where these are not decoded to their place; else 0.
+size_t cif_jpeg_copy_size(const cif_header *header);
 int cif_png_decode(const uint8_t *bytes, size_t size, const cif_header *header, uint8_t *rgb, char message[CIF_MESSAGE]);
 int cif_jpeg_decode(const uint8_t *bytes, size_t size, const cif_header *header, uint8_t *rgb, char message[CIF_MESSAGE]);
 

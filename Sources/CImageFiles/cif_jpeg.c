@@ -83,13 +83,19 @@ static void convert_cmyk(const uint8_t *cmyk, uint8_t *rgb) {
     for (int i = 0; i < 3; i++) rgb[i] = (uint8_t)(white - scale(255u - cmyk[i], white));
 }
 
-int cif_jpeg_decode(const uint8_t *bytes, size_t size, const cif_header *header, uint8_t *rgb, char message[CIF_MESSAGE]) {
+size_t cif_jpeg_copy_size(const cif_header *header) {
     int is_cmyk = header->components == 4;
-    if (!is_cmyk && header->orientation == 1) return decompress(bytes, size, header, rgb, TJPF_RGB, message);
+    if (!is_cmyk && header->orientation == 1) return 0;
+    return (size_t)header->stored_width * header->stored_height * (is_cmyk ? 4 : 3);
+}
 
-    size_t channels = is_cmyk ? 4 : 3, pixels = (size_t)header->stored_width * header->stored_height;
-    uint8_t *stored = malloc(pixels * channels);
-    if (!stored) return cif_fail(message, "out of memory: %zu bytes for its pixels", pixels * channels);
+int cif_jpeg_decode(const uint8_t *bytes, size_t size, const cif_header *header, uint8_t *rgb, char message[CIF_MESSAGE]) {
+    size_t copy = cif_jpeg_copy_size(header);
+    if (copy == 0) return decompress(bytes, size, header, rgb, TJPF_RGB, message);
+
+    int is_cmyk = header->components == 4, channels = is_cmyk ? 4 : 3;
+    uint8_t *stored = malloc(copy);
+    if (!stored) return cif_fail(message, "out of memory: %zu bytes for its pixels", copy);
     int result = decompress(bytes, size, header, stored, is_cmyk ? TJPF_CMYK : TJPF_RGB, message);
     if (result == 0) {
         cif_placement place = cif_place(header);

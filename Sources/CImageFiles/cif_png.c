@@ -149,6 +149,7 @@ static void convert_pixel(const row_format *format, const uint8_t *from, uint8_t
 static int decode_rows(session *it, const cif_header *header, uint8_t *rgb) {
     if (setjmp(png_jmpbuf(it->png))) return -1;
     png_set_read_fn(it->png, it, read_source);
+    png_set_user_limits(it->png, CIF_MAX_SIDE, CIF_MAX_SIDE);
     png_set_crc_action(it->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_set_keep_unknown_chunks(it->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(it->png, it->info);
@@ -211,6 +212,7 @@ static void flush_sink(png_structp png) {
 static int encode_rows(session *it, const uint8_t *rgb, uint32_t width, uint32_t height) {
     if (setjmp(png_jmpbuf(it->png))) return -1;
     png_set_write_fn(it->png, it, write_sink, flush_sink);
+    png_set_user_limits(it->png, CIF_MAX_SIDE, CIF_MAX_SIDE);
     png_set_IHDR(
         it->png, it->info, width, height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
         PNG_FILTER_TYPE_DEFAULT);

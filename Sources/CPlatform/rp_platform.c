@@ -78,7 +78,10 @@ uint64_t rp_available_memory(void) {
         if (sscanf(line, "MemAvailable: %llu kB", &kibibytes) == 1) break;
     }
     fclose(file);
-    return (uint64_t)kibibytes * 1024;
+    uint64_t available = (uint64_t)kibibytes * 1024;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < available) available = limit.rlim_cur;
+    return available;
 }
 
 uint64_t rp_peak_memory(void) {

@@ -8,17 +8,17 @@ import Darwin
 
 /// Files that are either written whole or left as they were.
 public enum OutputFile {
-    /// Writes beside `path`, syncs and renames. A symbolic link stays one: the file that it names is replaced. What is no regular file
-    /// (a pipe, a device) is written to as it is.
+    /// Writes beside `path`, syncs and renames. A symbolic link stays one: the file that it names is replaced, or made. What is no
+    /// regular file (a pipe, a device) is written to as it is.
     public static func write(_ bytes: [UInt8], path: String) throws(ImageFileError) {
         var information = stat()
         guard stat(path, &information) == 0 else {
             guard errno == ENOENT else { throw ImageFileError("\(path): \(errorText())") }
-            return try replace(path, with: bytes, mode: 0o666 & ~currentMask())
+            return try replace(try resolved(path), with: bytes, mode: 0o666 & ~currentMask())
         }
         switch information.st_mode & S_IFMT {
         case S_IFREG:
-            try replace(resolved(path), with: bytes, mode: information.st_mode & 0o777)
+            try replace(try resolved(path), with: bytes, mode: information.st_mode & 0o777)
         case S_IFDIR:
             throw ImageFileError("\(path): it is a directory; expected the name of a file to write")
         default:
@@ -40,10 +40,11 @@ public enum OutputFile {
         } else if errno != ENOENT {
             throw ImageFileError("\(path): \(errorText())")
         }
-        let target = resolved(path)
-        let slash = target.lastIndex(of: "/")
-        let folder = slash.map { $0 == target.startIndex ? "/" : String(target[..<$0]) } ?? "."
-        guard access(folder, W_OK | X_OK) == 0 else { throw ImageFileError("\(path): cannot write beside it: \(errorText())") }
+        let target = try resolved(path)
+        // With the dot, as an empty path would be no folder.
+        guard access(folder(of: target) + ".", W_OK | X_OK) == 0 else {
+            throw ImageFileError("\(path): cannot write beside it: \(errorText())")
+        }
     }
 
     /// Makes a folder; its parent must be there. One that is there already is no error.
@@ -57,7 +58,8 @@ public enum OutputFile {
     }
 
     private static func replace(_ path: String, with bytes: [UInt8], mode: mode_t) throws(ImageFileError) {
-        var template = Array("\(path).XXXXXX".utf8CString)
+        // A short name: what is added to a long one may be too much for the file system.
+        var template = Array("\(folder(of: path)).rudolph.XXXXXX".utf8CString)
         let descriptor = template.withUnsafeMutableBufferPointer { mkstemp($0.baseAddress!) }
         guard descriptor >= 0 else { throw ImageFileError("\(path): cannot write beside it: \(errorText())") }
         let isWritten = writeAll(descriptor, bytes) && fchmod(descriptor, mode) == 0 && fsync(descriptor) == 0
@@ -83,10 +85,26 @@ public enum OutputFile {
         }
     }
 
-    private static func resolved(_ path: String) -> String {
-        guard let real = realpath(path, nil) else { return path }
-        defer { free(real) }
-        return String(cString: real)
+    /// The file that a symbolic link leads to, whether or not it is there; another path as it is. Links in the folders on the way are
+    /// left to the system.
+    private static func resolved(_ path: String) throws(ImageFileError) -> String {
+        var target = path
+        var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
+        // Linux follows as many.
+        for _ in 0..<40 {
+            let count = readlink(target, &bytes, bytes.count)
+            guard count >= 0 else { return target }
+            guard let next = String(validating: bytes.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self) else {
+                throw ImageFileError("\(path): it is a symbolic link to a name that is not UTF-8")
+            }
+            target = next.utf8.first == UInt8(ascii: "/") ? next : folder(of: target) + next
+        }
+        throw ImageFileError("\(path): \(String(cString: strerror(ELOOP)))")
+    }
+
+    /// What comes before the last component of a path, with its slash.
+    private static func folder(of path: String) -> String {
+        path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[...$0]) } ?? ""
     }
 
     /// The process's file mode mask, which can only be read by setting it.

@@ -1,4 +1,5 @@
 import CImageFiles
+import CPlatform
 
 /// The upright 8-bit RGB pixels of a PNG or JPEG file, as Pillow gives them: EXIF (or else XMP) orientation applied, alpha
 /// composited on white, converted to RGB. `cif_images.h` says where Pillow's own conversions are odd.
@@ -19,8 +20,8 @@ public struct Picture: Sendable, Equatable {
         self.pixels = pixels
     }
 
-    /// Reads a PNG or JPEG file, told apart by their contents. Pictures of more than 200 million pixels are refused before any memory
-    /// is taken for them.
+    /// Reads a PNG or JPEG file, told apart by their contents. Pictures of more than 200 million pixels, or of more than the available
+    /// memory holds, are refused before any is taken for them.
     public init(path: String) throws(ImageFileError) {
         let bytes = try InputFile(path: path).readPicture()
         try self.init(bytes: bytes, name: path)
@@ -40,9 +41,8 @@ public struct Picture: Sendable, Equatable {
         var header = cif_header()
         try Self.check(name) { cif_read_header(bytes, bytes.count, &header, $0) }
         let size = Int(header.width) * Int(header.height) * 3
-        guard cif_can_allocate(size) != 0 else {
-            throw ImageFileError("\(name): out of memory: its \(header.width) x \(header.height) pixels need \(size) bytes")
-        }
+        let place = "\(name): out of memory: its \(header.width) x \(header.height) pixels"
+        try Self.checkMemory(cif_decoding_size(&header), available: rp_available_memory(), place: place)
         var failure: ImageFileError?
         let pixels = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
             do throws(ImageFileError) {
@@ -58,6 +58,15 @@ public struct Picture: Sendable, Equatable {
         self.pixels = pixels
     }
 
+    /// - Parameter available: bytes, 0 where the system does not say. It gives addresses without memory behind them, and kills who
+    ///   then uses them.
+    package static func checkMemory(_ size: Int, available: UInt64, place: String) throws(ImageFileError) {
+        guard available == 0 || size <= available else {
+            throw ImageFileError("\(place) need \(size) bytes; \(available) are available")
+        }
+        guard cif_can_allocate(size) != 0 else { throw ImageFileError("\(place) need \(size) bytes") }
+    }
+
     /// The bytes of a PNG file with these pixels.
     public func pngData() throws(ImageFileError) -> [UInt8] {
         var bytes: UnsafeMutablePointer<UInt8>?
@@ -65,11 +74,6 @@ public struct Picture: Sendable, Equatable {
         try Self.check("PNG") { cif_encode_png(pixels, UInt32(width), UInt32(height), &bytes, &count, $0) }
         defer { cif_free(bytes) }
         return Array(UnsafeBufferPointer(start: bytes, count: count))
-    }
-
-    /// Writes an 8-bit RGB PNG file: beside `path` first, then renamed, so that no half-written picture is ever seen.
-    public func writePNG(path: String) throws(ImageFileError) {
-        try OutputFile.write(try pngData(), path: path)
     }
 
     /// The bytes of a JPEG file with these pixels, without chroma subsampling.
@@ -84,7 +88,8 @@ public struct Picture: Sendable, Equatable {
         return Array(UnsafeBufferPointer(start: bytes, count: count))
     }
 
-    /// Writes a JPEG file where the name ends in .jpg or .jpeg, else a PNG file: beside `path` first, then renamed.
+    /// Writes a JPEG file where the name ends in .jpg or .jpeg, else a PNG file: beside `path` first, then renamed, so that no
+    /// half-written picture is ever seen.
     public func write(path: String) throws(ImageFileError) {
         let name = path.lowercased()
         let isJPEG = name.hasSuffix(".jpg") || name.hasSuffix(".jpeg")

@@ -48,13 +48,14 @@ struct AnswerCommand: ParsableCommand {
 
     func run() throws {
         try OutputFile.check(path: output)
+        if isSameFile(input, output) { throw CommandError("\(output): it is the input as well; expected another file for the answers") }
         let (name, bytes) = try readInput(input)
         let samples = try decodeTasks(bytes, name: name)
         var predictions = try existingPredictions()
         let pending = samples.filter { predictions[$0.id] == nil }
         let model = try shared.openModel()
         if pending.contains(where: { $0.parts.map { !$0.contains { $0.type == "image" } } ?? false }) { try model.requireImageDecoder() }
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .answers(batch))
         let seed = self.seed ?? UInt64.random(in: .min ... .max)
         let progress = shared.progress()
         defer { progress.clear() }
@@ -141,13 +142,13 @@ struct AnswerCommand: ParsableCommand {
     private func prepare(_ sample: TaskSample, _ session: Session, _ seed: UInt64, _ progress: TaskProgress) throws -> Work {
         let place = "\(input): task \(sample.id)"
         guard let parts = sample.parts else {
-            throw CommandError("\(place): no list of parts; expected [{\"type\": \"text\", \"content\": \"...\"}, ...]")
+            throw CommandError("\(place): no list of parts: \(sample.failure ?? ""); expected [{\"type\": \"text\", \"content\": \"...\"}, ...]")
         }
         if let part = parts.first(where: { $0.type != "text" && $0.type != "image" }) {
             throw CommandError("\(place): a part of type \"\(part.type)\"; expected text or image")
         }
-        guard sample.id.utf8.allSatisfy({ isNameByte($0) }), !sample.id.isEmpty else {
-            throw CommandError("\(place): its id cannot be in a file name; expected letters, digits, - and _")
+        guard sample.id.utf8.allSatisfy({ isNameByte($0) }), (1...longestID).contains(sample.id.utf8.count) else {
+            throw CommandError("\(place): its id cannot be in a file name; expected letters, digits, - and _, \(longestID) at most")
         }
         let images = parts.filter { $0.type == "image" }
         guard images.count <= 1 else { throw CommandError("\(place): \(images.count) pictures; expected one at most") }
@@ -158,7 +159,7 @@ struct AnswerCommand: ParsableCommand {
         if let image = images.first {
             progress.show("encoding image")
             let path = image.content.hasPrefix("/") ? image.content : folder(of: input) + image.content
-            let picture = try readImage(path)
+            let picture = try readImageFile(path)
             work.tokens = try naming(path) { () throws(RudolphError) in try session.imageTokens(of: picture) }
         }
         return work
@@ -188,12 +189,14 @@ struct AnswerCommand: ParsableCommand {
 
     private func existingPredictions() throws -> [String: [TaskPart]] {
         guard fileExists(output) else { return [:] }
-        let (name, bytes) = try readInput(output)
+        let bytes = try InputFile(path: output).readAll()
         // An empty file may have been made to be written to.
         if bytes.isEmpty { return [:] }
         var predictions: [String: [TaskPart]] = [:]
-        for sample in try decodeTasks(bytes, name: name) {
-            guard let parts = sample.parts else { throw CommandError("\(name): task \(sample.id): no answer; expected a list of parts") }
+        for sample in try decodeTasks(bytes, name: output) {
+            guard let parts = sample.parts else {
+                throw CommandError("\(output): task \(sample.id): no answer: \(sample.failure ?? ""); expected a list of parts")
+            }
             predictions[sample.id] = parts
         }
         return predictions
@@ -204,6 +207,9 @@ struct AnswerCommand: ParsableCommand {
         return "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: width - filled))] \(done)/\(total) "
     }
 }
+
+/// A file name has 255 bytes, and there are other characters in a picture's.
+private let longestID = 200
 
 /// What comes before the last component of a path, with its slash.
 private func folder(of path: String) -> String {

@@ -62,7 +62,7 @@ struct AskCommand: ParsableCommand {
         options.seed = sampling.seed
         options.leftTaskToken = try taskToken(leftTask, in: model)
         options.rightTaskToken = try taskToken(rightTask, in: model)
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .texts(candidates))
         let progress = shared.progress()
         defer { progress.clear() }
         let question = text ?? inputs[1]

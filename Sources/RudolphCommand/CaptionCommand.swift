@@ -11,8 +11,8 @@ struct CaptionCommand: ParsableCommand {
         abstract: "Say in Russian what is in pictures.",
         discussion: """
             Several candidate texts are drawn, equal ones are counted, and the one that the model finds to fit the picture best is \
-            printed: alone for one picture, as "path: caption" for several. With --greedy there is one candidate, made of the most \
-            probable tokens, always the same.
+            printed: alone for one picture, as "path: caption" for several. Candidates are drawn with top-k 64, top-p 0.8 and \
+            temperature 0.9 unless said otherwise. With --greedy there is one, made of the most probable tokens, always the same.
 
             EXAMPLES
               rudolph caption photo.jpg
@@ -33,7 +33,7 @@ struct CaptionCommand: ParsableCommand {
     @Option(help: ArgumentHelp("A question or instruction that the model reads before the picture.", valueName: "text"))
     var leftText = ""
 
-    @Option(help: ArgumentHelp("Texts to draw (default: 48).", valueName: "n"))
+    @Option(help: ArgumentHelp("Texts to draw (default: 48; with --greedy: 1).", valueName: "n"))
     var candidates: Int?
 
     @Option(help: ArgumentHelp(
@@ -41,20 +41,7 @@ struct CaptionCommand: ParsableCommand {
             + "(default: image; with --greedy: count).", valueName: "image|count"))
     var rank: RankingName?
 
-    @Option(help: ArgumentHelp("Draw from the k most probable tokens; 0 takes all (default: 64).", valueName: "k"))
-    var topK: Int?
-
-    @Option(help: ArgumentHelp("Draw from the most probable tokens that together reach probability p (default: 0.8).", valueName: "p"))
-    var topP: Float?
-
-    @Option(help: ArgumentHelp("Below 1 for likelier, above 1 for more varied texts (default: 0.9).", valueName: "t"))
-    var temperature: Float?
-
-    @Flag(help: "One candidate, always the most probable token, no template unless --template is given.")
-    var greedy = false
-
-    @Option(help: ArgumentHelp("The same seed gives the same captions, on every machine (default: a random one).", valueName: "n"))
-    var seed: UInt64?
+    @OptionGroup(title: "Sampling") var sampling: SamplingArguments
 
     @Flag(help: "Print all different texts, best first, with how often each was drawn.")
     var all = false
@@ -66,27 +53,16 @@ struct CaptionCommand: ParsableCommand {
 
     func validate() throws {
         try validateImages(images)
-        if let candidates, !(1...4096).contains(candidates) {
-            throw ValidationError("--candidates is \(candidates); expected 1 to 4096")
-        }
-        if let topK, topK < 0 { throw ValidationError("--top-k is \(topK); expected 0 or more") }
-        if let topP, !(topP >= 0 && topP <= 1) { throw ValidationError("--top-p is \(topP); expected 0 to 1") }
-        if let temperature, !(temperature > 0 && temperature.isFinite) {
-            throw ValidationError("--temperature is \(temperature); expected a number above 0")
-        }
-        if greedy, candidates ?? 1 != 1 || topK ?? 1 != 1 || topP != nil || temperature != nil {
-            throw ValidationError("--greedy takes one candidate of the most probable tokens: no --candidates, --top-k, --top-p or --temperature")
-        }
+        try validateCount("--candidates", candidates, atMost: 4096)
+        if sampling.greedy, candidates ?? 1 != 1 { throw ValidationError("--greedy gives one caption: no --candidates") }
     }
 
     private var options: CaptionOptions {
-        var options = greedy ? CaptionOptions.greedy : CaptionOptions()
+        var options = sampling.greedy ? CaptionOptions.greedy : CaptionOptions()
         if let template { options.template = template }
         if let candidates { options.candidates = candidates }
-        if let topK { options.sampling.topK = topK }
-        if let topP { options.sampling.topP = topP }
-        if let temperature { options.sampling.temperature = temperature }
-        if let seed { options.seed = seed }
+        options.sampling = sampling.sampling(options.sampling)
+        options.seed = sampling.seed
         if let rank { options.ranking = rank == .image ? .image : .count }
         options.leftText = leftText
         return options
@@ -94,9 +70,11 @@ struct CaptionCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model)
-        let captioner = Captioner(session)
         let options = self.options
+        try shared.checkRoom(
+            after: options.template ?? "", what: "--template", length: model.configuration.rightTextLength, in: model)
+        let session = try shared.openSession(model, for: .texts(options.candidates))
+        let captioner = Captioner(session)
         var writer = ResultWriter()
         var failures = FailureCount()
         let progress = shared.progress()

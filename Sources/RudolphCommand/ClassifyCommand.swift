@@ -27,9 +27,6 @@ struct ClassifyCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The text after the picture, {} standing for a class.", valueName: "text"))
     var rightTemplate = ClassifyOptions().rightTemplate
 
-    @Flag(help: "As the other commands have it; nothing is drawn by chance here.")
-    var greedy = false
-
     @Flag(help: "Print a JSON object: {\"image\": path, \"class\": text, \"classes\": [{\"class\": text, \"score\": s, ...}, ...]}.")
     var json = false
 
@@ -47,16 +44,16 @@ struct ClassifyCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .texts(1))
         let progress = shared.progress()
         defer { progress.clear() }
         var options = ClassifyOptions()
         options.leftTemplate = leftTemplate
         options.rightTemplate = rightTemplate
+        let configuration = model.configuration
         for name in classes {
-            shared.warnIfCut(
-                rightTemplate.split(separator: "{}", omittingEmptySubsequences: false).joined(separator: name), what: "the text of \(name)",
-                length: model.configuration.rightTextLength, in: model)
+            warnIfCut(leftTemplate, "the left text", name, length: configuration.leftTextLength, in: model)
+            warnIfCut(rightTemplate, "the text", name, length: configuration.rightTextLength, in: model)
         }
         progress.show("encoding image")
         let picture = try readImage(image)
@@ -85,5 +82,13 @@ struct ClassifyCommand: ParsableCommand {
             }
         }
         try writer.flush()
+    }
+
+    /// Of a template that is the same for all classes is warned with the first.
+    private func warnIfCut(_ template: String, _ what: String, _ name: String, length: Int, in model: Model) {
+        let pieces = template.split(separator: "{}", omittingEmptySubsequences: false)
+        if pieces.count == 1, name != classes.first { return }
+        shared.warnIfCut(
+            pieces.joined(separator: name), what: pieces.count == 1 ? what : "\(what) of \(name)", length: length, in: model)
     }
 }

@@ -60,7 +60,7 @@ struct CompleteCommand: ParsableCommand {
         if let allowed { options.allowedTokens = try allowedTokens(allowed) }
         let model = try shared.openModel()
         if draw != nil { try model.requireImageDecoder() }
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .continuations(options.candidates))
         let progress = shared.progress()
         defer { progress.clear() }
         let completions = try running { () throws(RudolphError) in

@@ -35,26 +35,27 @@ struct DecodeCommand: ParsableCommand {
         let (name, bytes) = try readInput(tokens)
         let pictures = try decodePictures(bytes, name: name)
         guard pictures.count <= 256 else { throw CommandError("\(name): \(pictures.count) pictures; expected at most 256") }
+        try checkPictures(path: output, count: pictures.count)
         let model = try shared.openModel()
         try model.requireImageDecoder()
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .pictures)
         let progress = shared.progress()
         defer { progress.clear() }
         var images: [RGBImage] = []
-        for (index, tokens) in pictures.enumerated() {
+        for (index, picture) in pictures.enumerated() {
             progress.show("decoding \(index + 1)/\(pictures.count)")
-            images.append(try naming(name) { () throws(RudolphError) in try session.image(of: tokens) })
+            images.append(try naming(picture.place) { () throws(RudolphError) in try session.image(of: picture.tokens) })
         }
         try checkInterruption(session)
         let paths = try writePictures(images, path: output)
         if preview { try show(images, Preview(session, progress)) }
         progress.clear()
         var writer = ResultWriter()
-        for (path, tokens) in zip(paths, pictures) {
+        for (path, picture) in zip(paths, pictures) {
             if json {
                 var object = JSONObject()
                 object.set("file", path)
-                object.set("tokens", tokens)
+                object.set("tokens", picture.tokens)
                 writer.line(object.text)
             } else {
                 writer.line(path)

@@ -73,6 +73,8 @@ struct DrawCommand: ParsableCommand {
 
     @OptionGroup var shared: SharedOptions
 
+    private var isGuided: Bool { guided || guidance != nil || guidanceMode != nil }
+
     /// The most pictures in a contact sheet.
     private static let largestCount = 256
 
@@ -93,10 +95,10 @@ struct DrawCommand: ParsableCommand {
     }
 
     func run() throws {
-        try OutputFile.check(path: output)
+        try checkPictures(path: output, count: count)
         let model = try shared.openModel()
         try model.requireImageDecoder()
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .drawings(min(batch, candidates ?? count) * (isGuided ? 2 : 1)))
         let progress = shared.progress()
         defer { progress.clear() }
         shared.warnIfCut(text, what: "the text", length: model.configuration.leftTextLength, in: model)
@@ -107,7 +109,7 @@ struct DrawCommand: ParsableCommand {
         options.batch = batch
         options.sampling = sampling.sampling(.image)
         options.seed = sampling.seed
-        if guided || guidance != nil || guidanceMode != nil {
+        if isGuided {
             options.guidance = Guidance(weight: guidance ?? 0.2, mixing: guidanceMode == .logits ? .logits : .probabilities)
         }
         if let inpaint {

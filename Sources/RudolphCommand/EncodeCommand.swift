@@ -34,7 +34,7 @@ struct EncodeCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .pictures)
         var writer = ResultWriter()
         var failures = FailureCount()
         for path in images {

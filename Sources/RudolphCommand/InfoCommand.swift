@@ -49,10 +49,10 @@ struct InfoCommand: ParsableCommand {
     private func lines(_ model: Model, _ summary: ModelSummary) -> [String] {
         let configuration = model.configuration, image = configuration.imageTokenizer
         let side = configuration.imageTokensPerSide, pixels = configuration.imageSide
-        let taskTokens = configuration.taskTokens.map { "\($0.name) \($0.id)" }.joined(separator: ", ")
+        let taskTokens = configuration.taskTokens.map { "\(printable($0.name)) \($0.id)" }.joined(separator: ", ")
         var lines = [
             "file          \(model.path), \(megabytes(summary.fileBytes))",
-            "model         \(model.name), \(model.weightType.name)"
+            "model         \(printable(model.name)), \(model.weightType.name)"
                 + (model.calibratedPositions.map { ", calibrated with \($0) positions" } ?? ""),
             "transformer   \(configuration.layers) layers, hidden size \(configuration.hiddenSize), \(configuration.heads) heads, "
                 + "convolution masks \(configuration.kernelSize) and \(configuration.lastKernelSize)",
@@ -72,27 +72,35 @@ struct InfoCommand: ParsableCommand {
         // Keys and values are no weights.
         let weightBytes = summary.parts.reduce(0) { $0 + ($1.weights > 0 ? $1.bytes : 0) }
         lines.append(row("all", "\(tensors)", millions(weights), megabytes(bytes), bits(weightBytes, weights)))
+        let usual = usualBatch(model)
         let available = summary.availableBytes > 0 ? "; \(megabytes(summary.availableBytes)) available" : ""
         lines += [
             "",
-            "memory        \(megabytes(summary.neededBytes)) for a caption, the transformer's part of the file included\(available)",
-            "buffers       \(megabytes(summary.transformerBytes)) transformer, \(megabytes(summary.cacheBytes)) keys and values (\(shared.keyValueFormat.name)), "
+            "memory        \(megabytes(summary.neededBytes)) for a greedy caption, \(megabytes(summary.captionBytes(usual))) for one of "
+                + "\(usual.count) candidates, the transformer's part of the file included\(available)",
+            "buffers       \(megabytes(summary.transformerBytes)) transformer, "
+                + "\(megabytes(summary.cacheBytes)) keys and values (\(shared.keyValueFormat.name)), "
                 + "\(megabytes(summary.imageEncoderBytes)) image encoder",
             "kernels       \(summary.kernels) (this CPU: \(summary.detected)), \(summary.threads) threads",
         ]
         return lines
     }
 
+    /// The candidates of a caption when nothing is said.
+    private func usualBatch(_ model: Model) -> BatchSummary {
+        model.summary(batch: CaptionOptions().candidates, keyValueFormat: shared.keyValueFormat)
+    }
+
     private func lines(_ model: Model, _ summary: ModelSummary, _ batch: BatchSummary) -> [String] {
         var lines = [
             "",
-            "\(batch.count) captions    \(megabytes(summary.neededBytes(beside: batch.captionBytes + batch.captionLogitBytes))): \(megabytes(batch.captionBytes)) keys and values of "
-                + "their own, \(megabytes(batch.captionLogitBytes)) logits",
+            "\(batch.count) captions    \(megabytes(summary.captionBytes(batch))): \(megabytes(batch.captionBytes)) keys and values of their own, "
+                + "\(megabytes(batch.captionLogitBytes)) logits",
         ]
         if model.hasImageDecoder {
             lines.append(
-                "\(batch.count) drawings    \(megabytes(summary.neededBytes(beside: batch.drawingBytes + batch.drawingLogitBytes))): \(megabytes(batch.drawingBytes)) keys and "
-                    + "values of their own (\(megabytes(batch.wholeDrawingBytes)) if none were dropped), \(megabytes(batch.drawingLogitBytes)) "
+                "\(batch.count) drawings    \(megabytes(summary.drawingBytes(batch))): \(megabytes(batch.drawingBytes)) keys and values of their own "
+                    + "(\(megabytes(batch.wholeDrawingBytes)) if none were dropped), \(megabytes(batch.drawingLogitBytes)) "
                     + "logits; guided drawings take these twice")
         }
         return lines
@@ -129,6 +137,7 @@ struct InfoCommand: ParsableCommand {
             return entry
         })
         object.set("needed_bytes", Int(clamping: summary.neededBytes))
+        object.set("usual_caption_needed_bytes", Int(clamping: summary.captionBytes(usualBatch(model))))
         object.set("available_bytes", Int(clamping: summary.availableBytes))
         object.set("transformer_buffer_bytes", Int(clamping: summary.transformerBytes))
         object.set("cache_bytes", Int(clamping: summary.cacheBytes))
@@ -137,10 +146,10 @@ struct InfoCommand: ParsableCommand {
             let batch = model.summary(batch: batch, keyValueFormat: shared.keyValueFormat)
             var entry = JSONObject()
             entry.set("count", batch.count)
-            entry.set("caption_needed_bytes", Int(clamping: summary.neededBytes(beside: batch.captionBytes + batch.captionLogitBytes)))
+            entry.set("caption_needed_bytes", Int(clamping: summary.captionBytes(batch)))
             entry.set("caption_cache_bytes", Int(clamping: batch.captionBytes))
             if model.hasImageDecoder {
-                entry.set("drawing_needed_bytes", Int(clamping: summary.neededBytes(beside: batch.drawingBytes + batch.drawingLogitBytes)))
+                entry.set("drawing_needed_bytes", Int(clamping: summary.drawingBytes(batch)))
                 entry.set("drawing_cache_bytes", Int(clamping: batch.drawingBytes))
                 entry.set("whole_drawing_cache_bytes", Int(clamping: batch.wholeDrawingBytes))
             }
@@ -157,7 +166,6 @@ struct InfoCommand: ParsableCommand {
         return columns.reduce(name + spaces(14 - name.count)) { $0 + spaces(12 - $1.count) + $1 }
     }
 
-    private func megabytes(_ bytes: some BinaryInteger) -> String { "\(decimal(Double(bytes) / 1e6, places: 1)) MB" }
     private func millions(_ count: Int) -> String { "\(decimal(Double(count) / 1e6, places: 2)) M" }
     private func bits(_ bytes: Int, _ weights: Int) -> String { weights > 0 ? decimal(Double(bytes) * 8 / Double(weights), places: 2) : "" }
 }

@@ -25,10 +25,13 @@ struct LogitsCommand: ParsableCommand {
     @OptionGroup var shared: SharedOptions
 
     func run() throws {
+        try OutputFile.check(path: output)
         let (name, bytes) = try readInput(ids)
         let ids = try decodeIDs(bytes, name: name)
         let model = try shared.openModel()
-        let session = try shared.openSession(model)
+        let length = model.configuration.sequenceLength
+        guard (1...length).contains(ids.count) else { throw CommandError("\(name): \(ids.count) ids; expected 1 to \(length)") }
+        let session = try shared.openSession(model, for: .texts(1))
         let rows = model.configuration.textRows + model.configuration.imageRows
         var logits: [UInt8] = []
         logits.reserveCapacity(ids.count * rows * 4)

@@ -20,9 +20,6 @@ struct RankCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("PNG or JPEG files; - reads one picture from standard input.", valueName: "image"), completion: .file())
     var images: [String]
 
-    @Flag(help: "As the other commands have it; nothing is drawn by chance here.")
-    var greedy = false
-
     @Flag(help: "Print one JSON object per picture: {\"image\": path, \"score\": s, \"text_perplexity\": p, \"image_perplexity\": p}.")
     var json = false
 
@@ -35,7 +32,7 @@ struct RankCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model)
+        let session = try shared.openSession(model, for: .texts(1))
         let progress = shared.progress()
         defer { progress.clear() }
         shared.warnIfCut(text, what: "the text", length: model.configuration.rightTextLength, in: model)

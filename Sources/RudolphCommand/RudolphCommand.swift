@@ -31,6 +31,7 @@ struct RudolphCommand: ParsableCommand {
     /// As `ParsableCommand.main`, but arguments that are not UTF-8 are refused rather than silently repaired.
     static func main() {
         dieQuietlyOnBrokenPipe()
+        outliveFileSizeLimit()
         do {
             var command = try parseAsRoot(try utf8Arguments())
             try command.run()

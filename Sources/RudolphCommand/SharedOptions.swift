@@ -22,17 +22,20 @@ struct SharedOptions: ParsableArguments {
         if let threads, !(1...1024).contains(threads) {
             throw ValidationError("--threads is \(threads); expected 1 to 1024")
         }
+        try InstructionSet.validateChoice()
     }
 
     /// Opens the chosen model; without --model, says on standard error which it is.
     func openModel() throws -> Model {
         let choice = try ModelChoice(option: model)
         if let reason = choice.reason, !quiet { note("model: \(choice.path) (\(reason))") }
+        if let warning = InstructionSet.warning, !quiet { note("Warning: \(warning)") }
         return try Model(path: choice.path)
     }
 
-    /// Opens a session, which Ctrl-C stops.
-    func openSession(_ model: Model) throws -> Session {
+    /// Opens a session, which Ctrl-C stops. Where the memory for the work is not there, says so on standard error.
+    func openSession(_ model: Model, for work: Work) throws -> Session {
+        if !quiet, let warning = work.memoryWarning(model, threads, keyValueFormat) { note("Warning: \(warning)") }
         let session = try Session(model, threads: threads, keyValueFormat: keyValueFormat)
         stopOnInterrupt(session)
         return session
@@ -42,9 +45,19 @@ struct SharedOptions: ParsableArguments {
     /// - Parameter length: positions of the segment, of which begin and task token take the first.
     func warnIfCut(_ text: String, what: String, length: Int, in model: Model) {
         guard !quiet else { return }
-        let count = model.tokenizer.encode(Tokenizer.lowercasedAndStripped(text)).count
-        let room = length - (model.configuration.taskTokens.isEmpty ? 1 : 2)
+        let (count, room) = tokens(of: text, length: length, in: model)
         if count > room { note("Warning: \(what) has \(count) tokens; only the first \(room) fit, the rest is cut") }
+    }
+
+    /// Throws where nothing could come after a text in its segment.
+    func checkRoom(after text: String, what: String, length: Int, in model: Model) throws(CommandError) {
+        let (count, room) = tokens(of: text, length: length, in: model)
+        guard count < room else { throw CommandError("\(what) has \(count) tokens; expected at most \(room - 1), which leave room for more text") }
+    }
+
+    private func tokens(of text: String, length: Int, in model: Model) -> (count: Int, room: Int) {
+        let count = model.tokenizer.encode(Tokenizer.lowercasedAndStripped(text)).count
+        return (count, length - (model.configuration.taskTokens.isEmpty ? 1 : 2))
     }
 
     /// A line for progress, where there is a terminal to see it.

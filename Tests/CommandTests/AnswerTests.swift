@@ -87,6 +87,8 @@ import Testing
             {"0": [{"type": "image", "content": "images/train_1f34e_noto.png"}, {"type": "text", "content": "Что это?"}],
              "1": 5, "2": [{"type": "sound", "content": "x"}], "3": [{"type": "text", "content": " "}],
              "4": [{"type": "image", "content": "images/missing.png"}, {"type": "text", "content": "Что это?"}],
+             "6": [{"type": "text", "content": "Что это?"}, {"type": "text"}],
+             "\(String(repeating: "7", count: 201))": [{"type": "text", "content": "Нарисуй кошку"}],
              "../5": [{"type": "text", "content": "Нарисуй кошку"}]}
             """.utf8
         ).write(to: folder.file("tasks/bad.json"))
@@ -94,7 +96,8 @@ import Testing
         #expect(run.status == 1)
         for message in [
             "task 1: no list of parts", "task 2: a part of type \"sound\"", "task 3: no text", "tasks/images/missing.png: No such file",
-            "task ../5: its id cannot be in a file name", "x.json: 1 of 6 tasks answered",
+            "task ../5: its id cannot be in a file name", "77: its id cannot be in a file name", "x.json: 1 of 8 tasks answered",
+            "task 1: no list of parts: expected to decode", "task 6: no list of parts: at [1]: no \"content\";",
         ] {
             #expect(run.messages.contains(message), "\(message) is not in \(run.messages)")
         }
@@ -109,10 +112,43 @@ import Testing
             let run = try Command.run(["answer", "-", "-o", "x.json", "--model", model], input: Data(text.utf8), folder: folder.url)
             #expect(run.status == 1 && run.messages.contains("standard input: it is no JSON object of tasks"), "\(run.messages)")
         }
+        let line = try Command.run(["answer", "-", "-o", "x.json", "--model", model], input: Data("{\"0\":\n [] x}".utf8), folder: folder.url)
+        #expect(line.messages.contains("tasks: no JSON from line 2, column 5 on;"), "\(line.messages)")
         #expect(try folder.names() == ["tasks"])
         try Data("мои заметки".utf8).write(to: folder.file("notes.txt"))
         let run = try Command.run(["answer", "tasks/input.json", "-o", "notes.txt", "--model", model], folder: folder.url)
         #expect(run.status == 1 && run.messages.contains("notes.txt: it is no JSON object of tasks"), "\(run.messages)")
         #expect(try Data(contentsOf: folder.file("notes.txt")) == Data("мои заметки".utf8))
+    }
+
+    /// Answers go to a file of their own, under whatever name.
+    @Test func theInputIsNotAnswersToItself() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let file = folder.file("tasks/input.json")
+        let before = try Data(contentsOf: file)
+        try FileManager.default.createSymbolicLink(atPath: folder.file("symbolic.json").path, withDestinationPath: "tasks/input.json")
+        try FileManager.default.linkItem(at: file, to: folder.file("hard.json"))
+        for output in ["tasks/input.json", "symbolic.json", "hard.json", "tasks/../tasks/input.json"] {
+            for script in ["answer tasks/input.json", "answer - < tasks/input.json"] {
+                let arguments = [output, try Project.model()]
+                let run = try Command.shell("\"$0\" \(script) -o \"$1\" --model \"$2\"", arguments, folder: folder.url)
+                let message = "Error: \(output): it is the input as well; expected another file for the answers\n"
+                #expect(run.status == 1 && run.messages == message, "\(run.messages)")
+            }
+        }
+        #expect(try Data(contentsOf: file) == before)
+    }
+
+    @Test func aPictureMayBeNamedLikeStandardInput() throws {
+        let folder = try TemporaryFolder()
+        try FileManager.default.copyItem(atPath: Project.sample("train_1f34e_noto.png"), toPath: folder.file("-").path)
+        let tasks = "{\"0\": [{\"type\": \"image\", \"content\": \"-\"}, {\"type\": \"text\", \"content\": \"Что это?\"}]}"
+        try Data(tasks.utf8).write(to: folder.file("tasks.json"))
+        let arguments = ["--greedy", "--model", try Project.model()]
+        let run = try Command.run(["answer", "tasks.json", "-o", "x.json"] + arguments, folder: folder.url)
+        #expect(run.status == 0, "\(run.messages)")
+        let asked = try Command.run(["ask", Project.sample("train_1f34e_noto.png"), "Что это?"] + arguments)
+        #expect(try predictions(folder.file("x.json"))["0"]?.first?["content"].map { $0 + "\n" } == asked.text)
     }
 }

@@ -171,9 +171,34 @@ import Testing
         #expect(object["file_bytes"] as? Int == size)
         let masked = try Command.run(["info", "--model", model, "--json"], environment: ["RUDOLPH_CPU": "scalar"])
         #expect(try masked.objects().first?["kernels"] as? String == "scalar")
+        let environment = URL(filePath: "/usr/bin/env")
+        let all = try Command.run(["-u", "RUDOLPH_CPU", Command.rudolph.path, "info", model, "--json"], program: environment).objects().first
+        #expect(all?["kernels"] as? String == all?["cpu"] as? String && all?["cpu"] is String)
+        // The usual caption has 48 candidates.
+        let batch = try #require(try Command.run(["info", model, "--batch", "48", "--json"]).objects().first)
+        let (greedy, usual) = (try #require(batch["needed_bytes"] as? Int), try #require(batch["usual_caption_needed_bytes"] as? Int))
+        #expect(usual > greedy && usual == (batch["batch"] as? [String: Any])?["caption_needed_bytes"] as? Int)
         let text = try Command.run(["info", model])
+        #expect(text.text.contains(" MB for a greedy caption, ") && text.text.contains(" MB for one of 48 candidates, "), "\(text.text)")
         for word in ["f16", "8 layers", "<RT_I2T> 2053", "bits/weight", "memory", "kernels"] {
             #expect(text.text.contains(word), "\(word) is not in\n\(text.text)")
         }
+    }
+
+    /// A model's names do not command the terminal.
+    @Test func infoShowsControlCharacters() throws {
+        let folder = try TemporaryFolder()
+        var bytes = try Data(contentsOf: URL(filePath: try Project.model()))
+        let key = try #require(bytes.range(of: Data("general.name".utf8)))
+        // Behind its type and the length of the value.
+        let name = key.upperBound + 12
+        bytes.replaceSubrange(name..<(name + 4), with: Data("\u{1b}[\u{9b}".utf8))
+        let token = try #require(bytes.range(of: Data("<RT_I2T>".utf8)))
+        bytes.replaceSubrange(token, with: Data("<RT\r\n2T>".utf8))
+        try bytes.write(to: folder.file("model.gguf"))
+        let run = try Command.run(["info", "model.gguf"], folder: folder.url)
+        #expect(run.status == 0, "\(run.messages)")
+        #expect(run.text.contains("model         \\u{1b}[\\u{9b}") && run.text.contains("<RT\\u{d}\\u{a}2T> 2053"), "\(run.text)")
+        #expect(run.text.unicodeScalars.allSatisfy { $0 == "\n" || $0.properties.generalCategory != .control })
     }
 }

@@ -28,6 +28,9 @@ import Testing
         (["ask"], "Expected a picture and a question"), (["ask", "x.png"], "Expected a picture and a question"),
         (["ask", "x.png", " "], "the question is empty"), (["ask", "--text", ""], "the text of --text is empty"),
         (["ask", "x.png", "что?", "--text", "что?"], "--text takes no picture"), (["ask", "--text", "что?", "--candidates", "0"], "--candidates is 0"),
+        (["classify", "x.png", "кот", "--greedy"], "Unknown option '--greedy'"), (["rank", "кот", "x.png", "--greedy"], "Unknown option '--greedy'"),
+        (["caption", "x.png", "--greedy", "--top-p", "0.5"], "--greedy takes the most probable tokens"),
+        (["caption", "x.png", "--greedy", "--candidates", "2"], "--greedy gives one caption"),
         (["classify", "x.png"], "Missing expected argument"), (["classify", "x.png", ""], "a class is empty"),
         (["classify", "x.png", "кот", "кот"], "кот is given more than once"), (["classify", "x.png", "кот", "--right-template", "вот"], "holds {}"),
         (["complete"], "Missing expected argument"), (["complete", "кот", "--candidates", "0"], "--candidates is 0"),
@@ -58,7 +61,7 @@ import Testing
     @Test func whatDoesNotFitThePictureIsRefused() throws {
         let folder = try TemporaryFolder()
         let model = try Project.model()
-        try Picture(width: 3, height: 2, pixels: [UInt8](repeating: 255, count: 18)).writePNG(path: folder.file("mask.png").path)
+        try Picture(width: 3, height: 2, pixels: [UInt8](repeating: 255, count: 18)).write(path: folder.file("mask.png").path)
         let picture = try Picture(path: apple)
         for (arguments, message) in [
             (["--keep-mask", "mask.png"], "mask.png: a mask of 3 x 2 pixels, expected the picture's \(picture.width) x \(picture.height)"),
@@ -78,7 +81,9 @@ import Testing
         for (text, message) in [
             ("", "no image tokens"), ("[1, 2", "no image tokens"), ("{}", "no image tokens"), ("[1.5]", "no image tokens"),
             ("[1, 2]", "2 image tokens, expected 64"), ("\(many)", "image token 5000, expected 0 to 1023"),
-            ("{\"tokens\": [1]}\nx\n", "line 2: no image tokens"), ("\(many.map { _ in -1 })", "image token -1"),
+            ("{\"tokens\": [1]}\nx\n", "line 2: no image tokens: no JSON from line 1, column 1 on;"), ("\(many.map { _ in -1 })", "image token -1"),
+            ("\(many.map { _ in 1 })\n\n{\"tokens\": [1, 2]}\n", "line 3: 2 image tokens, expected 64"), ("[1,\n 2,\n x]", "line 3, column 2 on;"),
+            ("{\"tokens\": [1, \"2\"]}", "at tokens[1]: "), ("[1]\n{\"token\": [1]}", "line 2: no image tokens: no \"tokens\";"),
         ] {
             let run = try Command.run(["decode", "--tokens", "-", "-o", "x.png", "--model", model], input: Data(text.utf8), folder: folder.url)
             #expect(run.status == 1 && run.messages.contains("standard input: ") && run.messages.contains(message), "\(text): \(run.messages)")
@@ -124,16 +129,66 @@ import Testing
             let quiet = try Command.run(arguments + ["--model", model, "--quiet"], folder: folder.url)
             #expect(quiet.status == 0 && quiet.messages.isEmpty, "\(arguments[0]): \(quiet.messages)")
         }
+        let left = try Command.run(["classify", apple, "кот", "пёс", "--left-template", long, "--model", model])
+        let warning = "Warning: the left text has 120 tokens; only the first 30 fit, the rest is cut\n"
+        #expect(left.status == 0 && left.messages == warning, "\(left.messages)")
+        let filled = try Command.run(["classify", apple, "кот", "пёс", "--left-template", "{} \(long)", "--model", model])
+        #expect(filled.messages.split(separator: "\n").count == 2 && filled.messages.contains("the left text of пёс has 12"), "\(filled.messages)")
         let complete = try Command.run(["complete", long, "--greedy", "--model", model])
         #expect(complete.status == 1 && complete.messages.contains("leaves no room to go on"), "\(complete.messages)")
     }
 
+    /// Said once, before any picture is read.
+    @Test func aTemplateWithoutRoomBehindItIsRefused() throws {
+        let model = try Project.model()
+        let word = try #require(try Command.run(["tokenize", "кот", "--json", "--model", model]).objects().first?["ids"] as? [Int])
+        for count in [30, 31, 200] {
+            let template = Array(repeating: "кот", count: count).joined(separator: " ")
+            let run = try Command.run(["caption", "missing.png", apple, "--greedy", "--template", template, "--model", model])
+            #expect(run.status == 1 && run.output.isEmpty)
+            #expect(
+                run.messages == "Error: --template has \(count * word.count) tokens; expected at most 29, which leave room for more text\n",
+                "\(run.messages)")
+        }
+        try #require(word.count == 1)
+        let longest = try Command.run(
+            ["caption", apple, "--greedy", "--template", Array(repeating: "кот", count: 29).joined(separator: " "), "--model", model])
+        #expect(longest.status == 0 && longest.text.hasPrefix("кот кот"), "\(longest.messages)")
+    }
+
+    /// Where memory is short a warning says so; the session is opened all the same.
+    @Test(arguments: [
+        (["caption", "missing.png", "--candidates", "4096"], true), (["caption", "missing.png", "--greedy"], false),
+        (["ask", "missing.png", "что?", "--candidates", "4096"], true), (["ask", "missing.png", "что?"], false),
+        (["complete", "кот", "--candidates", "4096", "--allowed", "99999"], true), (["complete", "кот", "--allowed", "99999"], false),
+        (["caption", "missing.png", "--candidates", "4096", "--quiet"], false), (["encode", "missing.png"], false),
+    ])
+    func tooLittleMemoryIsWarnedOf(arguments: [String], isWarned: Bool) throws {
+        let run = try Command.shell(
+            "ulimit -v 900000; model=$1; shift; \"$0\" \"$@\" --model \"$model\"", [try Project.model()] + arguments)
+        #expect(run.status == 1)
+        let warning = run.messages.split(separator: "\n").first { $0.hasPrefix("Warning: this may need ") }
+        #expect((warning?.hasSuffix("; rudolph info says what takes it") == true) == isWarned, "\(run.messages)")
+        #expect(warning?.contains(" MB of memory, and 921.6 MB are available") ?? true, "\(run.messages)")
+        #expect(run.messages.contains("Error: "), "\(run.messages)")
+    }
+
     @Test func outputsAreCheckedBeforeTheWork() throws {
         let folder = try TemporaryFolder()
+        // The largest name, and no room for more pictures' numbers.
+        let long = String(repeating: "n", count: 251) + ".png"
+        try FileManager.default.createDirectory(at: folder.file("x-2.png"), withIntermediateDirectories: true)
+        try Data("[1]\n[2]\n".utf8).write(to: folder.file("tokens.jsonl"))
+        for (path, message) in [(long, "n-1.png: File name too long"), ("x.png", "x-2.png: it is a directory")] {
+            for arguments in [["draw", "кот", "-n", "2"], ["decode", "--tokens", "tokens.jsonl"]] {
+                let run = try Command.run(arguments + ["-o", path, "--model", "/missing.gguf"], folder: folder.url)
+                #expect(run.status == 1 && run.messages.contains(message), "\(arguments): \(run.messages)")
+            }
+        }
         try FileManager.default.createDirectory(at: folder.file("folder"), withIntermediateDirectories: true)
         for (path, message) in [("missing/x.png", "missing/x.png: cannot write beside it"), ("folder", "folder: it is a directory"), ("", "an empty name")] {
             // The model is not even looked for.
-            for arguments in [["draw", "кот"], ["masks"], ["decode", "--tokens", "-"], ["answer", "x.json"]] {
+            for arguments in [["draw", "кот"], ["masks"], ["decode", "--tokens", "-"], ["answer", "x.json"], ["logits", "--ids", "x.json"]] {
                 let run = try Command.run(arguments + ["-o", path, "--model", "/missing.gguf"], folder: folder.url)
                 #expect(run.status == 1 && run.messages.contains(message), "\(arguments): \(run.messages)")
             }
@@ -158,14 +213,9 @@ import Testing
         process.currentDirectoryURL = folder.url
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
-        // Test runners may ignore interrupts and their threads block them, which a program inherits.
+        // Test runners may ignore interrupts, which a program inherits.
         let handler = signal(SIGINT, SIG_DFL)
-        var interrupt = sigset_t(), blocked = sigset_t()
-        sigemptyset(&interrupt)
-        sigaddset(&interrupt, SIGINT)
-        pthread_sigmask(SIG_UNBLOCK, &interrupt, &blocked)
-        try process.run()
-        pthread_sigmask(SIG_SETMASK, &blocked, nil)
+        try Command.start(process)
         signal(SIGINT, handler)
         try waitForHandler(of: process.processIdentifier)
         process.interrupt()

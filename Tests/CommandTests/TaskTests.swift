@@ -107,7 +107,7 @@ import Testing
         let picture = try Picture(path: apple)
         var mask = [UInt8](repeating: 0, count: picture.pixels.count)
         for index in mask.indices where index / 3 % picture.width >= picture.width / 2 { mask[index] = 255 }
-        try Picture(width: picture.width, height: picture.height, pixels: mask).writePNG(path: folder.file("mask.png").path)
+        try Picture(width: picture.width, height: picture.height, pixels: mask).write(path: folder.file("mask.png").path)
         let masked = try #require(try tokens(try Command.run(arguments + ["--keep-mask", "mask.png"], folder: folder.url)).first)
         for index in 0..<64 where index % 8 >= 4 { #expect(masked[index] == whole[index], "token \(index)") }
         #expect(masked != whole)

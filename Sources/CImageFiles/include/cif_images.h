@@ -21,6 +21,7 @@ enum cif_kind { CIF_UNKNOWN = 0, CIF_PNG = 1, CIF_JPEG = 2 };
 enum {
     CIF_SIGNATURE = 8,          // bytes that cif_kind_of needs to know a kind for certain
     CIF_MAX_PIXELS = 200000000, // the largest width * height that is read
+    CIF_MAX_SIDE = 1000000,     // the longest side that is read, libpng's own limit
     CIF_MESSAGE = 256           // bytes of a message buffer, the final 0 included
 };
 
@@ -37,14 +38,18 @@ typedef struct cif_header {
 enum cif_kind cif_kind_of(const uint8_t *bytes, size_t size);
 
 // Reads sizes and orientation, and walks all chunks or segments to see that the file is whole. Nothing is allocated. Returns 0;
-// or -1 with a message, when the file is no picture, truncated, of zero size or of more than CIF_MAX_PIXELS.
+// or -1 with a message, when the file is no picture, truncated, of zero size or of more than CIF_MAX_PIXELS or CIF_MAX_SIDE.
 int cif_read_header(const uint8_t *bytes, size_t size, cif_header *header, char message[CIF_MESSAGE]);
 
 // Decodes into `rgb`, [height, width, 3] bytes of the caller's, with the header that cif_read_header made of the same bytes.
 // Returns 0; or -1 with a message, `rgb` then partly written.
 int cif_decode(const uint8_t *bytes, size_t size, const cif_header *header, uint8_t *rgb, char message[CIF_MESSAGE]);
 
-// Whether the system would give `size` more bytes now.
+// Bytes that cif_decode fills: its pixels, and those as stored where a JPEG is turned or its colours converted. Of the rows and tables
+// beside them nothing is said.
+size_t cif_decoding_size(const cif_header *header);
+
+// Whether the process may have `size` more bytes of addresses; memory behind them is another matter.
 int cif_can_allocate(size_t size);
 
 // Encodes [height, width, 3] bytes. Returns 0 and in *bytes a buffer that the caller gives to cif_free; or -1 with a message.

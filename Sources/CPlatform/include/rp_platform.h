@@ -27,7 +27,8 @@ void rp_release(rp_mapping mapping, uint64_t offset, uint64_t size);
 void *rp_allocate(uint64_t size);
 void rp_free(void *memory);
 
-// Memory that could be used without swapping, in bytes (MemAvailable), or 0 when unknown.
+// Memory that could be used without swapping, in bytes (MemAvailable), and no more than the process may have (ulimit -v), or 0 when
+// unknown.
 uint64_t rp_available_memory(void);
 // The largest resident set of this process so far, in bytes.
 uint64_t rp_peak_memory(void);

@@ -14,39 +14,106 @@ func readInput(_ path: String) throws -> (name: String, bytes: [UInt8]) {
 
 /// Reads `[1, 2, 3]`.
 func decodeIDs(_ bytes: [UInt8], name: String) throws(CommandError) -> [Int] {
-    guard let ids = try? JSONDecoder().decode([Int].self, from: Data(bytes)) else {
-        throw CommandError("\(name): it is no JSON list of integers; expected [1, 2, 3]")
+    do {
+        return try JSONDecoder().decode(IntegerList.self, from: Data(bytes)).integers
+    } catch {
+        throw CommandError("\(name): it is no JSON list of integers: \(describe(error, in: bytes)); expected [1, 2, 3]")
     }
-    return ids
 }
 
 /// Reads `{"text": "..."}`; other members are ignored.
 func decodeText(_ line: ArraySlice<UInt8>, place: String) throws(CommandError) -> String {
     struct Line: Decodable { let text: String }
     guard String(validating: line, as: UTF8.self) != nil else { throw CommandError("\(place): it is not UTF-8; expected UTF-8 text") }
-    guard let text = try? JSONDecoder().decode(Line.self, from: Data(line)).text else {
-        throw CommandError("\(place): it is no JSON object with a text; expected {\"text\": \"...\"}")
+    do {
+        return try JSONDecoder().decode(Line.self, from: Data(line)).text
+    } catch {
+        throw CommandError("\(place): it is no JSON object with a text: \(describe(error, in: line)); expected {\"text\": \"...\"}")
     }
-    return text
 }
 
 /// Reads image tokens: `[1, 2, 3]`, or objects with `tokens` as `rudolph draw --json` and `rudolph encode --json` print them, one or
 /// several one after the other.
-func decodePictures(_ bytes: [UInt8], name: String) throws(CommandError) -> [[Int]] {
-    struct Line: Decodable { let tokens: [Int] }
-    func tokens(_ text: some Collection<UInt8>) -> [Int]? {
-        let data = Data(text), decoder = JSONDecoder()
-        return (try? decoder.decode([Int].self, from: data)) ?? (try? decoder.decode(Line.self, from: data).tokens)
+/// - Returns: for each picture what messages call it, and its tokens.
+func decodePictures(_ bytes: [UInt8], name: String) throws(CommandError) -> [(place: String, tokens: [Int])] {
+    func failure(_ place: String, _ reason: String) -> CommandError {
+        CommandError("\(place): no image tokens\(reason); expected [1, 2, 3] or {\"tokens\": [1, 2, 3]}")
     }
-    if let tokens = tokens(bytes) { return [tokens] }
-    var pictures: [[Int]] = []
+    let whole: any Error
+    do {
+        return [(name, try decodeTokens(bytes))]
+    } catch {
+        whole = error
+    }
+    var pictures: [(place: String, tokens: [Int])] = []
     for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
         guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { continue }
-        guard let tokens = tokens(line) else {
-            throw CommandError("\(name): line \(index + 1): no image tokens; expected [1, 2, 3] or {\"tokens\": [1, 2, 3]}")
+        let place = "\(name): line \(index + 1)"
+        do {
+            pictures.append((place, try decodeTokens(line)))
+        } catch {
+            // A first line that is nothing by itself is the beginning of something that goes on.
+            throw pictures.isEmpty ? failure(name, ": \(describe(whole, in: bytes))") : failure(place, ": \(describe(error, in: line))")
         }
-        pictures.append(tokens)
     }
-    guard !pictures.isEmpty else { throw CommandError("\(name): no image tokens; expected [1, 2, 3] or {\"tokens\": [1, 2, 3]}") }
+    guard !pictures.isEmpty else { throw failure(name, "") }
     return pictures
+}
+
+private struct PictureLine: Decodable {
+    let tokens: IntegerList
+}
+
+/// A list of integers. By itself the decoder does not say which of its numbers is none.
+private struct IntegerList: Decodable {
+    private(set) var integers: [Int] = []
+
+    init(from decoder: any Decoder) throws {
+        var list = try decoder.unkeyedContainer()
+        while !list.isAtEnd {
+            do {
+                integers.append(try list.decode(Int.self))
+            } catch let error as DecodingError {
+                throw error
+            } catch {
+                throw DecodingError.dataCorruptedError(in: list, debugDescription: "no integer")
+            }
+        }
+    }
+}
+
+private func decodeTokens(_ text: some Collection<UInt8>) throws -> [Int] {
+    let start = text.first { $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "{") }
+    if start == UInt8(ascii: "{") { return try JSONDecoder().decode(PictureLine.self, from: Data(text)).tokens.integers }
+    return try JSONDecoder().decode(IntegerList.self, from: Data(text)).integers
+}
+
+/// What a decoder found in a text and where: in what is no JSON by line and column, else by keys and indices.
+func describe(_ error: any Error, in text: some Collection<UInt8>) -> String {
+    let bytes = Array(text)
+    guard let place = JSONSyntax.failure(in: bytes) else { return describe(error) }
+    if place == bytes.count { return "it ends too early" }
+    let before = String(decoding: bytes[..<place], as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+    return "no JSON from line \(before.count), column \((before.last?.count ?? 0) + 1) on"
+}
+
+/// What a decoder found in JSON and where, by keys and indices behind the first `known` of them.
+func describe(_ error: any Error, behind known: Int = 0) -> String {
+    guard let error = error as? DecodingError else { return "\(error)" }
+    let context: DecodingError.Context
+    var reason: String
+    switch error {
+    case .typeMismatch(_, let found), .valueNotFound(_, let found), .dataCorrupted(let found):
+        context = found
+        reason = found.debugDescription
+        if reason.hasSuffix(".") { reason.removeLast() }
+        reason = reason.prefix(1).lowercased() + reason.dropFirst()
+    case .keyNotFound(let key, let found):
+        context = found
+        reason = "no \"\(key.stringValue)\""
+    @unknown default:
+        return "\(error)"
+    }
+    let path = context.codingPath.dropFirst(known).map { key in key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)" }.joined()
+    return printable(path.isEmpty ? reason : "at \(path.hasPrefix(".") ? String(path.dropFirst()) : path): \(reason)")
 }

@@ -9,10 +9,8 @@ struct JSONObject {
 
     mutating func set(_ key: String, _ value: String) { set(key, raw: Self.quoted(value)) }
     mutating func set(_ key: String, _ value: Int) { set(key, raw: "\(value)") }
-    mutating func set(_ key: String, _ value: Bool) { set(key, raw: "\(value)") }
     /// What JSON has no number for becomes null.
     mutating func set(_ key: String, _ value: Float) { set(key, raw: value.isFinite ? "\(value)" : "null") }
-    mutating func set(_ key: String, _ value: Double) { set(key, raw: value.isFinite ? "\(value)" : "null") }
     mutating func set(_ key: String, _ value: JSONObject) { set(key, raw: value.text) }
     mutating func set(_ key: String, _ values: [Int]) { set(key, list: values.map { "\($0)" }) }
     mutating func set(_ key: String, _ values: [String]) { set(key, list: values.map(Self.quoted)) }

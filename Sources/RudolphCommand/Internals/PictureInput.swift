@@ -4,8 +4,17 @@ import Rudolph
 
 /// Reads a PNG or JPEG file, or one picture from standard input for `-`.
 func readImage(_ path: String) throws -> RGBImage {
-    let picture = path == "-" ? try Picture.standardInput() : try Picture(path: path)
-    return try naming(path) { () throws(RudolphError) in
+    if path != "-" { return try readImageFile(path) }
+    return try image(try Picture.standardInput(), name: path)
+}
+
+/// Reads a PNG or JPEG file, one named `-` as well.
+func readImageFile(_ path: String) throws -> RGBImage {
+    try image(try Picture(path: path), name: path)
+}
+
+private func image(_ picture: Picture, name: String) throws -> RGBImage {
+    try naming(name) { () throws(RudolphError) in
         try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
     }
 }

@@ -13,6 +13,12 @@ func writePictures(_ pictures: [RGBImage], path: String) throws -> [String] {
     return paths
 }
 
+/// Throws when `writePictures` is bound to fail for one of its files: to be asked before long work.
+func checkPictures(path: String, count: Int) throws {
+    try OutputFile.check(path: path)
+    for path in picturePaths(path, count: count) { try OutputFile.check(path: path) }
+}
+
 /// Where `writePictures` puts each of `count` pictures.
 func picturePaths(_ path: String, count: Int) -> [String] {
     if count == 1 { return [path] }

@@ -1,3 +1,5 @@
+import ArgumentParser
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -11,15 +13,21 @@ func dieQuietlyOnBrokenPipe() {
     signal(SIGPIPE, SIG_DFL)
 }
 
+/// A file that grows beyond the limit (`ulimit -f`) is an error like a full disk, and leaves nothing behind.
+func outliveFileSizeLimit() {
+    signal(SIGXFSZ, SIG_IGN)
+}
+
 /// The command line after the program's name. Swift repairs arguments that are not UTF-8; here they are errors.
-func utf8Arguments() throws(CommandError) -> [String] {
+func utf8Arguments() throws(ValidationError) -> [String] {
     var arguments: [String] = []
     for index in 1..<max(1, Int(CommandLine.argc)) {
         guard let argument = CommandLine.unsafeArgv[index] else { break }
         let bytes = UnsafeRawBufferPointer(start: argument, count: strlen(argument))
         guard let text = String(validating: bytes, as: UTF8.self) else {
             let repaired = String(decoding: bytes, as: UTF8.self)
-            throw CommandError("argument \(index), \"\(repaired)\", is not UTF-8; expected UTF-8 (a picture can be piped in: rudolph caption - < FILE)")
+            throw ValidationError(
+                "argument \(index), \"\(printable(repaired))\", is not UTF-8; expected UTF-8 (a picture can be piped in: rudolph caption - < FILE)")
         }
         arguments.append(text)
     }
@@ -44,6 +52,13 @@ func executablePath() -> String? {
 
 func fileExists(_ path: String) -> Bool {
     access(path, F_OK) == 0
+}
+
+/// Whether two paths lead to one file; `-` is standard input as the first.
+func isSameFile(_ first: String, _ second: String) -> Bool {
+    var one = stat(), other = stat()
+    guard (first == "-" ? fstat(STDIN_FILENO, &one) : stat(first, &one)) == 0, stat(second, &other) == 0 else { return false }
+    return one.st_dev == other.st_dev && one.st_ino == other.st_ino
 }
 
 /// The names in a folder, in no order; none where there is no such folder.
@@ -71,6 +86,19 @@ func standardErrorSize() -> (columns: Int, rows: Int, cell: (width: Int, height:
     let (columns, rows) = (Int(size.ws_col), Int(size.ws_row))
     let cell = (width: Int(size.ws_xpixel) / columns, height: Int(size.ws_ypixel) / rows)
     return (columns, rows, cell.width > 0 && cell.height > 0 ? cell : nil)
+}
+
+/// A text with its control characters, which a terminal would obey, as \u{1b}.
+func printable(_ text: String) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars {
+        if scalar.properties.generalCategory == .control {
+            result += "\\u{\(String(scalar.value, radix: 16))}"
+        } else {
+            result.unicodeScalars.append(scalar)
+        }
+    }
+    return result
 }
 
 /// A line on standard error.

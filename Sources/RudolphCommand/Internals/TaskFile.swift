@@ -9,30 +9,43 @@ struct TaskPart: Decodable {
     let type, content: String
 }
 
-/// A task or its answer.
-struct TaskSample: Decodable {
-    let id: String
-    /// nil where it is anything but a list of parts.
-    let parts: [TaskPart]?
-
-    init(id: String, parts: [TaskPart]?) {
-        self.id = id
-        self.parts = parts
-    }
+/// A list of parts, or why it is none.
+private struct TaskParts: Decodable {
+    let result: Result<[TaskPart], any Error>
 
     init(from decoder: any Decoder) throws {
-        id = ""
-        parts = try? [TaskPart](from: decoder)
+        result = Result { try [TaskPart](from: decoder) }
+    }
+}
+
+/// A task or its answer.
+struct TaskSample {
+    let id: String
+    /// nil where it is anything but a list of parts; then `failure` says what was found.
+    let parts: [TaskPart]?
+    let failure: String?
+
+    fileprivate init(id: String, _ parts: TaskParts) {
+        self.id = id
+        switch parts.result {
+        case .success(let list): (self.parts, failure) = (list, nil)
+        case .failure(let error): (self.parts, failure) = (nil, describe(error, behind: 1))
+        }
     }
 }
 
 /// Reads `{"0": [{"type": "text", "content": "..."}, ...], ...}`, in order of the ids: numbers first, by value.
 func decodeTasks(_ bytes: [UInt8], name: String) throws(CommandError) -> [TaskSample] {
     guard String(validating: bytes, as: UTF8.self) != nil else { throw CommandError("\(name): it is not UTF-8; expected UTF-8 text") }
-    guard let samples = try? JSONDecoder().decode([String: TaskSample].self, from: Data(bytes)) else {
-        throw CommandError("\(name): it is no JSON object of tasks; expected {\"0\": [{\"type\": \"text\", \"content\": \"...\"}, ...], ...}")
+    let samples: [String: TaskParts]
+    do {
+        samples = try JSONDecoder().decode([String: TaskParts].self, from: Data(bytes))
+    } catch {
+        let found = describe(error, in: bytes)
+        throw CommandError(
+            "\(name): it is no JSON object of tasks: \(found); expected {\"0\": [{\"type\": \"text\", \"content\": \"...\"}, ...], ...}")
     }
-    return inOrder(samples.keys).map { TaskSample(id: $0, parts: samples[$0]?.parts) }
+    return inOrder(samples.keys).compactMap { id in samples[id].map { TaskSample(id: id, $0) } }
 }
 
 /// The text of an output file, a line for each task.

@@ -42,12 +42,21 @@ struct Command {
         process.standardInput = try FileHandle(forReadingFrom: inputFile)
         process.standardOutput = try FileHandle(forWritingTo: outputFile)
         process.standardError = try FileHandle(forWritingTo: messageFile)
-        try process.run()
+        try start(process)
         process.waitUntilExit()
         let signal = process.terminationReason == .uncaughtSignal
         return Command(
             status: signal ? 128 + process.terminationStatus : process.terminationStatus, output: try Data(contentsOf: outputFile),
             messages: String(decoding: try Data(contentsOf: messageFile), as: UTF8.self))
+    }
+
+    /// Starts a program with no signal blocked: threads of a test runner block them, which a program inherits.
+    static func start(_ process: Process) throws {
+        var none = sigset_t(), blocked = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &blocked)
+        defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
+        try process.run()
     }
 
     /// Runs a shell script in which `$0` is rudolph and `$1`, `$2`, ... are the arguments.

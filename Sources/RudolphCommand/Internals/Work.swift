@@ -1,0 +1,43 @@
+import Rudolph
+
+/// What a session is for, on which the memory depends that it takes.
+enum Work {
+    /// Pictures to tokens or back, without the transformer.
+    case pictures
+    /// Candidates behind a picture.
+    case texts(Int)
+    /// Candidates that go on with a left text.
+    case continuations(Int)
+    /// Sequences: guided drawings take two each.
+    case drawings(Int)
+    /// Answers to different questions, which share nothing, and their drawings before.
+    case answers(Int)
+
+    /// What to say where the memory for it is not there.
+    func memoryWarning(_ model: Model, _ threads: Int?, _ format: KeyValueFormat) -> String? {
+        let summary = model.summary(threads: threads, keyValueFormat: format)
+        let needed: UInt64
+        switch self {
+        case .pictures: return nil
+        case .texts(let count): needed = summary.captionBytes(model.summary(batch: count, keyValueFormat: format))
+        case .drawings(let count): needed = summary.drawingBytes(model.summary(batch: count, keyValueFormat: format))
+        case .continuations(let count):
+            let configuration = model.configuration
+            let position = summary.cacheBytes / UInt64(max(1, configuration.sequenceLength))
+            needed = summary.neededBytes(beside: UInt64(count) * position * UInt64(configuration.leftTextLength))
+        case .answers(let count): needed = summary.neededBytes(beside: UInt64(count) * summary.cacheBytes)
+        }
+        let available = summary.availableBytes
+        guard available > 0, needed > available else { return nil }
+        return "this may need \(megabytes(needed)) of memory, and \(megabytes(available)) are available; rudolph info says what takes it"
+    }
+}
+
+extension ModelSummary {
+    /// What that many candidates of a caption need.
+    func captionBytes(_ batch: BatchSummary) -> UInt64 { neededBytes(beside: batch.captionBytes + batch.captionLogitBytes) }
+    /// What that many drawings at once need.
+    func drawingBytes(_ batch: BatchSummary) -> UInt64 { neededBytes(beside: batch.drawingBytes + batch.drawingLogitBytes) }
+}
+
+func megabytes(_ bytes: some BinaryInteger) -> String { "\(decimal(Double(bytes) / 1e6, places: 1)) MB" }
