@@ -60,7 +60,7 @@ public enum OutputFile {
     private static func replace(_ path: String, with bytes: [UInt8], mode: mode_t) throws(ImageFileError) {
         // A short name: what is added to a long one may be too much for the file system.
         var template = Array("\(folder(of: path)).rudolph.XXXXXX".utf8CString)
-        let descriptor = template.withUnsafeMutableBufferPointer { mkstemp($0.baseAddress!) }
+        let descriptor = template.withUnsafeMutableBufferPointer { $0.baseAddress.map { mkstemp($0) } ?? -1 }
         guard descriptor >= 0 else { throw ImageFileError("\(path): cannot write beside it: \(errorText())") }
         let isWritten = writeAll(descriptor, bytes) && fchmod(descriptor, mode) == 0 && fsync(descriptor) == 0
         var failure = isWritten ? nil : errorText()
