@@ -179,7 +179,7 @@ final class TensorBinder {
     /// A bias of `count` floats that may be read up to the next multiple of 16.
     private func bias(_ name: String, count: Int) throws(RudolphError) -> UnsafePointer<Float> {
         let values = try floats(name, count: count)
-        let padded = (count + 15) / 16 * 16
+        let padded = paddedToPanel(count)
         if padded == count { return values }
         let copy = try allocations.bytes(4 * padded)
         let floats = copy.assumingMemoryBound(to: Float.self)
@@ -225,8 +225,8 @@ final class TensorBinder {
         let tensor = try file.tensor(named: name + ".weight")
         guard tensor.type != .i8, tensor.dimensions == [columns, rows] else {
             throw RudolphError(
-                "\(path): tensor \(tensor.name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), expected [\(columns), \(rows)] of type 0 (f32), "
-                    + "1 (f16) or 8 (q8_0)")
+                "\(path): tensor \(tensor.name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), "
+                    + "expected [\(columns), \(rows)] of type 0 (f32), 1 (f16) or 8 (q8_0)")
         }
         return EmbeddingTable(data: try pointer(tensor), type: tensor.type, rows: rows, columns: columns)
     }
