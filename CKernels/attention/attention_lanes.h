@@ -141,177 +141,15 @@ RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4
 // RK_KEY_LANES keys, and the sixteen lanes of a dot are registers, so that nothing has to be joined within one.
 typedef float key_lanes __attribute__((vector_size(4 * RK_KEY_LANES)));
 
-#if defined(__aarch64__)
-
-typedef _Float16 v8_half __attribute__((vector_size(16)));
-
-// The first `n` <= 8 halves, then zeros.
-RK_LANES_INLINE v8_half load_halves_upto(const rk_f16 *p, int n) {
-    v8_half h = {0};
-    if (__builtin_expect(n == 8, 1)) memcpy(&h, p, sizeof h);
-    else copy_below_16(&h, p, n, sizeof *p);
-    return h;
+RK_LANES_INLINE v16 load_value(const char *value, int first, int width, size_t size) {
+    if (size == sizeof(rk_f16)) return v16_load_half_upto((const rk_f16 *)value + first, width);
+    return __builtin_convertvector(v16_load_bytes_upto((const int8_t *)value + first, width), v16);
 }
-
-#define EVEN_HALVES(x, y) __builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14)
-#define ODD_HALVES(x, y) __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15)
-#define EVEN_PAIRS(x, y) __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13)
-#define ODD_PAIRS(x, y) __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15)
-
-// Elements first ..< first + width <= first + 8 of four keys. They are transposed as halves, by trn1 and trn2: a Cortex-A72 takes three times as
-// long for a zip.
-RK_LANES_INLINE void fill_elements(float *tile, const void *const keys[4], int first, int width) {
-    v8_half h[4];
-    for (int k = 0; k < 4; k++) h[k] = load_halves_upto((const rk_f16 *)keys[k] + first, width);
-    const v8_half even[2] = {EVEN_HALVES(h[0], h[1]), EVEN_HALVES(h[2], h[3])}, odd[2] = {ODD_HALVES(h[0], h[1]), ODD_HALVES(h[2], h[3])};
-    const v8_half t[4] = {EVEN_PAIRS(even[0], even[1]), EVEN_PAIRS(odd[0], odd[1]), ODD_PAIRS(even[0], even[1]), ODD_PAIRS(odd[0], odd[1])};
-    RK_UNROLL
-    for (int i = 0; i < 4; i++) { // t[i]: elements i and i + 4 of all of them
-        const v8 both = __builtin_convertvector(t[i], v8);
-        if (i < width) memcpy(tile + 16 * (first + i), &both, 4 * sizeof *tile);
-        if (i + 4 < width) memcpy(tile + 16 * (first + i + 4), (const float *)&both + 4, 4 * sizeof *tile);
-    }
-}
-
-// The next `count` keys of the cursor; where they are fewer than 16, the last one is repeated.
-RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
-    const int head_size = c->at->head_size;
-    const void *keys[4] = {NULL};
-    for (int k = 0; k < 16; k += 4) {
-        next_keys(c, keys, keys[3], count - k);
-        int first = 0;
-        for (; first + 8 <= head_size; first += 8) fill_elements(tile + k, keys, first, 8);
-        if (first < head_size) fill_elements(tile + k, keys, first, head_size - first);
-    }
-}
-
-#else
-
-#define IN_QUARTERS(x, y, a, b, c, d) \
-    __builtin_shufflevector(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4, a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12)
-#define QUARTERS(x, y, a, b) \
-    __builtin_shufflevector(x, y, a, a + 1, a + 2, a + 3, b, b + 1, b + 2, b + 3, a + 16, a + 17, a + 18, a + 19, b + 16, b + 17, b + 18, b + 19)
-
-// The next `count` keys of the cursor; where they are fewer than 16, the last one is repeated.
-RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
-    const int head_size = c->at->head_size;
-    const void *keys[16];
-    for (int k = 0; k < 16; k += 4) next_keys(c, keys + k, k ? keys[k - 1] : NULL, count - k);
-    for (int first = 0; first < head_size; first += 16, tile += 16 * 16) {
-        const int width = rk_min(16, head_size - first);
-        v16 t[16]; // t[4 * g + i], quarter q: element 4 * q + i of the keys 4 * g ..< 4 * g + 4
-        RK_UNROLL
-        for (int g = 0; g < 16; g += 4) {
-            v16 k[4];
-            for (int i = 0; i < 4; i++) k[i] = v16_load_half_upto((const rk_f16 *)keys[g + i] + first, width);
-            const v16 low[2] = {IN_QUARTERS(k[0], k[1], 0, 16, 1, 17), IN_QUARTERS(k[2], k[3], 0, 16, 1, 17)};
-            const v16 high[2] = {IN_QUARTERS(k[0], k[1], 2, 18, 3, 19), IN_QUARTERS(k[2], k[3], 2, 18, 3, 19)};
-            t[g] = IN_QUARTERS(low[0], low[1], 0, 1, 16, 17), t[g + 1] = IN_QUARTERS(low[0], low[1], 2, 3, 18, 19);
-            t[g + 2] = IN_QUARTERS(high[0], high[1], 0, 1, 16, 17), t[g + 3] = IN_QUARTERS(high[0], high[1], 2, 3, 18, 19);
-        }
-        RK_UNROLL
-        for (int i = 0; i < 4; i++) {
-            const v16 even[2] = {QUARTERS(t[i], t[4 + i], 0, 8), QUARTERS(t[8 + i], t[12 + i], 0, 8)};
-            const v16 odd[2] = {QUARTERS(t[i], t[4 + i], 4, 12), QUARTERS(t[8 + i], t[12 + i], 4, 12)};
-            if (i < width) v16_store(tile + 16 * i, QUARTERS(even[0], even[1], 0, 8));
-            if (4 + i < width) v16_store(tile + 16 * (4 + i), QUARTERS(odd[0], odd[1], 0, 8));
-            if (8 + i < width) v16_store(tile + 16 * (8 + i), QUARTERS(even[0], even[1], 4, 12));
-            if (12 + i < width) v16_store(tile + 16 * (12 + i), QUARTERS(odd[0], odd[1], 4, 12));
-        }
-    }
-}
-
-#endif
 
 #if defined(__aarch64__)
-
-// Elements i ..< i + width <= i + 4 of one or two queries and of keys of the tile, an element to each of four sums. A query's are one load, and
-// products take them from its lanes: broadcasts would take the place of products.
-RK_LANES_INLINE void add_elements(v4 sums[2][4], const float *tile, const float *queries, size_t stride, const int count, int i, int width,
-                                  const int is_first) {
-    v4 four[2] = {{0}, {0}};
-    for (int q = 0; q < count; q++) {
-        const float *query = queries + (size_t)q * stride + (size_t)i;
-        if (width == 4) memcpy(&four[q], query, sizeof four[q]);
-        else copy_below_16(&four[q], query, width, sizeof *query);
-    }
-    RK_UNROLL
-    for (int lane = 0; lane < 4; lane++) {
-        if (lane >= width) continue;
-        v4 key;
-        memcpy(&key, tile + 16 * (i + lane), sizeof key);
-        for (int q = 0; q < count; q++) {
-            const v4 x = four[q][lane] - (v4){0};
-            sums[q][lane] = is_first ? x * key : __builtin_elementwise_fma(x, key, sums[q][lane]);
-        }
-    }
-}
-
-// Lanes first ..< first + 4 of the dots of one or two queries with keys of the tile. They start with a product where the definition adds it to 0:
-// that spares the zeros, and a dot of -0 instead of 0 makes no difference to a softmax.
-RK_LANES_INLINE void sum_lanes(v4 sums[2][4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int first) {
-    for (int q = 0; q < count; q++) sums[q][0] = sums[q][1] = sums[q][2] = sums[q][3] = (v4){0};
-    int i = first;
-    if (i + 4 <= head_size) {
-        add_elements(sums, tile, queries, stride, count, i, 4, 1);
-        for (i += RK_LANES; i + 4 <= head_size; i += RK_LANES) add_elements(sums, tile, queries, stride, count, i, 4, 0);
-    }
-    if (i < head_size) add_elements(sums, tile, queries, stride, count, i, head_size - i, 0);
-}
-
-// Two queries at a time, and the lanes in the order of rk_join_lanes.
-RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
-    for (int first = 0; first < count; first += 2, queries += 2 * stride) {
-        const int pair = rk_min(2, count - first);
-        v4 by4[2][4];
-        RK_UNROLL
-        for (int a = 0; a < 8; a += 4) {
-            v4 low[2][4], high[2][4];
-            sum_lanes(low, tile, queries, stride, pair, head_size, a);
-            __asm__ volatile("" ::: "memory"); // or the compiler loads so much ahead that sums spill
-            sum_lanes(high, tile, queries, stride, pair, head_size, a + 8);
-            __asm__ volatile("" ::: "memory");
-            for (int q = 0; q < pair; q++) {
-                for (int i = 0; i < 4; i++) by4[q][i] = a ? by4[q][i] + (low[q][i] + high[q][i]) : low[q][i] + high[q][i];
-            }
-        }
-        for (int q = 0; q < pair; q++) dots[first + q] = (by4[q][0] + by4[q][2]) + (by4[q][1] + by4[q][3]);
-    }
-}
-
+#include "attention_tiles_neon.h"
 #else
-
-// Lane `lane` of the dots of `count` queries with keys of the tile.
-RK_LANES_INLINE void sum_lane(key_lanes sums[4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int lane) {
-    for (int q = 0; q < count; q++) sums[q] = (key_lanes){0};
-    for (int i = lane; i < head_size; i += RK_LANES) {
-        key_lanes key;
-        memcpy(&key, tile + 16 * i, sizeof key);
-        for (int q = 0; q < count; q++) sums[q] = __builtin_elementwise_fma(queries[(size_t)q * stride + (size_t)i] - (key_lanes){0}, key, sums[q]);
-    }
-}
-
-// Adds the lanes of a dot in the order of rk_join_lanes, so that few of them wait.
-RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
-    RK_UNROLL
-    for (int a = 0; a < 2; a++) {
-        key_lanes by2[4];
-        RK_UNROLL
-        for (int b = 0; b < 2; b++) {
-            key_lanes by4[4];
-            RK_UNROLL
-            for (int c = 0; c < 2; c++) {
-                key_lanes low[4], high[4];
-                sum_lane(low, tile, queries, stride, count, head_size, a + 2 * b + 4 * c);
-                sum_lane(high, tile, queries, stride, count, head_size, a + 2 * b + 4 * c + 8);
-                for (int q = 0; q < count; q++) by4[q] = c ? by4[q] + (low[q] + high[q]) : low[q] + high[q];
-            }
-            for (int q = 0; q < count; q++) by2[q] = b ? by2[q] + by4[q] : by4[q];
-        }
-        for (int q = 0; q < count; q++) dots[q] = a ? dots[q] + by2[q] : by2[q];
-    }
-}
-
+#include "attention_tiles.h"
 #endif
 
 // Scores of the tile's keys, from scores[0].
@@ -378,7 +216,6 @@ RK_LANES_INLINE void multiply_by_scales(const rk_attention_head *at, float *x, c
     }
 }
 
-
 // Scores of the keys from number `done` on, a multiple of 4, then the softmax of all. Returns its sum.
 __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attention_head *at, const float *query, const rk_key_run *runs,
                                                                 int run_count, int done, float *scores) {
@@ -422,11 +259,6 @@ RK_LANES_INLINE float quantize_query(const rk_attention_head *at, int16_t *y, co
         else copy_below_16(y + i, &shorts, n - i, sizeof *y);
     }
     return at->scale * scale;
-}
-
-RK_LANES_INLINE v16 load_value(const char *value, int first, int width, size_t size) {
-    if (size == sizeof(rk_f16)) return v16_load_half_upto((const rk_f16 *)value + first, width);
-    return __builtin_convertvector(v16_load_bytes_upto((const int8_t *)value + first, width), v16);
 }
 
 // `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the values of the keys from number
@@ -474,102 +306,6 @@ RK_TARGET static void attend(const rk_attention_head *at, float *out, const floa
     }
     add_all_values(at, out, runs, run_count, 0, scores, sum);
 }
-
-#if defined(__aarch64__)
-
-RK_LANES_INLINE v8 load_value8(const char *value, int first, int width, size_t size) {
-    if (size == sizeof(rk_f16)) return __builtin_convertvector(load_halves_upto((const rk_f16 *)value + first, width), v8);
-    typedef int8_t v8_bytes __attribute__((vector_size(8)));
-    v8_bytes bytes = {0};
-    if (width == 8) memcpy(&bytes, value + first, sizeof bytes);
-    else copy_below_16(&bytes, value + first, width, sizeof *value);
-    return __builtin_convertvector(bytes, v8);
-}
-
-// The values of one or four keys, of which each query's probabilities are one load: products take them from its lanes.
-RK_LANES_INLINE void add_shared(v8 *sums, const char *value, size_t size, size_t step, const float *p, size_t p_stride, const int count, int first,
-                                int width, const int keys) {
-    v8 v[4];
-    RK_UNROLL
-    for (int k = 0; k < keys; k++) v[k] = load_value8(value + (size_t)k * step, first, width, size);
-    RK_UNROLL
-    for (int q = 0; q < count; q++) {
-        v4 four = {0};
-        memcpy(&four, p + (size_t)q * p_stride, (size_t)keys * sizeof *p);
-        RK_UNROLL
-        for (int k = 0; k < keys; k++) sums[q] = __builtin_elementwise_fma(four[k] - (v8){0}, v[k], sums[q]);
-    }
-}
-
-// `width` <= 8 elements of the head from element `first`: the first `shared` values for `count` queries, not divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run, int shared,
-                                  const float *p, size_t p_stride, const int count, int first, int width) {
-    v8 sums[RK_VALUE_QUERIES];
-    const size_t step = (size_t)at->head_size * size;
-    const float *end = p + shared;
-    for (int q = 0; q < count; q++) sums[q] = (v8){0};
-    for (; p < end; run++) {
-        const char *value = run_values(at, run, size);
-        const float *run_end = p + rk_min((int)(end - p), run->count);
-        for (; width == 8 && p + 4 <= run_end; p += 4, value += 4 * step)
-            add_shared(sums, value, size, step, p, p_stride, count, first, width, 4);
-        for (; p < run_end; p++, value += step) add_shared(sums, value, size, step, p, p_stride, count, first, width, 1);
-    }
-    for (int q = 0; q < count; q++) {
-        float *to = out + (size_t)q * out_stride + first;
-        if (width == 8) memcpy(to, &sums[q], sizeof sums[q]);
-        else copy_below_16(to, &sums[q], width, sizeof *to);
-    }
-}
-
-RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *runs,
-                                  int shared, const float *p, size_t p_stride, const int count) {
-    int first = 0;
-    for (; first + 8 <= at->head_size; first += 8) share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 8);
-#pragma clang loop unroll(disable)
-    for (int q = 0; q < count && first < at->head_size; q++)
-        share_values(at, size, out + (size_t)q * out_stride, 0, runs, shared, p + (size_t)q * p_stride, 0, 1, first, at->head_size - first);
-}
-
-#else
-
-// `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the first `shared` values for `count` queries, not
-// divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run, int shared,
-                                  const float *p, size_t p_stride, const int count, int first, const int blocks, int width) {
-    v16 sums[RK_VALUE_QUERIES][RK_VALUE_BLOCKS];
-    const size_t step = (size_t)at->head_size * size;
-    const float *end = p + shared;
-    for (int q = 0; q < count; q++) {
-        for (int b = 0; b < blocks; b++) sums[q][b] = v16_all(0);
-    }
-    for (; p < end; run++) {
-        const char *value = run_values(at, run, size);
-        for (const float *run_end = p + rk_min((int)(end - p), run->count); p < run_end; p++, value += step) {
-            v16 v[RK_VALUE_BLOCKS];
-            for (int b = 0; b < blocks; b++) v[b] = load_value(value, first + 16 * b, width, size);
-            RK_UNROLL
-            for (int q = 0; q < count; q++) {
-                for (int b = 0; b < blocks; b++) sums[q][b] = v16_fma(v16_all(p[(size_t)q * p_stride]), v[b], sums[q][b]);
-            }
-        }
-    }
-    for (int q = 0; q < count; q++) {
-        for (int b = 0; b < blocks; b++) v16_store_upto(out + (size_t)q * out_stride + first + 16 * b, sums[q][b], width);
-    }
-}
-
-RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *runs,
-                                  int shared, const float *p, size_t p_stride, const int count) {
-    enum { STEP = 16 * RK_VALUE_BLOCKS };
-    int first = 0;
-    for (; first + STEP <= at->head_size; first += STEP)
-        share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, RK_VALUE_BLOCKS, 16);
-    for (; first < at->head_size; first += 16)
-        share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
-}
-
-#endif
 
 #define SCORE_TILE(n)                                                                                                            \
     score_tile(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
