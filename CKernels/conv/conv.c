@@ -24,8 +24,8 @@ int rk_conv_is_fast(const rk_conv *conv) {
     return conv->fast && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0;
 }
 
-size_t rk_conv_scratch(const rk_conv *conv, int workers) {
-    return rk_conv_is_fast(conv) ? rk_winograd_scratch(conv, workers) : (size_t)workers * worker_scratch(conv);
+size_t rk_conv_scratch(uint32_t features, const rk_conv *conv, int workers) {
+    return rk_conv_is_fast(conv) ? rk_winograd_scratch(features, conv, workers) : (size_t)workers * worker_scratch(conv);
 }
 
 void rk_conv_read(const rk_conv *conv, const rk_norm_kernels *norm, float *to, const float *from, int pixels) {

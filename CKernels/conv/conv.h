@@ -11,7 +11,7 @@ extern const rk_winograd_kernels rk_winograd_scalar, rk_winograd_avx2, rk_winogr
 #define RK_TWENTY_FOURTH (1.0f / 24)
 
 // As rk_conv_scratch and rk_conv_run, for convolutions that are fast.
-size_t rk_winograd_scratch(const rk_conv *conv, int workers);
+size_t rk_winograd_scratch(uint32_t features, const rk_conv *conv, int workers);
 void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                      float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch);
 

@@ -19,19 +19,20 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
 // By tiles, where they are many, the weights of all panels, transformed, are few and a core's second-level cache is large: a worker transforms
 // tiles into memory of its own, where they stay in that cache while the weights, which all workers read, pass by. Only those come from further
 // away, once for each range of tiles, where by panels all tiles would come for each panel.
-enum { INPUT_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT, BLOCK = RK_WINOGRAD_BLOCK };
+// TILES are whole blocks of every instruction set.
+enum { INPUT_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
 static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }
 
-static size_t block_floats(const rk_conv *conv) { return (size_t)conv->in_channels * BLOCK; }
+static size_t block_floats(const rk_conv *conv, int block) { return (size_t)conv->in_channels * (size_t)block; }
 
 // Blocks of transformed tiles that fit into so many bytes.
-static int blocks_in(const rk_conv *conv, size_t bytes) {
-    return rk_max(1, (int)(bytes / (RK_WINOGRAD_POSITIONS * block_floats(conv) * sizeof(float))));
+static int blocks_in(const rk_conv *conv, int block, size_t bytes) {
+    return rk_max(1, (int)(bytes / (RK_WINOGRAD_POSITIONS * block_floats(conv, block) * sizeof(float))));
 }
 
-static size_t input_stride(const rk_conv *conv, int blocks) { return odd_lines(block_floats(conv) * (size_t)blocks); }
+static size_t input_stride(const rk_conv *conv, int tiles) { return odd_lines((size_t)conv->in_channels * (size_t)tiles); }
 
 static size_t weights_stride(int channels) { return odd_lines((size_t)channels * RK_PANEL); }
 
@@ -53,26 +54,26 @@ typedef struct layout {
     size_t shared, own; // floats
 } layout;
 
-static layout by_panels(const rk_conv *conv, int blocks) {
+static layout by_panels(const rk_conv *conv, int tiles) {
     const int channels = rk_min(CHANNELS, conv->in_channels);
-    return (layout){RK_WINOGRAD_POSITIONS * input_stride(conv, blocks),
+    return (layout){RK_WINOGRAD_POSITIONS * input_stride(conv, tiles),
                     RK_WINOGRAD_POSITIONS * (weights_stride(channels) + products_stride(TILES))};
 }
 
-static layout by_tiles(const rk_conv *conv, int blocks) {
+static layout by_tiles(const rk_conv *conv, int tiles) {
     return (layout){RK_WINOGRAD_POSITIONS * weights_stride(conv->in_channels) * (size_t)panel_count(conv),
-                    RK_WINOGRAD_POSITIONS * (input_stride(conv, blocks) + products_stride(blocks * BLOCK))};
+                    RK_WINOGRAD_POSITIONS * (input_stride(conv, tiles) + products_stride(tiles))};
 }
 
-static int may_go_by_tiles(const rk_conv *conv) { return by_tiles(conv, 1).shared * sizeof(float) <= INPUT_BYTES; }
+static int may_go_by_tiles(const rk_conv *conv) { return by_tiles(conv, 0).shared * sizeof(float) <= INPUT_BYTES; }
 
 // The most blocks of tiles that a worker takes at once: its products and a panel of weights need some of the cache as well.
-static int most_blocks(const rk_conv *conv) { return blocks_in(conv, rk_cpu_cache() / 16 * 7); }
+static int most_blocks(const rk_conv *conv, int block) { return blocks_in(conv, block, rk_cpu_cache() / 16 * 7); }
 
 // Blocks of the ranges, or 0 to go by panels: a range of few tiles would read the weights for nothing.
-static int blocks_by_tiles(const rk_conv *conv, int blocks, int workers) {
+static int blocks_by_tiles(const rk_conv *conv, int block, int blocks, int workers) {
     enum { FEWEST = 2, RANGES_PER_WORKER = 4 };
-    const int fair = rk_min(most_blocks(conv), blocks / (workers * RANGES_PER_WORKER));
+    const int fair = rk_min(most_blocks(conv, block), blocks / (workers * RANGES_PER_WORKER));
     return may_go_by_tiles(conv) && fair >= FEWEST ? fair : 0;
 }
 
@@ -80,9 +81,10 @@ static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
     return (size_t)conv->in_channels + l.shared + (size_t)workers * (l.own + band_floats(conv));
 }
 
-size_t rk_winograd_scratch(const rk_conv *conv, int workers) {
-    const size_t panels = scratch_floats(conv, by_panels(conv, blocks_in(conv, INPUT_BYTES)), workers);
-    const size_t tiles = may_go_by_tiles(conv) ? scratch_floats(conv, by_tiles(conv, most_blocks(conv)), workers) : 0;
+size_t rk_winograd_scratch(uint32_t features, const rk_conv *conv, int workers) {
+    const int block = rk_winograd_kernels_for(features).block;
+    const size_t panels = scratch_floats(conv, by_panels(conv, block * blocks_in(conv, block, INPUT_BYTES)), workers);
+    const size_t tiles = may_go_by_tiles(conv) ? scratch_floats(conv, by_tiles(conv, block * most_blocks(conv, block)), workers) : 0;
     return panels > tiles ? panels : tiles;
 }
 
@@ -161,7 +163,7 @@ static void read_tiles(const pass *p, float *v, size_t position, int start, int 
             const int t = tile - start;
             const float *pixels[RK_WINOGRAD_POSITIONS];
             find_pixels(p->conv, &from, p->height, p->width, find_tile(p->all, tile), pixels);
-            float *to = v + (size_t)(t / BLOCK) * p->block + (size_t)(t % BLOCK) * 16;
+            float *to = v + (size_t)(t / p->kernels.block) * p->block + (size_t)(t % p->kernels.block) * 16;
             p->kernels.input(to, position, pixels, p->conv->in_channels, p->conv->upsample);
         }
     }
@@ -198,10 +200,10 @@ static const void *panel_weights(const rk_conv *conv, int panel) {
     return (const char *)conv->weights.data + rk_panel_bytes(conv->weights.type, conv->weights.columns) * (size_t)panel;
 }
 
-static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int blocks) {
+static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int in_pass) {
     const rk_conv *conv = p->conv;
-    const int channels = conv->in_channels, panels = panel_count(conv), in_pass = blocks * BLOCK, at_once = conv->scale ? tiles_in_band(conv) : 1;
-    const size_t weight = weights_stride(rk_min(CHANNELS, channels)), product = products_stride(TILES), position = input_stride(conv, blocks);
+    const int channels = conv->in_channels, panels = panel_count(conv), at_once = conv->scale ? tiles_in_band(conv) : 1;
+    const size_t weight = weights_stride(rk_min(CHANNELS, channels)), product = products_stride(TILES), position = input_stride(conv, in_pass);
     float *u = p->own, *m = u + RK_WINOGRAD_POSITIONS * weight, *v = p->shared;
     if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
     for (int start = 0; start < tiles; start += in_pass) {
@@ -219,7 +221,7 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int block
                 const int rows = rk_min(TILES, end - first);
                 for (int c = 0; c < channels; c += CHANNELS) {
                     const int some = rk_min(CHANNELS, channels - c);
-                    const float *inputs = v + (size_t)(first / BLOCK) * p->block + (size_t)c * BLOCK;
+                    const float *inputs = v + (size_t)(first / p->kernels.block) * p->block + (size_t)(c * p->kernels.block);
                     if (first == begin || channels > CHANNELS)
                         p->kernels.weights(u, weight, panel_weights(conv, panel), conv->weights.type, channels, c, some);
                     multiply(p, m, product, inputs, position, u, weight, some, rows, c > 0);
@@ -231,11 +233,10 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int block
     }
 }
 
-static void run_by_tiles(rk_worker *worker, const pass *p, int tiles, int blocks) {
+static void run_by_tiles(rk_worker *worker, const pass *p, int tiles, int range) {
     const rk_conv *conv = p->conv;
-    const int channels = conv->in_channels, panels = panel_count(conv), range = blocks * BLOCK;
-    const int at_once = conv->scale ? tiles_in_band(conv) : range;
-    const size_t weight = weights_stride(channels), product = products_stride(range), position = input_stride(conv, blocks);
+    const int channels = conv->in_channels, panels = panel_count(conv), at_once = conv->scale ? tiles_in_band(conv) : range;
+    const size_t weight = weights_stride(channels), product = products_stride(range), position = input_stride(conv, range);
     float *u = p->shared, *v = p->own, *m = v + RK_WINOGRAD_POSITIONS * position;
     if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
     for (int panel; (panel = rk_next_chunk(worker, panels)) >= 0;) {
@@ -257,16 +258,17 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles, int blocks
 void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                      float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
     const grid all = {(out_width + STEP - 1) / STEP, (out_height + STEP - 1) / STEP};
-    const int tiles = all.across * all.down, blocks = (tiles + BLOCK - 1) / BLOCK;
-    const int most = blocks_in(conv, INPUT_BYTES), passes = (blocks + most - 1) / most, in_pass = (blocks + passes - 1) / passes;
-    const int in_range = blocks_by_tiles(conv, blocks, worker->count);
+    const rk_winograd_kernels kernels = rk_winograd_kernels_for(features);
+    const int block = kernels.block, tiles = all.across * all.down, blocks = (tiles + block - 1) / block;
+    const int most = blocks_in(conv, block, INPUT_BYTES), passes = (blocks + most - 1) / most;
+    const int in_pass = (blocks + passes - 1) / passes * block, in_range = blocks_by_tiles(conv, block, blocks, worker->count) * block;
     const layout l = in_range ? by_tiles(conv, in_range) : by_panels(conv, in_pass);
     float *zeros = scratch, *shared = zeros + conv->in_channels, *own = shared + l.shared + (size_t)worker->index * (l.own + band_floats(conv));
     const pass p = {
-        .conv = conv, .kernels = rk_winograd_kernels_for(features), .norm = rk_norm_kernels_for(features),
+        .conv = conv, .kernels = kernels, .norm = rk_norm_kernels_for(features),
         .image = {x, zeros, 0, 0, width}, .height = height, .width = width, .all = all,
         .out = out, .residual = residual, .out_height = out_height, .out_width = out_width, .out_stride = out_stride,
-        .block = block_floats(conv), .shared = shared, .own = own, .band = own + l.own,
+        .block = block_floats(conv, block), .shared = shared, .own = own, .band = own + l.own,
     };
     if (worker->index == 0) memset(zeros, 0, (size_t)conv->in_channels * sizeof *zeros);
     rk_barrier(worker);

@@ -109,7 +109,7 @@ RK_LANES_INLINE void transform_channels(float *v, size_t stride, const float *co
 
 RK_LANES_INLINE void transform_tile(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels,
                                     const int upsampled) {
-    for (int first = 0; first < channels; first += 16, v += RK_WINOGRAD_BLOCK * 16) {
+    for (int first = 0; first < channels; first += 16, v += RK_WINOGRAD_ROWS * 16) {
         for (int c = 0; c < 16; c += RK_WINOGRAD_LANES) transform_channels(v + c, stride, pixels, first + c, upsampled);
     }
 }
@@ -129,7 +129,7 @@ RK_INLINE void multiply_rows(float *m, const float *v, const float *u, int chann
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = more ? vld1q_f32(m + t * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
     }
-    for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_BLOCK * 16) {
+    for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_ROWS * 16) {
 #pragma clang loop unroll(disable)
         for (int k = 0; k < 16; k += 4, u += 4 * RK_PANEL) {
             float32x4_t four[RK_WINOGRAD_ROWS];
@@ -156,7 +156,7 @@ RK_INLINE void multiply_rows(float *m, const float *v, const float *u, int chann
 RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, int channels, int more, const int rows) {
     v16 acc[RK_WINOGRAD_ROWS];
     for (int t = 0; t < rows; t++) acc[t] = more ? v16_load(m + t * RK_PANEL) : v16_all(0);
-    for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_BLOCK * 16, u += 16 * RK_PANEL) {
+    for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_ROWS * 16, u += 16 * RK_PANEL) {
         RK_UNROLL
         for (int k = 0; k < 16; k++) {
             const v16 w = v16_load(u + k * RK_PANEL);
@@ -172,8 +172,8 @@ RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, int
 #define MULTIPLY(n) multiply_rows(m + first * RK_PANEL, v + first * 16, u, channels, more, n)
 
 RK_TARGET static void multiply(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more) {
-    for (int block = 0; block < tiles; block += RK_WINOGRAD_BLOCK, v += stride, m += RK_WINOGRAD_BLOCK * RK_PANEL) {
-        RK_FOR_ROWS(rk_min(RK_WINOGRAD_BLOCK, tiles - block), RK_WINOGRAD_ROWS, MULTIPLY)
+    for (int block = 0; block < tiles; block += RK_WINOGRAD_ROWS, v += stride, m += RK_WINOGRAD_ROWS * RK_PANEL) {
+        RK_FOR_ROWS(rk_min(RK_WINOGRAD_ROWS, tiles - block), RK_WINOGRAD_ROWS, MULTIPLY)
     }
 }
 
@@ -206,4 +206,4 @@ RK_TARGET static void output(float *const out[16], const float *const added[16],
     }
 }
 
-#define RK_WINOGRAD_KERNELS(name) {name, weights, input, multiply, output}
+#define RK_WINOGRAD_KERNELS(name) {name, RK_WINOGRAD_ROWS, weights, input, multiply, output}

@@ -1,5 +1,7 @@
 #include "conv.h"
 
+enum { BLOCK = 4 };
+
 static void transform_input(float t[6], const float d[6]) {
     const float a = fmaf(-4, d[2], d[4]), b = fmaf(-4, d[1], d[3]);
     const float c = d[4] - d[2], e = 2 * (d[3] - d[1]);
@@ -65,7 +67,7 @@ static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD
             for (int x = 0; x < 6; x++) row[x] = columns[x][i];
             transform_input(t, row);
             for (int j = 0; j < 6; j++) {
-                if (!upsampled || (i != 2 && j != 2)) v[(size_t)(6 * i + j) * stride + (size_t)(c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16)] = t[j];
+                if (!upsampled || (i != 2 && j != 2)) v[(size_t)(6 * i + j) * stride + (size_t)(c / 16 * 16 * BLOCK + c % 16)] = t[j];
             }
         }
     }
@@ -73,10 +75,10 @@ static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD
 
 static void multiply(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more) {
     for (int t = 0; t < tiles; t++) {
-        const float *x = v + (size_t)(t / RK_WINOGRAD_BLOCK) * stride + (size_t)(t % RK_WINOGRAD_BLOCK) * 16;
+        const float *x = v + (size_t)(t / BLOCK) * stride + (size_t)(t % BLOCK) * 16;
         for (int r = 0; r < RK_PANEL; r++) {
             float acc = more ? m[t * RK_PANEL + r] : 0;
-            for (int c = 0; c < channels; c++) acc = fmaf(u[c * RK_PANEL + r], x[c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16], acc);
+            for (int c = 0; c < channels; c++) acc = fmaf(u[c * RK_PANEL + r], x[c / 16 * 16 * BLOCK + c % 16], acc);
             m[t * RK_PANEL + r] = acc;
         }
     }
@@ -103,4 +105,4 @@ static void output(float *const out[16], const float *const added[16], const flo
     }
 }
 
-const rk_winograd_kernels rk_winograd_scalar = {"scalar", weights, input, multiply, output};
+const rk_winograd_kernels rk_winograd_scalar = {"scalar", BLOCK, weights, input, multiply, output};

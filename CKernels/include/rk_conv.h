@@ -28,19 +28,20 @@ typedef struct rk_conv {
 //   A(m)  0: (m0 + p) + r   1: fmaf(2, s, q)   2: fmaf(4, r, p)   3: fmaf(8, s, q) + m5
 //         with p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4
 // An upsampled image needs 25 of the products, the others are 0. Channels of the input come in sixteens.
-enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36, RK_WINOGRAD_BLOCK = 16 };
+enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36 };
 
 typedef struct rk_winograd_kernels {
     const char *name;
+    int block; // tiles whose lines of 16 channels lie side by side: those of a register tile, whose products thus read one stream
     // G of the channels first ..< first + count of one panel of weights, type RK_F32 or RK_F16, 9 * channels columns: position i * 6 + j
     // becomes an RK_F32 panel of `count` columns at u + (i * 6 + j) * stride.
     void (*weights)(float *u, size_t stride, const void *panel, rk_type type, int channels, int first, int count);
     // B of one tile, `channels` channels from each pixels[y * 6 + x]: channel c of position i * 6 + j goes to
-    // v[(i * 6 + j) * stride + c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16], so that a block of tiles has its lines of 16 channels side by side.
+    // v[(i * 6 + j) * stride + c / 16 * 16 * block + c % 16].
     // `upsampled`: pixels 1 and 2 of each row and column are the same, and 3 and 4. Positions with i = 2 or j = 2 are then 0; they are not written.
     void (*input)(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled);
     // One position of one panel: m[t * 16 + r] = fmaf(u[c * 16 + r], channel c of tile t, m[t * 16 + r]) for c ascending, from 0 unless `more`.
-    // Blocks of RK_WINOGRAD_BLOCK tiles are `stride` floats apart.
+    // Blocks of tiles are `stride` floats apart.
     void (*multiply)(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more);
     // A of one tile of one panel, position i * 6 + j at m[(i * 6 + j) * stride ...]; then + bias[16] (0 when NULL), then + added[y * 4 + x][16]
     // unless `added` is NULL. out[y * 4 + x] takes 16 floats; NULL for pixels outside the image. added may be out.
@@ -52,8 +53,8 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features);
 // Whether `fast` changes anything: 3 x 3, stride 1, padding 1, channels in sixteens.
 int rk_conv_is_fast(const rk_conv *conv);
 
-// Scratch floats that rk_conv_run needs for `workers` workers, with scales or without.
-size_t rk_conv_scratch(const rk_conv *conv, int workers);
+// Scratch floats that rk_conv_run needs with these features for `workers` workers, with scales or without.
+size_t rk_conv_scratch(uint32_t features, const rk_conv *conv, int workers);
 
 // Step: out[out_height][out_width][rows] = conv(x[height][width][in_channels]) (+ residual of the same shape, or NULL; it may be out).
 // out_height and out_width are given by the caller. rows must be a multiple of 16 or out must have room as rk_matmul says: pixels

@@ -107,7 +107,7 @@ static void test_shape(const shape *s, rk_type type, int gap, int residual, int 
         for (int threads = 1; threads <= 3; threads += 1 + (isa > 0)) {
             p.features = test_isas[isa].features;
             p.out = test_alloc(used * sizeof *p.out, 64);
-            p.scratch = test_alloc(rk_conv_scratch(&p.conv, threads) * sizeof *p.scratch, 64);
+            p.scratch = test_alloc(rk_conv_scratch(p.features, &p.conv, threads) * sizeof *p.scratch, 64);
             p.residual = residual == RESIDUAL_NONE ? NULL : residual == RESIDUAL_OTHER ? added : p.out;
             if (residual == RESIDUAL_IN_PLACE) {
                 memcpy(p.out, added, used * sizeof *added);
@@ -155,53 +155,69 @@ static void test_winograd_weights(const slots *s, const void *panel, rk_type typ
     test_free(u[0]), test_free(u[1]);
 }
 
-static void test_winograd_input(const slots *s, const float *pixels, int channels, int upsampled) {
-    const size_t lines = (size_t)channels * RK_WINOGRAD_BLOCK - 16 * (RK_WINOGRAD_BLOCK - 1), stride = lines + 3;
+// Where channel c of a tile lies in its block.
+static size_t in_block(const rk_winograd_kernels *kernels, int c) { return (size_t)(c / 16 * 16 * kernels->block + c % 16); }
+
+// One tile's transformed channels, position after position.
+static float *transformed(const rk_winograd_kernels *kernels, const float *const tile[RK_WINOGRAD_POSITIONS], int channels, int upsampled) {
+    const size_t lines = in_block(kernels, channels - 1) + 1, stride = lines + 3;
     const size_t used = (RK_WINOGRAD_POSITIONS - 1) * stride + lines;
+    float *v = test_alloc(used * sizeof *v, sizeof *v);
+    kernels->input(v, stride, tile, channels, upsampled);
+    test_guards(v);
+    float *result = test_alloc((size_t)(RK_WINOGRAD_POSITIONS * channels) * sizeof *result, sizeof *result), *to = result;
+    for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++)
+        for (int c = 0; c < channels; c++) *to++ = v[i * stride + in_block(kernels, c)];
+    test_free(v);
+    return result;
+}
+
+static void test_winograd_input(const slots *s, const float *pixels, int channels, int upsampled) {
     const float *tile[RK_WINOGRAD_POSITIONS];
     for (int p = 0; p < RK_WINOGRAD_POSITIONS; p++) {
         const int y = p / 6, x = p % 6, from = upsampled ? (y + 1) / 2 * 6 + (x + 1) / 2 : p * 5 % RK_WINOGRAD_POSITIONS;
         tile[p] = pixels + (size_t)from * (size_t)channels;
     }
-    float *v[2];
     test_begin("winograd", "input", s->isa, "%d channels, upsampled %d, %s", channels, upsampled, s->pattern);
-    for (int k = 0; k < 2; k++) {
-        v[k] = test_alloc(used * sizeof *v[k], sizeof *v[k]);
-        s->kernels[k]->input(v[k], stride, tile, channels, upsampled);
-        test_guards(v[k]);
-    }
-    test_equal_floats(v[0], v[1], used);
+    float *expected = transformed(s->kernels[0], tile, channels, upsampled), *v = transformed(s->kernels[1], tile, channels, upsampled);
+    test_equal_floats(expected, v, (size_t)(RK_WINOGRAD_POSITIONS * channels));
     if (upsampled) { // what is left out is 0
-        float *all = test_alloc(used * sizeof *all, sizeof *all);
-        s->kernels[1]->input(all, stride, tile, channels, 0);
+        float *all = transformed(s->kernels[1], tile, channels, 0);
         int zero = 1, equal = 1;
         for (int i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
             for (int c = 0; c < channels; c++) {
-                const size_t at = (size_t)i * stride + (size_t)(c / 16 * 16 * RK_WINOGRAD_BLOCK + c % 16);
+                const int at = i * channels + c;
                 if (i / 6 == 2 || i % 6 == 2) zero &= all[at] == 0;
-                else equal &= memcmp(all + at, v[1] + at, sizeof *all) == 0;
+                else equal &= memcmp(all + at, v + at, sizeof *all) == 0;
             }
         }
         test_expect(zero && equal, "not what the whole transform gives");
         test_free(all);
     }
-    test_free(v[0]), test_free(v[1]);
+    test_free(expected), test_free(v);
 }
 
 static void test_winograd_multiply(const slots *s, const float *floats, const float *u, int channels, int tiles, int more) {
-    const int blocks = (tiles + RK_WINOGRAD_BLOCK - 1) / RK_WINOGRAD_BLOCK;
-    const size_t n = (size_t)tiles * RK_PANEL, block = (size_t)channels * RK_WINOGRAD_BLOCK, stride = block + 16;
-    float *v = test_alloc((size_t)blocks * stride * sizeof *v, 64), *m[2];
-    for (int b = 0; b < blocks; b++) memcpy(v + (size_t)b * stride, floats + b, block * sizeof *v);
+    const size_t n = (size_t)tiles * RK_PANEL;
+    float *m[2];
     test_begin("winograd", "multiply", s->isa, "%d channels, %d tiles, more %d, %s", channels, tiles, more, s->pattern);
     for (int k = 0; k < 2; k++) {
+        const rk_winograd_kernels *kernels = s->kernels[k];
+        const int blocks = (tiles + kernels->block - 1) / kernels->block;
+        const size_t stride = (size_t)(channels * kernels->block) + 16;
+        float *v = test_alloc((size_t)blocks * stride * sizeof *v, 64);
+        for (int t = 0; t < tiles; t++) {
+            float *to = v + (size_t)(t / kernels->block) * stride + 16 * (t % kernels->block);
+            for (int c = 0; c < channels; c++) to[in_block(kernels, c)] = floats[c + t];
+        }
         m[k] = test_alloc(n * sizeof *m[k], sizeof *m[k]);
         if (more) memcpy(m[k], floats, n * sizeof *m[k]);
-        s->kernels[k]->multiply(m[k], v, stride, u, channels, tiles, more);
+        kernels->multiply(m[k], v, stride, u, channels, tiles, more);
         test_guards(m[k]);
+        test_free(v);
     }
     test_equal_floats(m[0], m[1], n);
-    test_free(m[0]), test_free(m[1]), test_free(v);
+    test_free(m[0]), test_free(m[1]);
 }
 
 // With a bias, with pixels outside and something to add.
@@ -224,7 +240,7 @@ static void test_winograd_output(const slots *s, const float *m, const float *bi
 }
 
 static void test_winograd_slots(int channels) {
-    enum { MOST_TILES = 2 * RK_WINOGRAD_BLOCK + 7 };
+    enum { MOST_TILES = 39 }; // more than two blocks of sixteen
     const rk_winograd_kernels scalar = rk_winograd_kernels_for(0);
     const size_t n = (size_t)channels, panel = n * RK_PANEL, count = 9 * panel + MOST_TILES * RK_PANEL;
     float *floats = test_alloc(count * sizeof *floats, 64);
@@ -266,7 +282,7 @@ static void test_fast(const shape *s, rk_type type, int residual, int normalized
             rk_cpu_set_cache(variant % 2 ? 4 << 20 : 0);
             p.features = test_isas[isa].features;
             p.out = test_alloc(used * sizeof *p.out, 64);
-            p.scratch = test_alloc(rk_conv_scratch(&p.conv, threads) * sizeof *p.scratch, 64);
+            p.scratch = test_alloc(rk_conv_scratch(p.features, &p.conv, threads) * sizeof *p.scratch, 64);
             p.residual = residual == RESIDUAL_NONE ? NULL : residual == RESIDUAL_OTHER ? added : p.out;
             memcpy(p.out, added, used * sizeof *added);
             test_begin("conv", type == RK_F16 ? "f16 fast" : "f32 fast", test_isas[isa].name,
@@ -354,7 +370,7 @@ void bench_conv(void) {
             p.out = test_alloc((size_t)pixels * p.out_stride * sizeof *p.out, 64);
             for (p.conv.fast = 0; p.conv.fast <= 1; p.conv.fast++) {
                 if (p.conv.fast && !rk_conv_is_fast(&p.conv)) continue;
-                p.scratch = test_alloc(rk_conv_scratch(&p.conv, test_threads) * sizeof *p.scratch, 64);
+                p.scratch = test_alloc(rk_conv_scratch(p.features, &p.conv, test_threads) * sizeof *p.scratch, 64);
                 test_report("conv", p.conv.fast ? "f16 fast" : "f16", test_isas[isa].name, text,
                             2e-9 * pixels * s->out_channels * p.conv.weights.columns, "GFLOP", test_time(call_conv, &p), 0);
                 test_free(p.scratch);

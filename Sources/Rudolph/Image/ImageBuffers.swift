@@ -21,7 +21,7 @@ struct ImageBuffers {
 
         mutating func cover(_ convolutions: [rk_conv], _ arithmetic: ImageArithmetic, threads: Int) {
             for conv in convolutions {
-                cover(scratch: withUnsafePointer(to: conv.summed(arithmetic)) { rk_conv_scratch($0, Int32(threads)) })
+                cover(scratch: withUnsafePointer(to: conv.summed(arithmetic)) { rk_conv_scratch(rk_cpu_features(), $0, Int32(threads)) })
             }
         }
 
