@@ -2,9 +2,29 @@
 
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX2
-#include "matmul_lanes.h"
+#include "../lanes.h"
 #define MADD16(sum, w, x) _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
 #include "matmul_int16.h"
+
+RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
+    return type == RK_F32 ? v16_load((const float *)w + k * RK_PANEL) : v16_load_half((const rk_f16 *)w + k * RK_PANEL);
+}
+
+// Floats or halves: rows of x by the columns from ..< from + count of a panel, which begin at w. out holds the sums of the columns before, and takes
+// the product when these are the last.
+RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows) {
+    const float *x = tile->x + tile->x_stride * (size_t)first + from;
+    v16 acc[6];
+    for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
+    for (int k = 0; k < count; k++) {
+        const v16 weights = load_floats(w, type, k);
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) acc[t] = v16_fma(weights, v16_all(x[tile->x_stride * (size_t)t + (size_t)k]), acc[t]);
+    }
+    const int is_last = from + count == tile->columns;
+    const v16 bias = tile->bias && is_last ? v16_load(tile->bias + panel * RK_PANEL) : v16_all(0);
+    for (int t = 0; t < rows; t++) v16_store(rk_tile_out(tile, panel, first + t), is_last ? acc[t] + bias : acc[t]);
+}
 
 // |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
 RK_TARGET RK_INLINE __m256i add_int8(__m256i sum, __m256i w, __m256i x) {
@@ -225,13 +245,33 @@ RK_TARGET RK_INLINE void unpacked_row(const rk_matmul_tile *tile, const unpacked
     }
 }
 
-#define F32(n) float_rows(tile, RK_F32, panel, first, n)
-#define F16(n) float_rows(tile, RK_F16, panel, first, n)
+#define F32(n) float_rows(tile, rk_tile_panel(tile, RK_F32, panel), RK_F32, 0, tile->columns, panel, first, n)
+#define F16(n) float_rows(tile, rk_tile_panel(tile, RK_F16, panel), RK_F16, 0, tile->columns, panel, first, n)
+#define F16_MANY(n) float_rows(tile, widened, RK_F32, from, count, panel, first, n)
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 
 RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
-RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F16) }
+
+// Conversions share the pipes of products, but for those of Zen 3 and later: with many rows of x, halves become floats in the first-level cache,
+// once for all of them.
+RK_TARGET static void f16(const rk_matmul_tile *tile) {
+    enum { COLUMNS = 256, MANY = 24 };
+    if (tile->count < MANY) {
+        RK_FOR_TILES(tile, 6, F16)
+        return;
+    }
+    float widened[COLUMNS * RK_PANEL];
+    for (int panel = 0; panel < tile->panels; panel++) {
+        for (int from = 0; from < tile->columns; from += COLUMNS) {
+            const int count = rk_min(COLUMNS, tile->columns - from);
+            const rk_f16 *halves = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel) + from * RK_PANEL;
+            for (int k = 0; k < count; k++) v16_store(widened + k * RK_PANEL, load_floats(halves, RK_F16, k));
+            RK_FOR_ROWS(tile->count, 6, F16_MANY)
+        }
+    }
+}
+
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
         RK_FOR_STREAMS_AHEAD(tile, STREAMS, int8_row)
