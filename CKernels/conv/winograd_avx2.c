@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX2
 #define RK_WINOGRAD_ROWS 6
-#define RK_WINOGRAD_LANES 16
+#define RK_WINOGRAD_LANES 8
 #include "winograd_lanes.h"
 
 const rk_winograd_kernels rk_winograd_avx2 = RK_WINOGRAD_KERNELS("avx2");
