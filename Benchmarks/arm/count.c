@@ -9,14 +9,15 @@ enum { SIDE = 128, MARKS = 64 };
 
 typedef struct marks {
     int count, tokens;
-    int32_t done[MARKS], total[MARKS];
+    int32_t stage[MARKS], done[MARKS], total[MARKS];
 } marks;
 
 __attribute__((noinline)) void mark(void) { __asm__ volatile(""); }
 
-static int32_t advance(int32_t done, int32_t total, void *user_data) {
+static int32_t advance(int32_t stage, int32_t done, int32_t total, void *user_data) {
     marks *m = user_data;
     mark();
+    m->stage[m->count] = stage;
     m->done[m->count] = done;
     m->total[m->count] = total;
     m->count++;
@@ -47,7 +48,7 @@ int main(int argc, char **argv) {
         mark();
     }
     // What begins at each mark; at the last one nothing does where it was told to stop.
-    for (int i = 0; i < m.count - (status == RUDOLPH_STOPPED); i++) printf("%d %d\n", m.done[i], m.total[i]);
+    for (int i = 0; i < m.count - (status == RUDOLPH_STOPPED); i++) printf("%d %d %d\n", m.stage[i], m.done[i], m.total[i]);
     rudolph_session_close(session);
     rudolph_model_close(model);
     if (status == RUDOLPH_OK || status == RUDOLPH_STOPPED) return 0;

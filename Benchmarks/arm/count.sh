@@ -17,7 +17,7 @@ for core in ${CORES:-cortex-a53 cortex-a72 cortex-a76 max}; do
     name=$out/$(basename "$model" .gguf)-$core
     qemu-aarch64 -cpu "$core" -plugin "$out/libcount.so" -d plugin -D "$name.functions" "$out/count" "$model" "$tokens" > "$name.marks"
     # "number stage function instructions": the program says what begins at each mark, the plugin what ran after it.
-    awk 'NR == FNR { stage[FNR] = $2 == 1 ? "image" : $1 == 0 ? "read-" $2 : "token-" $1; next }
+    awk 'NR == FNR { stage[FNR] = $1 == 0 ? "image" : $1 == 1 ? "read-" $3 : "token-" $2; next }
          $1 in stage { print $1, stage[$1], $2, $3 }' "$name.marks" "$name.functions" > "$name.txt"
     rm "$name.functions" "$name.marks"
     echo "$core"

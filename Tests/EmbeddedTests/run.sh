@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the static library in the Embedded dialect for this machine and, on x86-64, for ARM, links Examples/c/caption.c with it and runs both:
 # the same caption must come out on every kind of core, and bad input must be an error message and not a crash. The program in rudolph.h's
-# comment must be C and C++.
+# comment must be C and C++, and the program of Benchmarks/arm fit the header.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=Models/demo/rudolph-demo-int8.gguf
@@ -49,6 +49,7 @@ for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
         done
     fi
     if [ $arch = x86_64 ]; then
+        check "the program that counts instructions" "" "$clang" -Wall -Wextra -Werror -I "$out/$arch/include" -fsyntax-only Benchmarks/arm/count.c
         for language in c c++; do
             "$clang" -x $language -Wall -Wextra -Werror -I "$out/$arch/include" "$out/usage.c" -x none "$out/$arch/librudolph.a" -lm -lomp5 \
                 -o "$out/usage"
