@@ -12,14 +12,15 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
     return kernels;
 }
 
-// By panels: tiles are transformed INPUT_BYTES at a time into memory that all workers read, in blocks of tiles, a cache line of each after the
-// other: the products read them as one stream. A worker takes a panel of weights, transforms CHANNELS of it at a time into memory of its own and
-// multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
+// By panels: tiles are transformed INPUT_BYTES at a time into memory that all workers read. A worker takes a panel of weights, transforms CHANNELS
+// of it at a time into memory of its own and multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
 //
-// By tiles, where they are many, the weights of all panels, transformed, are few and a core's second-level cache is large: a worker transforms
-// tiles into memory of its own, where they stay in that cache while the weights, which all workers read, pass by. Only those come from further
-// away, once for each range of tiles, where by panels all tiles would come for each panel.
-// TILES are whole blocks of every instruction set.
+// By tiles, where they are many and the weights of all panels, transformed, are few: a worker transforms as many tiles as its second-level cache
+// holds into memory of its own, where they stay while the weights, which all workers read, pass by. Only those come from further away, once for
+// each range of tiles, where by panels all tiles would come for each panel.
+//
+// Either way tiles lie in blocks, a cache line of each after the other: a register tile's products read one stream. TILES is a multiple of
+// every block.
 enum { INPUT_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
