@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
 #include "harness_internal.h"
 
 test_isa test_isas[8];
@@ -21,22 +23,38 @@ const char *const test_pattern_names[TEST_PATTERNS] = {"zero", "low", "high", "a
 static char current[256] = "start";
 static uint64_t random_state;
 
-static void report_signal(int signal_number) {
-    static const char text[] = "FAILED, killed by a signal in: ";
-    (void)!write(STDOUT_FILENO, text, sizeof text - 1);
+static void report_end(const char *how) {
+    (void)!write(STDOUT_FILENO, how, strlen(how));
     (void)!write(STDOUT_FILENO, current, strlen(current));
     (void)!write(STDOUT_FILENO, "\n", 1);
+}
+
+static void report_signal(int signal_number) {
+    report_end("FAILED, killed by a signal in: ");
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }
 
+#if __has_feature(address_sanitizer)
+static void report_sanitizer(void) { report_end("FAILED, ended by a sanitizer in: "); }
+
+// libomp keeps what belongs to a thread that opened regions and ended.
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:libomp\n"; }
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void) { return "print_suppressions=0"; }
+#endif
+
 void test_start(uint64_t seed) {
     random_state = seed * 2 + 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+    const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGALRM};
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         signal(signals[i], report_signal);
     }
+#if __has_feature(address_sanitizer)
+    __sanitizer_set_death_callback(report_sanitizer);
+#endif
     test_isas[test_isa_count++] = (test_isa){"scalar", 0};
     uint32_t available = rk_cpu_features();
     for (int bit = 0; bit < 31; bit++) {
@@ -96,7 +114,7 @@ void test_fill_shorts(int16_t *values, size_t count, test_pattern pattern, int l
     for (size_t i = 0; i < count; i++) values[i] = (int16_t)patterned(pattern, i, low, high);
 }
 
-// A mapping is: front slack, buffer, back slack, a page that may not be touched.
+// A mapping is: front slack, buffer, back slack, a page that may not be touched. With the address sanitizer the slack may not either.
 enum { CANARY = 0xc5, MAX_ALIGNMENT = 4096 };
 
 typedef struct allocation {
@@ -118,6 +136,13 @@ static allocation *find(const void *buffer) {
     return a;
 }
 
+static void forbid_slack(const allocation *a) {
+    ASAN_POISON_MEMORY_REGION(a->map, (size_t)(a->buffer - a->map));
+    ASAN_POISON_MEMORY_REGION(a->buffer + a->bytes, (size_t)(a->end - a->buffer) - a->bytes);
+}
+
+static void allow_slack(const allocation *a) { ASAN_UNPOISON_MEMORY_REGION(a->map, (size_t)(a->end - a->map)); }
+
 static void give_up(const char *what) {
     fprintf(stderr, "%s: %s\n", current, what);
     exit(2);
@@ -136,6 +161,7 @@ void *test_alloc(size_t bytes, size_t alignment) {
     uint8_t *buffer = end - (bytes + alignment - 1) / alignment * alignment;
     *a = (allocation){map, body + page, buffer, bytes, end, allocations};
     allocations = a;
+    forbid_slack(a);
     return buffer;
 }
 
@@ -144,6 +170,7 @@ void test_free(void *buffer) {
         if ((*link)->buffer == buffer) {
             allocation *a = *link;
             *link = a->next;
+            allow_slack(a);
             munmap(a->map, a->map_bytes);
             free(a);
             return;
@@ -181,6 +208,7 @@ int test_guards(const void *buffer) {
     if (!a) {
         give_up("test_guards of an unknown buffer");
     }
+    allow_slack(a);
     const uint8_t *bad = NULL;
     for (const uint8_t *p = a->map; p < a->buffer && !bad; p++) {
         bad = *p != CANARY ? p : NULL;
@@ -188,6 +216,7 @@ int test_guards(const void *buffer) {
     for (const uint8_t *p = a->buffer + a->bytes; p < a->end && !bad; p++) {
         bad = *p != CANARY ? p : NULL;
     }
+    forbid_slack(a);
     return test_expect(!bad, "wrote at byte %td of a buffer of %zu bytes", bad ? bad - a->buffer : 0, a->bytes);
 }
 

@@ -56,7 +56,7 @@ void test_fill_shorts(int16_t *values, size_t count, test_pattern pattern, int l
 
 // A buffer of `bytes` bytes, aligned to `alignment` (a power of two up to 4096), filled with a pattern that no kernel writes, whose end lies
 // less than `alignment` bytes before memory that may not be touched. Access past that ends the test program with the current
-// test's name; a write elsewhere outside is found by test_guards.
+// test's name; a write elsewhere outside is found by test_guards. Built with the address sanitizer, reads outside are found too.
 void *test_alloc(size_t bytes, size_t alignment);
 void test_free(void *buffer);
 
