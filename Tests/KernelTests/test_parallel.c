@@ -1,5 +1,8 @@
+#define _GNU_SOURCE
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 #include "harness.h"
 
 enum { STEPS = 2000, MAX_CHUNKS = 40 };
@@ -41,6 +44,71 @@ static void take_chunks(void *context, rk_worker *worker) {
     }
 }
 
+// Regions of several callers at once, as of two sessions: each cell of a step needs its neighbours of the step before, so that a chunk that is left
+// out or a barrier that lets a worker through, be it another caller's, gives other numbers.
+enum { CELLS = 37, GENERATIONS = 25, CALLERS = 2, REGIONS = 60, SECONDS = 300 };
+
+typedef struct caller {
+    pthread_t thread;
+    pthread_barrier_t *start;
+    int threads;
+    uint32_t seed;
+    uint32_t cells[GENERATIONS + 1][CELLS];
+    int wrong; // regions
+} caller;
+
+static void next_cell(uint32_t (*cells)[CELLS], int generation, int cell) {
+    const uint32_t *before = cells[generation];
+    cells[generation + 1][cell] = before[cell] * 3 + before[(cell + 1) % CELLS] * 5 + before[(cell + CELLS - 1) % CELLS] * 7 + (uint32_t)cell;
+}
+
+static void run_cells(void *context, rk_worker *worker) {
+    caller *c = context;
+    for (int generation = 0; generation < GENERATIONS; generation++) {
+        if (generation % 2 == 0) {
+            for (int cell; (cell = rk_next_chunk(worker, CELLS)) >= 0;) next_cell(c->cells, generation, cell);
+        } else {
+            for (int first, some; (some = rk_next_chunks(worker, CELLS, 4, &first)) > 0;) {
+                for (int i = 0; i < some; i++) next_cell(c->cells, generation, first + i);
+            }
+        }
+        rk_barrier(worker);
+    }
+}
+
+static void *open_regions(void *context) {
+    caller *c = context;
+    uint32_t expected[GENERATIONS + 1][CELLS];
+    pthread_barrier_wait(c->start);
+    for (int region = 0; region < REGIONS; region++) {
+        memset(c->cells, 0, sizeof c->cells);
+        memset(expected, 0, sizeof expected);
+        for (int cell = 0; cell < CELLS; cell++) c->cells[0][cell] = expected[0][cell] = c->seed++;
+        rk_parallel(c->threads, run_cells, c);
+        for (int generation = 0; generation < GENERATIONS; generation++) {
+            for (int cell = 0; cell < CELLS; cell++) next_cell(expected, generation, cell);
+        }
+        c->wrong += memcmp(expected, c->cells, sizeof expected) != 0;
+    }
+    return NULL;
+}
+
+static void test_callers(int threads, int threads_of_other) {
+    static caller callers[CALLERS];
+    pthread_barrier_t start;
+    test_begin("parallel", "callers", "any", "%d at once, of %d and %d threads", CALLERS, threads, threads_of_other);
+    pthread_barrier_init(&start, NULL, CALLERS);
+    alarm(SECONDS); // a deadlock would last longer
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (caller){.start = &start, .threads = i ? threads_of_other : threads, .seed = test_random()};
+        if (!test_expect(pthread_create(&callers[i].thread, NULL, open_regions, &callers[i]) == 0, "no thread")) return;
+    }
+    for (int i = 0; i < CALLERS; i++) pthread_join(callers[i].thread, NULL);
+    alarm(0);
+    pthread_barrier_destroy(&start);
+    for (int i = 0; i < CALLERS; i++) test_expect(callers[i].wrong == 0, "%d of %d regions of caller %d wrong", callers[i].wrong, REGIONS, i);
+}
+
 void test_parallel(void) {
     static steps s;
     const int threads[] = {1, 2, 3, 7};
@@ -59,6 +127,9 @@ void test_parallel(void) {
         }
         test_expect(wrong == 0, "%d chunks not taken exactly once", wrong);
     }
+    test_callers(2, 2);
+    test_callers(1, 3);
+    test_callers(3, 3);
     test_begin("parallel", "default", "any", "threads");
     test_expect(rk_default_threads() >= 1, "%d", rk_default_threads());
 }
