@@ -16,6 +16,7 @@ void test_parallel(void);
 void test_quantize(void);
 void test_matmul(void);
 void test_norm(void);
+void test_rows(void);
 void test_attention(void);
 void test_conv(void);
 void test_resize(void);

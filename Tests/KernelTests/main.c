@@ -19,6 +19,7 @@ static const struct {
     {"quantize", test_quantize, bench_quantize},
     {"matmul", test_matmul, bench_matmul},
     {"norm", test_norm, bench_norm},
+    {"rows", test_rows, NULL},
     {"attention", test_attention, bench_attention},
     {"conv", test_conv, bench_conv},
     {"resize", test_resize, bench_resize},

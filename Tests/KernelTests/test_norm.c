@@ -264,44 +264,7 @@ static void test_accuracy(void) {
     }
 }
 
-typedef struct argmax {
-    rk_rows rows;
-    int32_t *indices;
-} argmax;
-
-static void run_argmax(void *context, rk_worker *worker) {
-    argmax *a = context;
-    rk_rows_argmax(worker, a->rows, a->indices);
-}
-
-static void test_argmax(void) {
-    const int sizes[] = {1, 2, 15, 16, 17, 100, 8193};
-    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-        const int n = sizes[s], count = 12;
-        const size_t stride = (size_t)n + 1;
-        float *x = test_alloc((size_t)count * stride * sizeof *x, sizeof *x);
-        int32_t *indices = test_alloc((size_t)count * sizeof *indices, 64), expected[12];
-        test_fill_floats(x, (size_t)count * stride, TEST_RANDOM, 1);
-        for (int t = 0; t < count; t++) {
-            float *row = x + (size_t)t * stride;
-            for (int k = 0; k < n && t % 3 == 1; k++) row[k] = (float)test_random_below(3) - 2; // many equal ones, both zeros
-            for (int k = 0; k < n && t % 3 == 2; k++) if (test_random_below(4) == 0) row[k] = NAN;
-            if (t == 3) for (int k = 0; k < n; k++) row[k] = -INFINITY;
-            int best = 0;
-            for (int k = 1; k < n; k++) if (row[k] > row[best]) best = k;
-            expected[t] = best;
-        }
-        test_begin("rows", "argmax", "any", "%d of %d", count, n);
-        argmax a = {{x, stride, count, n}, indices};
-        rk_parallel(2, run_argmax, &a);
-        test_equal_ints(expected, indices, (size_t)count);
-        test_guards(indices);
-        test_free(x), test_free(indices);
-    }
-}
-
 void test_norm(void) {
-    test_argmax();
     rk_norm_kernels below = rk_norm_kernels_for(0);
     for (int isa = 1; isa < test_isa_count; isa++) {
         const rk_norm_kernels kernels = rk_norm_kernels_for(test_isas[isa].features);
