@@ -11,6 +11,9 @@ enum { CACHES = 2, MAX_RUNS = 64, MAX_KEYS = 512 };
 typedef enum format { F16, INT8, FORMATS } format;
 static const char *const format_names[FORMATS] = {"f16", "int8"};
 
+// How many bytes ahead keys are asked for where they are.
+enum { AHEAD = 2 << 10 };
+
 // Caches whose last key and value, and their scales, end at forbidden memory.
 typedef struct caches {
     rk_key_value_cache cache[CACHES];
@@ -87,15 +90,17 @@ static void test_attend(const test_isa *isa, format f, int head_size, int run_co
     float *scores[2] = {test_alloc(score_bytes, sizeof(float)), test_alloc(score_bytes, sizeof(float))};
     test_fill_floats(query, (size_t)head_size, pattern == TEST_ZERO ? TEST_RANDOM : pattern, limit);
 
-    test_begin("attention", "attend", isa->name, "%s, head size %d, %d keys in %d runs, %s, limit %g", format_names[f], head_size, keys, run_count,
-               test_pattern_names[pattern], limit);
-    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.125f, 0};
-    scalar.attend(&at, expected, query, runs, run_count, scores[0]);
-    kernels.attend(&at, actual, query, runs, run_count, scores[1]);
-    test_equal_floats(expected, actual, (size_t)head_size);
-    test_equal_floats(scores[0], scores[1], (size_t)keys);
-    test_guards(actual);
-    test_guards(scores[1]);
+    rk_attention_head at = {c.cache, heads - 1, head_size, 0.125f, 0};
+    for (at.ahead = 0; at.ahead <= AHEAD; at.ahead += AHEAD) {
+        test_begin("attention", "attend", isa->name, "%s, head size %d, %d keys in %d runs, %s, limit %g, ahead %d", format_names[f], head_size, keys,
+                   run_count, test_pattern_names[pattern], limit, at.ahead);
+        if (at.ahead == 0) scalar.attend(&at, expected, query, runs, run_count, scores[0]);
+        kernels.attend(&at, actual, query, runs, run_count, scores[1]);
+        test_equal_floats(expected, actual, (size_t)head_size);
+        test_equal_floats(scores[0], scores[1], (size_t)keys);
+        test_guards(actual);
+        test_guards(scores[1]);
+    }
 
     test_free(query), test_free(expected), test_free(actual), test_free(scores[0]), test_free(scores[1]);
     free_caches(&c);
@@ -107,7 +112,8 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
     const int heads = 2, slots = 80;
     caches c = make_caches(f, heads, slots, head_size, pattern == TEST_ZERO ? TEST_LOW : pattern, limit);
-    const rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f, 0};
+    rk_attention_head at = {c.cache, heads - 1, head_size, 0.3f, 0};
+    const int at_end = test_random_below(2); // shared keys, as close as those that are longer for some queries let them
     rk_key_run runs[RK_QUERY_BLOCK * MAX_RUNS];
     int32_t offsets[RK_QUERY_BLOCK + 1] = {0};
     int most = 0;
@@ -117,8 +123,8 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
             runs[n++] = (rk_key_run){1, 3, 9};
         }
         if (shared > 0) { // the last common run may be longer for some
-            int more = shared < 40 ? test_random_below(3) : 0;
-            runs[n++] = (rk_key_run){0, 0, (shared > 9 ? shared - 9 : shared) + more};
+            const int more = shared < 40 ? test_random_below(3) : 0, last = shared > 9 ? shared - 9 : shared;
+            runs[n++] = (rk_key_run){0, at_end ? slots - last - (shared < 40 ? 2 : 0) : 0, last + more};
             keys += more;
         }
         int own = own_runs + (shared == 0 && own_runs == 0);
@@ -133,14 +139,16 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
     float *expected = test_alloc(used * sizeof(float), sizeof(float)), *actual = test_alloc(used * sizeof(float), sizeof(float));
     test_fill_floats(queries, used, pattern, limit);
     memset(expected, 0, used * sizeof(float));
-    memset(actual, 0, used * sizeof(float));
-    test_begin("attention", "attend_block", isa->name, "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d, %s, limit %g",
-               format_names[f], head_size, count, shared, own_runs, longest, test_pattern_names[pattern], limit);
-    scalar.attend_block(&at, expected, stride, queries, stride, count, runs, offsets, scores, scores_stride);
-    kernels.attend_block(&at, actual, stride, queries, stride, count, runs, offsets, scores, scores_stride);
-    test_equal_floats(expected, actual, used);
-    test_guards(actual);
-    test_guards(scores);
+    for (at.ahead = 0; at.ahead <= AHEAD; at.ahead += AHEAD) {
+        test_begin("attention", "attend_block", isa->name, "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d, %s, limit %g, ahead %d",
+                   format_names[f], head_size, count, shared, own_runs, longest, test_pattern_names[pattern], limit, at.ahead);
+        if (at.ahead == 0) scalar.attend_block(&at, expected, stride, queries, stride, count, runs, offsets, scores, scores_stride);
+        memset(actual, 0, used * sizeof(float));
+        kernels.attend_block(&at, actual, stride, queries, stride, count, runs, offsets, scores, scores_stride);
+        test_equal_floats(expected, actual, used);
+        test_guards(actual);
+        test_guards(scores);
+    }
     test_free(queries), test_free(scores), test_free(expected), test_free(actual);
     free_caches(&c);
 }
@@ -321,12 +329,55 @@ static void test_store(const test_isa *isa, int heads, int head_size, float limi
     free_caches(&c);
 }
 
-static void test_step(const test_isa *isa, format f, int count, int heads, int head_size, int threads) {
+// `count` queries that see these runs, by the step for every instruction set and processors of either maker, which ask for keys ahead or not. There
+// is room for blocks of 1, 3 or all queries, by the number of threads.
+static void test_step(const char *what, format f, const caches *c, const rk_key_run *runs, const int32_t *offsets, int count, int heads, int head_size) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0);
+    const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)(count - 1) * stride + stride - 5;
+    size_t most = 0;
+    for (int t = 0; t < count; t++) {
+        size_t sees = 0;
+        for (int r = offsets[t]; r < offsets[t + 1]; r++) sees += (size_t)runs[r].count;
+        most = sees > most ? sees : most;
+    }
+    most = (most + 15) / 16 * 16;
+    float *queries = test_alloc(used * sizeof *queries, sizeof *queries), *one = test_alloc(most * sizeof *one, sizeof *one);
+    float *expected = test_alloc(used * sizeof *queries, sizeof *queries), *actual = test_alloc(used * sizeof *queries, sizeof *queries);
+    test_fill_floats(queries, used, TEST_RANDOM, 2);
+    memset(expected, 0, used * sizeof *expected);
+    test_begin("attention", "step", "scalar", "%s, %s, %d queries, %d heads of %d", format_names[f], what, count, heads, head_size);
+    for (int t = 0; t < count; t++) {
+        for (int h = 0; h < heads; h++) {
+            const size_t at = (size_t)t * stride + (size_t)(h * head_size);
+            const rk_attention_head head = {c->cache, h, head_size, 1 / sqrtf((float)head_size), 0};
+            scalar.attend(&head, expected + at, queries + at, runs + offsets[t], offsets[t + 1] - offsets[t], one);
+        }
+    }
+    rk_attention_kernels below = {0};
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        const rk_attention_kernels kernels = rk_attention_kernels_for(test_isas[isa].features);
+        if (kernels.attend == below.attend) continue;
+        below = kernels;
+        for (int threads = 1; threads <= 3; threads++) {
+            const size_t room[] = {1, 3, RK_QUERY_BLOCK}, scores_stride = most * room[threads - 1] + (threads > 1 ? 16 * (size_t)head_size : 0);
+            const uint32_t features = test_isas[isa].features ^ (threads == 2 ? RK_CPU_INTEL : 0);
+            float *scores = test_alloc((size_t)threads * scores_stride * sizeof *scores, sizeof *scores);
+            test_begin("attention", "step", test_isas[isa].name, "%s, %s, %d queries, %d heads of %d, %d threads%s", format_names[f], what, count, heads,
+                       head_size, threads, features & RK_CPU_INTEL ? ", ahead" : "");
+            memset(actual, 0, used * sizeof *actual);
+            step s = {features, actual, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
+            rk_parallel(threads, run_step, &s);
+            test_equal_floats(expected, actual, used);
+            test_guards(actual);
+            test_guards(scores);
+            test_free(scores);
+        }
+    }
+    test_free(queries), test_free(one), test_free(expected), test_free(actual);
+}
+
+static void test_random_runs(format f, int count, int heads, int head_size) {
     const int slots = 60;
-    const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)count * stride;
-    const size_t queries_of_a_block[] = {1, 3, RK_QUERY_BLOCK}; // that there is room for
-    const size_t scores_stride = 192 * queries_of_a_block[threads - 1] + (threads > 1 ? 16 * (size_t)head_size : 0);
     caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
     rk_key_run *runs = calloc((size_t)count * 4, sizeof *runs);
     int32_t *offsets = calloc((size_t)count + 1, sizeof *offsets);
@@ -335,29 +386,63 @@ static void test_step(const test_isa *isa, format f, int count, int heads, int h
         make_runs(runs + offsets[t], run_count, slots, 45);
         offsets[t + 1] = offsets[t] + run_count;
     }
-    float *queries = test_alloc(used * sizeof *queries, sizeof *queries), one[192];
-    float *expected = test_alloc(used * sizeof *queries, sizeof *queries), *actual = test_alloc(used * sizeof *queries, sizeof *queries);
-    float *scores = test_alloc((size_t)threads * scores_stride * sizeof *scores, 64);
-    test_fill_floats(queries, used, TEST_RANDOM, 2);
-    memset(expected, 0, used * sizeof *expected);
-    memset(actual, 0, used * sizeof *actual);
-    for (int t = 0; t < count; t++) {
-        for (int h = 0; h < heads; h++) {
-            const size_t at = (size_t)t * stride + (size_t)(h * head_size);
-            const rk_attention_head head = {c.cache, h, head_size, 1 / sqrtf((float)head_size), 0};
-            scalar.attend(&head, expected + at, queries + at, runs + offsets[t], offsets[t + 1] - offsets[t], one);
-        }
-    }
-    test_begin("attention", "step", isa->name, "%s, %d queries, %d heads of %d, %d threads", format_names[f], count, heads, head_size, threads);
-    step s = {isa->features, actual, queries, count, heads, head_size, c.cache, runs, offsets, scores, stride, scores_stride};
-    rk_parallel(threads, run_step, &s);
-    test_equal_floats(expected, actual, used);
-    test_guards(actual);
-    test_guards(scores);
-    test_free(queries), test_free(expected), test_free(actual), test_free(scores);
+    test_step("random runs", f, &c, runs, offsets, count, heads, head_size);
     free_caches(&c);
     free(runs);
     free(offsets);
+}
+
+typedef enum mask { ROW, COLUMN, WINDOW, TEXT, MASKS } mask;
+static const char *const mask_names[MASKS] = {"row", "column", "window of 11", "text"};
+
+// What the image query q sees, as AttentionLayout lays it out: `left` slots of text, then side * side image tokens, those of layers with the
+// column mask column by column. TEXT sees all that is before it.
+static int mask_runs(rk_key_run *runs, mask m, int left, int side, int q) {
+    enum { REACH = 5 };
+    const int row = q / side, column = q % side;
+    int count = 0;
+    if (m == TEXT) {
+        runs[count++] = (rk_key_run){0, 0, left + q + 1};
+        return count;
+    }
+    runs[count++] = (rk_key_run){0, 0, left};
+    if (m == COLUMN) runs[count++] = (rk_key_run){0, left + column * side, row + 1};
+    if (m == ROW) {
+        if (row > 0) runs[count++] = (rk_key_run){0, left + q - side, side - column};
+        runs[count++] = (rk_key_run){0, left + row * side, column + 1};
+    }
+    if (m == WINDOW) {
+        const int first = column > REACH ? column - REACH : 0, last = column + REACH < side ? column + REACH : side - 1;
+        for (int r = row > REACH ? row - REACH : 0; r < row; r++) runs[count++] = (rk_key_run){0, left + r * side + first, last - first + 1};
+        runs[count++] = (rk_key_run){0, left + row * side + first, column - first + 1};
+    }
+    return count;
+}
+
+// All queries of a small picture behind some text; the last one sees the last slot.
+static void test_mask(format f, mask m, int head_size) {
+    enum { LEFT = 21, SIDE = 7, QUERIES = SIDE * SIDE, HEADS = 2 };
+    rk_key_run runs[QUERIES * 8];
+    int32_t offsets[QUERIES + 1] = {0};
+    for (int t = 0; t < QUERIES; t++) offsets[t + 1] = offsets[t] + mask_runs(runs + offsets[t], m, LEFT, SIDE, t);
+    caches c = make_caches(f, HEADS, LEFT + QUERIES, head_size, TEST_RANDOM, 2);
+    test_step(mask_names[m], f, &c, runs, offsets, QUERIES, HEADS, head_size);
+    free_caches(&c);
+}
+
+// Sequences that share a prefix, to the end of its cache, and have slots of their own in the other one.
+static void test_shared(format f, int head_size) {
+    enum { SEQUENCES = 19, SHARED = 45, OWN = 3, SLOTS = SEQUENCES * OWN, HEADS = 2 };
+    rk_key_run runs[2 * SEQUENCES];
+    int32_t offsets[SEQUENCES + 1] = {0};
+    for (int t = 0; t < SEQUENCES; t++) {
+        runs[2 * t] = (rk_key_run){0, SLOTS - SHARED, SHARED};
+        runs[2 * t + 1] = (rk_key_run){1, OWN * t, OWN};
+        offsets[t + 1] = 2 * t + 2;
+    }
+    caches c = make_caches(f, HEADS, SLOTS, head_size, TEST_RANDOM, 2);
+    test_step("shared keys", f, &c, runs, offsets, SEQUENCES, HEADS, head_size);
+    free_caches(&c);
 }
 
 void test_attention(void) {
@@ -403,17 +488,21 @@ void test_attention(void) {
             }
         }
     }
-    for (int isa = 0; isa < test_isa_count; isa++) {
-        for (int f = 0; f < FORMATS; f++) {
-            for (int threads = 1; threads <= 3; threads++) {
-                test_step(&test_isas[isa], (format)f, 1, 3, 64, threads);
-                test_step(&test_isas[isa], (format)f, 5, 4, 20, threads);
-                test_step(&test_isas[isa], (format)f, 70, 2, 16, threads);
-                test_step(&test_isas[isa], (format)f, 230, 4, 48, threads);
-            }
+    const int heads_of_models[] = {64, 80, 128};
+    for (int f = 0; f < FORMATS; f++) {
+        test_random_runs((format)f, 1, 3, 64);
+        test_random_runs((format)f, 5, 4, 20);
+        test_random_runs((format)f, 70, 2, 16);
+        test_random_runs((format)f, 230, 4, 48);
+        for (size_t h = 0; h < COUNT(heads_of_models); h++) {
+            for (int m = 0; m < MASKS; m++) test_mask((format)f, (mask)m, heads_of_models[h]);
+            test_shared((format)f, heads_of_models[h]);
         }
+    }
+    for (int isa = 0; isa < test_isa_count; isa++) {
         test_store(&test_isas[isa], 3, 20, 1);
         test_store(&test_isas[isa], 2, 64, 2);
+        test_store(&test_isas[isa], 2, 80, 1);
         test_store(&test_isas[isa], 1, 128, 0.5f);
     }
     for (int f = 0; f < FORMATS; f++) {
@@ -425,33 +514,6 @@ void test_attention(void) {
 }
 
 static void call_step(void *context) { rk_parallel(test_threads, run_step, context); }
-
-typedef enum mask { ROW, COLUMN, WINDOW, TEXT, MASKS } mask;
-static const char *const mask_names[MASKS] = {"row", "column", "window of 11", "text"};
-
-// What the image query q sees, as AttentionLayout lays it out: `left` slots of text, then side * side image tokens, those of layers with the
-// column mask column by column. TEXT sees all that is before it.
-static int mask_runs(rk_key_run *runs, mask m, int left, int side, int q) {
-    enum { REACH = 5 };
-    const int row = q / side, column = q % side;
-    int count = 0;
-    if (m == TEXT) {
-        runs[count++] = (rk_key_run){0, 0, left + q + 1};
-        return count;
-    }
-    runs[count++] = (rk_key_run){0, 0, left};
-    if (m == COLUMN) runs[count++] = (rk_key_run){0, left + column * side, row + 1};
-    if (m == ROW) {
-        if (row > 0) runs[count++] = (rk_key_run){0, left + q - side, side - column};
-        runs[count++] = (rk_key_run){0, left + row * side, column + 1};
-    }
-    if (m == WINDOW) {
-        const int first = column > REACH ? column - REACH : 0, last = column + REACH < side ? column + REACH : side - 1;
-        for (int r = row > REACH ? row - REACH : 0; r < row; r++) runs[count++] = (rk_key_run){0, left + r * side + first, last - first + 1};
-        runs[count++] = (rk_key_run){0, left + row * side + first, column - first + 1};
-    }
-    return count;
-}
 
 // `count` queries that see these runs of `c`.
 static void bench_runs(format f, const char *shape, int count, int heads, int head_size, const caches *c, const rk_key_run *runs,
