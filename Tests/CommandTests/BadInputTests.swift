@@ -32,6 +32,27 @@ import Testing
         #expect(encoded.status == 1 && encoded.output.isEmpty)
     }
 
+    /// Weights that are no numbers: nothing arbitrary is printed, drawn or chosen.
+    @Test func damagedWeightsAreAnError() throws {
+        let folder = try TemporaryFolder()
+        var bytes = [UInt8](try Data(contentsOf: URL(filePath: try Project.model())))
+        // The second half is nothing but weights.
+        for index in (bytes.count / 2)..<bytes.count { bytes[index] = 0xff }
+        let model = try folder.write(bytes, "model.gguf")
+        let picture = Project.sample("train_1f34e_noto.png")
+        _ = try folder.write(Array(#"{"0": [{"type": "text", "content": "Кто спит?"}]}"#.utf8), "tasks.json")
+        for arguments in [
+            ["caption", picture, "--greedy"], ["caption", picture, "--candidates", "2"], ["ask", picture, "что?"], ["ask", "--text", "что?"],
+            ["draw", "кошка", "-o", "out.png"], ["complete", "кошка", "--candidates", "2"], ["classify", picture, "кошка", "собака"],
+            ["rank", "яблоко", picture, picture], ["answer", "tasks.json", "-o", "out.json"],
+        ] {
+            let run = try Command.run(arguments + ["--model", model], folder: folder.url)
+            #expect(run.status == 1 && run.output.isEmpty, "\(arguments): \(run.text)")
+            #expect(run.messages.contains("\(model): ") && run.messages.contains("are not finite"), "\(arguments): \(run.messages)")
+        }
+        for name in ["out.png", "out.json"] { #expect(!FileManager.default.fileExists(atPath: folder.file(name).path)) }
+    }
+
     @Test func aPictureLargerThanMemoryIsRefused() throws {
         let folder = try TemporaryFolder()
         let end: [UInt8] = [0, 0, 0, 0] + Array("IEND".utf8) + [0xae, 0x42, 0x60, 0x82]

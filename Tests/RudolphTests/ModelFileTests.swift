@@ -318,35 +318,4 @@ import Testing
         #expect(refused > 300 && ran > 30)
         _ = try Model(path: scratch.path)
     }
-
-    /// Weights that are no numbers: whatever comes out, nothing crashes. (`rudolph-quant verify` finds such damage.)
-    @Test func weightsThatAreNoNumbersNeverCrash() throws {
-        let file = try Data(contentsOf: URL(filePath: Demo.path(.f16)))
-        let start = Header(file).size
-        let image = try #require(try Golden.images().first)
-        let picture = try Golden.picture(image.png)
-        for byte: UInt8 in [0xff, 0x00, 0x7b] {
-            let scratch = try Scratch(file.prefix(start) + Data(repeating: byte, count: file.count - start))
-            let session = try Session(try Model(path: scratch.path), threads: 2)
-            let tokens = try session.imageTokens(of: picture)
-            #expect(tokens.allSatisfy { (0..<1024).contains($0) }, "\(tokens)")
-            #expect(try session.image(of: tokens).pixels.count == 64 * 64 * 3)
-            var options = CaptionOptions()
-            options.candidates = 3
-            options.seed = 1
-            #expect(!(try Captioner(session).captions(of: picture, options).isEmpty))
-            #expect(try Captioner(session).captions(of: picture, .greedy).count == 1)
-            #expect(try Classifier(session).classify(tokens: tokens, as: ["кошка", "собака"]).count == 2)
-            var drawing = DrawOptions()
-            drawing.guidance = Guidance()
-            drawing.candidates = 2
-            for mixing in [Guidance.Mixing.probabilities, .logits] {
-                drawing.guidance?.mixing = mixing
-                #expect(try Drawer(session).draw("кошка", drawing).count == 1)
-            }
-            var completing = CompleteOptions()
-            completing.candidates = 2
-            #expect(!(try Completer(session).complete("кошка", completing).isEmpty))
-        }
-    }
 }

@@ -59,7 +59,7 @@ public struct Guidance: Sendable {
     }
 }
 
-/// Filters logits and draws tokens; keeps its buffers from token to token.
+/// Filters logits and draws tokens; keeps its buffers from token to token. One logit at least is finite.
 struct Sampler {
     typealias Entry = (id: Int, logit: Float)
 
@@ -98,7 +98,7 @@ struct Sampler {
     mutating func next(_ logits: UnsafeMutableBufferPointer<Float>, _ generator: inout RandomGenerator) -> Int {
         if options.isGreedy { return Self.argmax(logits) }
         filter(logits)
-        return draw(&generator) ?? Self.argmax(logits)
+        return draw(&generator)
     }
 
     /// Draws from a mixture of two distributions, each filtered by itself: classifier-free guidance. The greedy choice is the most
@@ -117,7 +117,7 @@ struct Sampler {
         case .probabilities: mixProbabilities(guidance.weight)
         case .logits: mixLogits(guidance.weight)
         }
-        return draw(&generator) ?? Self.argmax(logits)
+        return draw(&generator)
     }
 
     /// Leaves in `kept` and `weights` the ids that either filter let through, with their mixed probabilities, in order of id.
@@ -209,13 +209,13 @@ struct Sampler {
         return best
     }
 
-    private func draw(_ generator: inout RandomGenerator) -> Int? {
+    private func draw(_ generator: inout RandomGenerator) -> Int {
         var rest = generator.uniform() * Self.sum(weights)
         for (index, entry) in kept.enumerated() {
             rest -= weights[index]
             if rest < 0 { return entry.id }
         }
-        return kept.last?.id
+        return kept.last?.id ?? 0
     }
 
     private static func sum(_ weights: [Float]) -> Float {
