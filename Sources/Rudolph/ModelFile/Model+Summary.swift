@@ -88,7 +88,8 @@ extension Model {
         return ModelSummary(
             fileBytes: file.file.bytes.count,
             parts: parts,
-            transformerBytes: Transformer.bytes(configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
+            transformerBytes: Transformer.bytes(
+                configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads), availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
