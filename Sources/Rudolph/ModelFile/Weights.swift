@@ -18,6 +18,7 @@ public enum WeightType: UInt32, CaseIterable, Sendable {
         }
     }
 
+    /// The type of that name; nil for any other text.
     public init?(name: String) {
         guard let type = Self.allCases.first(where: { $0.name == name }) else { return nil }
         self = type

@@ -10,6 +10,7 @@ public struct SamplingOptions: Sendable {
     /// one is always kept.
     public var topP: Float
 
+    /// Options are checked when a task begins.
     public init(temperature: Float, topK: Int, topP: Float) {
         self.temperature = temperature
         self.topK = topK
@@ -39,6 +40,7 @@ public struct SamplingOptions: Sendable {
 
 /// Classifier-free guidance: a second prompt's distribution is mixed in.
 public struct Guidance: Sendable {
+    /// What is mixed.
     public enum Mixing: Sendable {
         /// Each distribution is filtered and normalized, then the probabilities are mixed.
         case probabilities
@@ -48,10 +50,12 @@ public struct Guidance: Sendable {
 
     /// The other prompt's share, 0 to 1.
     public var weight: Float
+    /// How the distributions are mixed.
     public var mixing: Mixing
     /// The other prompt; the reference leaves it empty.
     public var prompt: String
 
+    /// The reference's defaults.
     public init(weight: Float = 0.2, mixing: Mixing = .probabilities, prompt: String = "") {
         self.weight = weight
         self.mixing = mixing
