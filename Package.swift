@@ -46,8 +46,10 @@ let package = Package(
         .executableTarget(name: "rudolph-quality", dependencies: ["Rudolph", "Converters", "ImageFiles"], path: "Benchmarks/quality"),
         .testTarget(
             name: "RudolphTests",
-            dependencies: ["Rudolph", "CRudolph", "Converters", "ImageFiles", "CKernels", "rudolph-quality"], path: "Tests/RudolphTests"),
-        .testTarget(name: "ConvertersTests", dependencies: ["Converters", "Rudolph", "CKernels"], path: "Tests/ConvertersTests"),
+            dependencies: ["Rudolph", "CRudolph", "Converters", "ImageFiles", "CKernels", "CPlatform", "rudolph-quality"],
+            path: "Tests/RudolphTests"),
+        .testTarget(
+            name: "ConvertersTests", dependencies: ["Converters", "Rudolph", "CKernels", "RudolphCommand"], path: "Tests/ConvertersTests"),
         .testTarget(name: "CommandTests", dependencies: ["ImageFiles"], path: "Tests/CommandTests"),
     ],
     swiftLanguageModes: [.v6]

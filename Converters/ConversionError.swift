@@ -17,8 +17,8 @@ public enum ConversionError: Error, Equatable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .invalid(let file, let reason): "\(file): \(reason)"
-        case .system(let file, let operation, let code): "\(file): cannot \(operation): \(String(cString: strerror(code)))"
+        case .invalid(let file, let reason): printable("\(file): \(reason)")
+        case .system(let file, let operation, let code): printable("\(file): cannot \(operation): \(String(cString: strerror(code)))")
         case .runtime(let message): message
         case .digest(let reason): "libcrypto cannot compute a SHA-256: \(reason)"
         case .cancelled: "stopped"

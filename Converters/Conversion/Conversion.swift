@@ -220,7 +220,9 @@ public struct Conversion: Sendable {
         for layer in 0..<configuration.layers {
             let name = "transformer.layers.\(layer)."
             try vectors(name + "input_layernorm", hidden)
-            try linear(name + "attention.query_key_value", .attention, LayerInput(layer: layer, matrix: .queryKeyValue), rows: 3 * hidden, columns: hidden)
+            try linear(
+                name + "attention.query_key_value", .attention, LayerInput(layer: layer, matrix: .queryKeyValue), rows: 3 * hidden,
+                columns: hidden)
             try linear(name + "attention.dense", .attention, LayerInput(layer: layer, matrix: .dense), rows: hidden, columns: hidden)
             try vectors(name + "before_first_addition_layernorm", hidden)
             try vectors(name + "post_attention_layernorm", hidden)
@@ -260,7 +262,8 @@ public struct Conversion: Sendable {
 
     private func warn(ofUnused names: [String], in checkpoint: Checkpoint, _ warnings: inout [String]) {
         guard let first = names.min() else { return }
-        warnings.append("\(checkpoint.path): \(names.count) tensors are not part of the model and are left out (\(first)\(names.count > 1 ? ", ..." : ""))")
+        let others = names.count > 1 ? ", ..." : ""
+        warnings.append("\(checkpoint.path): \(names.count) tensors are not part of the model and are left out (\(first)\(others))")
     }
 
     private func metadata(

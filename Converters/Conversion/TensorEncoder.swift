@@ -20,7 +20,8 @@ struct TensorEncoder {
         return min(max(1, chunk / max(tensor.columns, 1) / together) * together, max(tensor.rows, 1))
     }
 
-    /// Encodes `tensor`, with `feedback` where it is given; `emit` gets its bytes in order and the number of values that they stand for, and stops the work by throwing.
+    /// Encodes `tensor`, with `feedback` where it is given; `emit` gets its bytes in order and the number of values that they stand for, and
+    /// stops the work by throwing.
     /// Fails when a value is not finite or does not fit the encoding. `file` is the checkpoint's name, for messages.
     func encode(
         _ tensor: StoredTensor, feedback: ErrorFeedback? = nil, file: String,

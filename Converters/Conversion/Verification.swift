@@ -8,7 +8,7 @@ public enum Verification {
         public let part: String
         public let reason: String
 
-        public var description: String { "\(part): \(reason)" }
+        public var description: String { printable("\(part): \(reason)") }
     }
 
     /// Every damaged part of the file; empty when it is whole. Fails when the header cannot be read at all. `progress` counts bytes

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,19 +70,96 @@ void rp_free(void *memory) {
     if (memory) free(((void **)memory)[-1]);
 }
 
-uint64_t rp_available_memory(void) {
-    FILE *file = fopen("/proc/meminfo", "re");
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static FILE *open_in(const char *folder, const char *name) {
+    char path[PATH_MAX];
+    const int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return length < 0 || (size_t)length >= sizeof path ? NULL : fopen(path, "re");
+}
+
+// The number in a group's file; UINT64_MAX for "max" and where there is none.
+static uint64_t group_number(const char *folder, const char *name) {
+    FILE *file = open_in(folder, name);
+    if (!file) return UINT64_MAX;
+    unsigned long long number;
+    if (fscanf(file, "%llu", &number) != 1) number = UINT64_MAX;
+    fclose(file);
+    return number;
+}
+
+// Pages of files that count as a group's and would be given up where memory is short: a model that is mapped is among them.
+static uint64_t group_file_pages(const char *folder) {
+    FILE *file = open_in(folder, "memory.stat");
     if (!file) return 0;
     char line[128];
-    unsigned long long kibibytes = 0;
+    uint64_t bytes = 0;
+    unsigned long long number;
     while (fgets(line, sizeof line, file)) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kibibytes) == 1) break;
+        if (sscanf(line, "active_file %llu", &number) == 1 || sscanf(line, "inactive_file %llu", &number) == 1) {
+            bytes += least(number, UINT64_MAX - bytes);
+        }
     }
     fclose(file);
-    uint64_t available = (uint64_t)kibibytes * 1024;
+    return bytes;
+}
+
+// Appends to `root` the group that `membership` names after "0::"; leaves it as it is where there is none that can be seen from here.
+static void append_group(char *folder, size_t size, const char *membership) {
+    FILE *file = fopen(membership, "re");
+    if (!file) return;
+    const size_t used = strlen(folder);
+    char line[PATH_MAX];
+    while (fgets(line, sizeof line, file)) {
+        if (strncmp(line, "0::/", 4) != 0) continue;
+        line[strcspn(line, "\n")] = 0;
+        const char *group = line + 3;
+        if (!strstr(group, "/..") && strlen(group) < size - used) strcpy(folder + used, group);
+        break;
+    }
+    fclose(file);
+}
+
+uint64_t rp_group_memory(const char *membership, const char *root) {
+    char folder[PATH_MAX];
+    const size_t shortest = strlen(root);
+    if (shortest >= sizeof folder) return UINT64_MAX;
+    strcpy(folder, root);
+    append_group(folder, sizeof folder, membership);
+    uint64_t left = UINT64_MAX;
+    for (;;) {
+        const uint64_t limit = group_number(folder, "memory.max"), current = group_number(folder, "memory.current");
+        if (limit != UINT64_MAX && current != UINT64_MAX) {
+            const uint64_t kept = current - least(current, group_file_pages(folder));
+            left = least(left, limit - least(limit, kept));
+        }
+        char *end = strrchr(folder, '/');
+        if (!end || end < folder + shortest) return left;
+        *end = 0;
+    }
+}
+
+uint64_t rp_available_memory(void) {
+    uint64_t available = UINT64_MAX;
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (file) {
+        char line[128];
+        unsigned long long kibibytes;
+        while (fgets(line, sizeof line, file)) {
+            if (sscanf(line, "MemAvailable: %llu kB", &kibibytes) == 1) {
+                available = (uint64_t)kibibytes * 1024;
+                break;
+            }
+        }
+        fclose(file);
+    }
     struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < available) available = limit.rlim_cur;
-    return available;
+    if (getrlimit(RLIMIT_AS, &limit) == 0) available = least(available, limit.rlim_cur);
+    available = least(available, rp_group_memory("/proc/self/cgroup", "/sys/fs/cgroup"));
+    // 0 would say that it is not known.
+    return available == UINT64_MAX ? 0 : available == 0 ? 1 : available;
 }
 
 uint64_t rp_peak_memory(void) {

@@ -78,7 +78,7 @@ struct ConvertCommand: ParsableCommand {
             transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type,
             isCalibrated: calibration, threads: threads, isStrict: strict)
         let report = try RudolphQuant.withProgress { try conversion.run(output: output, progress: $0) }
-        for warning in report.warnings { FileHandle.standardError.write(Data("warning: \(warning)\n".utf8)) }
+        for warning in report.warnings { FileHandle.standardError.write(Data("warning: \(printable(warning))\n".utf8)) }
         print(table(report, seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 

@@ -1,5 +1,6 @@
 import Converters
 import Foundation
+import Rudolph
 
 /// A line on standard error, when that is a terminal: a bar, the share done, the tensor at work.
 struct ProgressBar {
@@ -13,7 +14,7 @@ struct ProgressBar {
         shown = percent
         let filled = percent * 30 / 100
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 30 - filled)
-        write("\r\u{1B}[K\(bar) \(percent) % \(progress.tensor)")
+        write("\r\u{1B}[K\(bar) \(percent) % \(printable(progress.tensor))")
     }
 
     /// Takes the line away.

@@ -78,7 +78,8 @@ struct ClassifyCommand: ParsableCommand {
             writer.line(object.text)
         } else {
             for entry in found {
-                writer.line("\(entry.name): score \(decimal(Double(entry.score), places: 4)), perplexity \(decimal(Double(entry.perplexity), places: 2))")
+                let score = decimal(Double(entry.score), places: 4), perplexity = decimal(Double(entry.perplexity), places: 2)
+                writer.line("\(entry.name): score \(score), perplexity \(perplexity)")
             }
         }
         try writer.flush()

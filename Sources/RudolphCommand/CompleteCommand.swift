@@ -135,7 +135,9 @@ struct CompleteCommand: ParsableCommand {
 
     private func ids(_ text: String) throws -> [Int] {
         try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-            guard let id = Int(part.filter { $0 != " " }) else { throw ValidationError("--allowed is \"\(text)\"; expected ids such as 5,6,7 or a file") }
+            guard let id = Int(part.filter { $0 != " " }) else {
+                throw ValidationError("--allowed is \"\(text)\"; expected ids such as 5,6,7 or a file")
+            }
             return id
         }
     }

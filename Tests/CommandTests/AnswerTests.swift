@@ -12,7 +12,8 @@ import Testing
         // Text questions and answers, mathematics, generation, captions, visual questions, text recognition.
         try Data(
             """
-            {"10": [{"type": "text", "content": "Что написано на"}, {"type": "image", "content": "images/train_1f34c_openmoji.png"}, {"type": "text", "content": "фото?"}],
+            {"10": [{"type": "text", "content": "Что написано на"}, {"type": "image", "content": "images/train_1f34c_openmoji.png"}, \
+            {"type": "text", "content": "фото?"}],
              "2": [{"type": "text", "content": "Нарисуй кошку"}],
              "0": [{"type": "text", "content": "Кот спит. "}, {"type": "text", "content": "Кто спит?"}],
              "1": [{"type": "text", "content": "Сколько будет 2 + 2?"}],

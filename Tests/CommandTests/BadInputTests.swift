@@ -32,6 +32,51 @@ import Testing
         #expect(encoded.status == 1 && encoded.output.isEmpty)
     }
 
+    /// Weights that are no numbers: nothing arbitrary is printed, drawn or chosen.
+    @Test func damagedWeightsAreAnError() throws {
+        let folder = try TemporaryFolder()
+        var bytes = [UInt8](try Data(contentsOf: URL(filePath: try Project.model())))
+        // The second half is nothing but weights.
+        for index in (bytes.count / 2)..<bytes.count { bytes[index] = 0xff }
+        let model = try folder.write(bytes, "model.gguf")
+        let picture = Project.sample("train_1f34e_noto.png")
+        _ = try folder.write(Array(#"{"0": [{"type": "text", "content": "Кто спит?"}]}"#.utf8), "tasks.json")
+        for arguments in [
+            ["caption", picture, "--greedy"], ["caption", picture, "--candidates", "2"], ["ask", picture, "что?"], ["ask", "--text", "что?"],
+            ["draw", "кошка", "-o", "out.png"], ["complete", "кошка", "--candidates", "2"], ["classify", picture, "кошка", "собака"],
+            ["rank", "яблоко", picture, picture], ["answer", "tasks.json", "-o", "out.json"],
+        ] {
+            let run = try Command.run(arguments + ["--model", model], folder: folder.url)
+            #expect(run.status == 1 && run.output.isEmpty, "\(arguments): \(run.text)")
+            #expect(run.messages.contains("\(model): ") && run.messages.contains("are not finite"), "\(arguments): \(run.messages)")
+        }
+        for name in ["out.png", "out.json"] { #expect(!FileManager.default.fileExists(atPath: folder.file(name).path)) }
+    }
+
+    /// Names in a file do not command the terminal.
+    @Test func messagesShowControlCharacters() throws {
+        let folder = try TemporaryFolder()
+        var bytes = try Data(contentsOf: URL(filePath: try Project.model()))
+        let token = try #require(bytes.range(of: Data("<RT_I2T>".utf8)))
+        bytes.replaceSubrange(token, with: Data("<\u{1b}[2J\r\n>".utf8))
+        let tensor = try #require(bytes.range(of: Data("text_embeddings.weight".utf8)))
+        var renamed = bytes
+        renamed.replaceSubrange(tensor.lowerBound..<(tensor.lowerBound + 4), with: Data("\u{1b}[2J".utf8))
+        // The type of a tensor comes behind its name, the number of its dimensions and these.
+        renamed.replaceSubrange((tensor.upperBound + 20)..<(tensor.upperBound + 24), with: Data([99, 0, 0, 0]))
+        try bytes.write(to: folder.file("token.gguf"))
+        try renamed.write(to: folder.file("tensor.gguf"))
+        for (arguments, program) in [
+            (["ask", "--text", "что?", "--left-task", "LT_X", "--model", "token.gguf"], Command.rudolph),
+            (["info", "tensor.gguf"], Command.rudolph), (["verify", "tensor.gguf"], Command.quantizer),
+        ] {
+            let run = try Command.run(arguments, program: program, folder: folder.url)
+            #expect(run.status == 1)
+            #expect(run.messages.contains(#"\u{1b}[2J"#), "\(arguments): \(run.messages.debugDescription)")
+            #expect(run.messages.unicodeScalars.allSatisfy { $0 == "\n" || $0.properties.generalCategory != .control }, "\(arguments)")
+        }
+    }
+
     @Test func aPictureLargerThanMemoryIsRefused() throws {
         let folder = try TemporaryFolder()
         let end: [UInt8] = [0, 0, 0, 0] + Array("IEND".utf8) + [0xae, 0x42, 0x60, 0x82]
@@ -178,7 +223,9 @@ import Testing
 
     /// Whenever a signal comes, there is a whole file or none.
     @Test func aSignalLeavesNothingHalfWritten() throws {
-        let script = "\"$0\" logits --ids ids.json -o logits.f32 --quiet --model \"$1\" & [ $2 = 0.0 ] || sleep $2; kill -TERM $! 2> /dev/null; wait $!; true"
+        let script = """
+            "$0" logits --ids ids.json -o logits.f32 --quiet --model "$1" & [ $2 = 0.0 ] || sleep $2; kill -TERM $! 2> /dev/null; wait $!; true
+            """
         var wholeFiles = 0, delays = 0, milliseconds = 0
         // A busy machine may take longer to write a file at all.
         while milliseconds <= 280 || wholeFiles == 0 && milliseconds < 60_000 {

@@ -27,7 +27,8 @@ import Testing
         (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "top=1"], "expected sides"),
         (["ask"], "Expected a picture and a question"), (["ask", "x.png"], "Expected a picture and a question"),
         (["ask", "x.png", " "], "the question is empty"), (["ask", "--text", ""], "the text of --text is empty"),
-        (["ask", "x.png", "что?", "--text", "что?"], "--text takes no picture"), (["ask", "--text", "что?", "--candidates", "0"], "--candidates is 0"),
+        (["ask", "x.png", "что?", "--text", "что?"], "--text takes no picture"),
+        (["ask", "--text", "что?", "--candidates", "0"], "--candidates is 0"),
         (["classify", "x.png", "кот", "--greedy"], "Unknown option '--greedy'"), (["rank", "кот", "x.png", "--greedy"], "Unknown option '--greedy'"),
         (["caption", "x.png", "--greedy", "--top-p", "0.5"], "--greedy takes the most probable tokens"),
         (["caption", "x.png", "--greedy", "--candidates", "2"], "--greedy gives one caption"),
@@ -186,7 +187,9 @@ import Testing
             }
         }
         try FileManager.default.createDirectory(at: folder.file("folder"), withIntermediateDirectories: true)
-        for (path, message) in [("missing/x.png", "missing/x.png: cannot write beside it"), ("folder", "folder: it is a directory"), ("", "an empty name")] {
+        for (path, message) in [
+            ("missing/x.png", "missing/x.png: cannot write beside it"), ("folder", "folder: it is a directory"), ("", "an empty name"),
+        ] {
             // The model is not even looked for.
             for arguments in [["draw", "кот"], ["masks"], ["decode", "--tokens", "-"], ["answer", "x.json"], ["logits", "--ids", "x.json"]] {
                 let run = try Command.run(arguments + ["-o", path, "--model", "/missing.gguf"], folder: folder.url)

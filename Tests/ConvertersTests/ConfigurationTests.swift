@@ -54,8 +54,14 @@ import Testing
             (SmallModel.json.replacingOccurrences(of: #""hidden_size": 48"#, with: #""hidden_size": 50"#), "not a multiple"),
             (SmallModel.json.replacingOccurrences(of: #""name""#, with: #""special_tokens": {"<LT_UNK>": 11}, "name""#), "<LT_UNK> has the id 11"),
             (SmallModel.json.replacingOccurrences(of: #""name""#, with: #""special_tokens": {"a": 12, "b": 12}, "name""#), "same id"),
-            (SmallModel.json.replacingOccurrences(of: #""kernel_size""#, with: #""mlp_activation": "relu", "kernel_size""#), "mlp_activation is relu"),
-            (SmallModel.json.replacingOccurrences(of: #""kernel_size""#, with: #""cogview_sandwich_layernorm": false, "kernel_size""#), "sandwich"),
+            (
+                SmallModel.json.replacingOccurrences(of: #""kernel_size""#, with: #""mlp_activation": "relu", "kernel_size""#),
+                "mlp_activation is relu"
+            ),
+            (
+                SmallModel.json.replacingOccurrences(of: #""kernel_size""#, with: #""cogview_sandwich_layernorm": false, "kernel_size""#),
+                "sandwich"
+            ),
         ] {
             let path = try folder.write("bad.json", text)
             let reason = failure { _ = try ModelConfiguration(file: path) }
@@ -117,15 +123,16 @@ import Testing
             return lines.joined(separator: "\n")
         }
         for (text, words) in [
-            ("", "is empty"), ("hello\n", "line 1: the numbers of characters and rules"), (changed(1, "5 4"), "line 1: 5 characters and 4 rules announced, but 9 lines follow"),
+            ("", "is empty"), ("hello\n", "line 1: the numbers of characters and rules"),
+            (changed(1, "5 4"), "line 1: 5 characters and 4 rules announced, but 9 lines follow"),
             (changed(1, "5 99"), "line 1: 5 characters and 99 rules announced"),
             (changed(1, "9223372036854775807 1"), "line 1"), (changed(1, "-1 3"), "line 1"), (changed(1, "4 3"), "line 6: a rule"),
             (changed(2, "55296 4"), "line 2: 55296 is no new Unicode character"), (changed(3, "9601 5"), "line 3: 9601 is no new"),
             (changed(3, "1072 4"), "line 3: token id 4 is there twice"), (changed(3, "1072 -4"), "line 3: -4 is no token id"),
             (changed(3, "1072 99999999999"), "line 3"), (changed(3, "1072 x"), "line 3: a character and its id"),
             (changed(7, "5 77 9"), "line 7: a rule of token 77"), (changed(7, "5 6 8"), "line 7: token id 8 is there twice"),
-            (changed(10, "1 0 2"), "line 10: the ids of unk"), (changed(10, "1 0 1 3"), "token id 1 is there twice"), (changed(10, "1 0 -1 3"), "all four are needed"),
-            (changed(10, "0 1 2 3"), "pad is 0"),
+            (changed(10, "1 0 2"), "line 10: the ids of unk"), (changed(10, "1 0 1 3"), "token id 1 is there twice"),
+            (changed(10, "1 0 -1 3"), "all four are needed"), (changed(10, "0 1 2 3"), "pad is 0"),
             (changed(10, nil), "line 1"), (SmallModel.tokenizer + "more\n", "line 11"),
         ] {
             let path = try folder.write("bpe.model", text)

@@ -177,7 +177,8 @@ struct StateDictionary {
         set {
             let index = tensors.firstIndex { $0.name == name }
             if let newValue {
-                if let index { tensors[index] = (name, newValue.shape, newValue.content) } else { tensors.append((name, newValue.shape, newValue.content)) }
+                let tensor = (name, newValue.shape, newValue.content)
+                if let index { tensors[index] = tensor } else { tensors.append(tensor) }
             } else if let index {
                 tensors.remove(at: index)
             }

@@ -371,5 +371,5 @@ import Testing
 
 extension BinaryInteger {
     /// A constant of rudolph.h as the functions return it.
-    fileprivate var code: Int32 { Int32(self) }
+    var code: Int32 { Int32(self) }
 }

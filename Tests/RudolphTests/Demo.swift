@@ -104,7 +104,8 @@ extension Golden {
             try #require(file.prefix(8) == Data([0x93] + Swift.Array("NUMPY".utf8) + [1, 0]), "\(name)")
             let length = Int(file[8]) + Int(file[9]) << 8
             let header = String(decoding: file[10..<(10 + length)], as: UTF8.self)
-            let match = try #require(header.firstMatch(of: /'descr': '([^']+)', 'fortran_order': False, 'shape': \(([0-9, ]*)\)/), "\(name): \(header)")
+            let match = try #require(
+                header.firstMatch(of: /'descr': '([^']+)', 'fortran_order': False, 'shape': \(([0-9, ]*)\)/), "\(name): \(header)")
             type = String(match.1)
             shape = match.2.split(separator: ",").compactMap { Int($0.trimmingCharacters(in: .whitespaces)) }
             data = file.dropFirst(10 + length)

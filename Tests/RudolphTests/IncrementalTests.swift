@@ -107,7 +107,8 @@ import Testing
                 } else {
                     first = bits
                 }
-                #expect(try encoder.tokens(of: pixels, height: 64, width: 64) == image.indices, "\(type.name), \(cache.name) cache, \(name), \(threads) threads")
+                let tokens = try encoder.tokens(of: pixels, height: 64, width: 64)
+                #expect(tokens == image.indices, "\(type.name), \(cache.name) cache, \(name), \(threads) threads")
             }
         }
     }
@@ -134,7 +135,9 @@ import Testing
                 let alone = try logits(session, ids.prefix(boundary) + tail, chunks: [256])
                 for step in 0..<4 {
                     let expected = alone[boundary + step].prefix(configuration.textRows).map(\.bitPattern)
-                    #expect(together[step][index] == expected, "\(type.name), \(cache.name) cache, prefix of \(boundary), tail \(index), step \(step)")
+                    #expect(
+                        together[step][index] == expected,
+                        "\(type.name), \(cache.name) cache, prefix of \(boundary), tail \(index), step \(step)")
                 }
             }
         }

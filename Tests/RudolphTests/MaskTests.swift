@@ -38,6 +38,18 @@ import Testing
         }
     }
 
+    /// The largest shape that a file may have.
+    @Test func largeShapesHaveMasks() {
+        let layout = AttentionLayout(leftTextLength: 65536, side: 256)
+        let end = 65536 + 256 * 256
+        for mask in [Mask.row, .column, .window(kernel: 1), .window(kernel: 1023)] {
+            for query in [0, 65535, 65536, end - 1, end, end + 65535] {
+                #expect(layout.sees(query: query, key: query, mask) && layout.sees(query: query, key: 0, mask))
+                #expect(!layout.sees(query: query, key: query + 1, mask))
+            }
+        }
+    }
+
     @Test func layersTakeTheReferencesMasks() {
         func masks(_ layers: Int) -> [Mask] {
             (0..<layers).map { AttentionLayout.mask(layer: $0, of: layers, kernel: 7, lastKernel: 9) }

@@ -99,7 +99,8 @@ import Testing
             for index in metadata.indices where metadata[index].key == Data(key.utf8) {
                 let value = [UInt8](metadata[index].value)
                 let count = value[8..<16].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-                metadata[index].value = numbers.reduce(Data(value[..<8]) + Self.little(count + UInt64(numbers.count)) + Data(value[16...])) { $0 + Self.little($1) }
+                let longer = Data(value[..<8]) + Self.little(count + UInt64(numbers.count)) + Data(value[16...])
+                metadata[index].value = numbers.reduce(longer) { $0 + Self.little($1) }
             }
         }
 
@@ -160,18 +161,28 @@ import Testing
         ("value not UTF-8", { $0.set("general.name", Header.little(UInt32(8)) + Header.text(Data([0xd0]))) }, "not valid UTF-8"),
         ("endless text", { $0.set("general.name", Header.little(UInt32(8)) + Header.little(UInt64.max)) }, "claims 18446744073709551615 bytes"),
         ("unknown value type", { $0.set("general.name", Header.little(UInt32(13))) }, "type 13, which is not known"),
-        ("list of lists", { $0.set("rudolph.tokenizer.rules", Header.little(UInt32(9)) + Header.little(UInt32(9)) + Header.little(UInt64(1))) }, "type 9, which is not known"),
+        (
+            "list of lists",
+            { $0.set("rudolph.tokenizer.rules", Header.little(UInt32(9)) + Header.little(UInt32(9)) + Header.little(UInt64(1))) },
+            "type 9, which is not known"
+        ),
         ("endless list", { $0.set("rudolph.tokenizer.rules", list: [], count: 1 << 62) }, "claims 4611686018427387904 elements"),
         ("texts beyond the end", {
             $0.set("rudolph.packed.names", Header.little(UInt32(9)) + Header.little(UInt32(8)) + Header.little(UInt64(1) << 60))
         }, "claims"),
         ("more tensors than there can be", { $0.tensorCount = 1 << 17 }, "131072 tensors, expected at most 65536"),
         ("more entries than there can be", { $0.metadataCount = 1 << 13 }, "8192 metadata entries, expected at most 4096"),
-        ("longer text than there can be", { $0.set("general.name", Header.little(UInt32(8)) + Header.little(UInt64(1) << 21)) }, "expected at most 1048576"),
+        (
+            "longer text than there can be", { $0.set("general.name", Header.little(UInt32(8)) + Header.little(UInt64(1) << 21)) },
+            "expected at most 1048576"
+        ),
         ("more texts than there can be", {
             $0.set("rudolph.packed.names", Header.little(UInt32(9)) + Header.little(UInt32(8)) + Header.little(UInt64(1) << 17))
         }, "131072 texts in rudolph.packed.names, expected at most 65536"),
-        ("size of a packed tensor", { $0.tensor("transformer.layers.0.mlp.dense_h_to_4h.weight") { $0.dimensions[0] -= 64 } }, "of type 24 (i8) for 1024 x 256 int4"),
+        (
+            "size of a packed tensor", { $0.tensor("transformer.layers.0.mlp.dense_h_to_4h.weight") { $0.dimensions[0] -= 64 } },
+            "of type 24 (i8) for 1024 x 256 int4"
+        ),
         ("unknown packed shapes", { $0.append("rudolph.packed.rows", [1]) }, "differ in length"),
         ("tokenizer of more ids", { $0.append("rudolph.tokenizer.rules", [4, 5, 2048]) }, "expected at most 2048"),
         ("alignment", { $0.set("general.alignment", u32: 32) }, "general.alignment is 32, expected 64"),
@@ -319,34 +330,33 @@ import Testing
         _ = try Model(path: scratch.path)
     }
 
-    /// Weights that are no numbers: whatever comes out, nothing crashes. (`rudolph-quant verify` finds such damage.)
-    @Test func weightsThatAreNoNumbersNeverCrash() throws {
-        let file = try Data(contentsOf: URL(filePath: Demo.path(.f16)))
-        let start = Header(file).size
-        let image = try #require(try Golden.images().first)
-        let picture = try Golden.picture(image.png)
-        for byte: UInt8 in [0xff, 0x00, 0x7b] {
-            let scratch = try Scratch(file.prefix(start) + Data(repeating: byte, count: file.count - start))
-            let session = try Session(try Model(path: scratch.path), threads: 2)
-            let tokens = try session.imageTokens(of: picture)
-            #expect(tokens.allSatisfy { (0..<1024).contains($0) }, "\(tokens)")
-            #expect(try session.image(of: tokens).pixels.count == 64 * 64 * 3)
-            var options = CaptionOptions()
-            options.candidates = 3
-            options.seed = 1
-            #expect(!(try Captioner(session).captions(of: picture, options).isEmpty))
-            #expect(try Captioner(session).captions(of: picture, .greedy).count == 1)
-            #expect(try Classifier(session).classify(tokens: tokens, as: ["кошка", "собака"]).count == 2)
-            var drawing = DrawOptions()
-            drawing.guidance = Guidance()
-            drawing.candidates = 2
-            for mixing in [Guidance.Mixing.probabilities, .logits] {
-                drawing.guidance?.mixing = mixing
-                #expect(try Drawer(session).draw("кошка", drawing).count == 1)
-            }
-            var completing = CompleteOptions()
-            completing.candidates = 2
-            #expect(!(try Completer(session).complete("кошка", completing).isEmpty))
+    /// What a file says does not command the terminal of whoever reads the message.
+    @Test func messagesShowControlCharacters() throws {
+        let file = try Self.original()
+        let header = Header(file)
+        let evil = "\u{1b}[2J\u{9b}31m\r\n\u{7f}"
+        let shown = #"\u{1b}[2J\u{9b}31m\u{d}\u{a}\u{7f}"#
+        let changes: [(name: String, change: (inout Header) -> Void)] = [
+            ("architecture", { $0.set("general.architecture", text: evil) }),
+            ("weight type", { $0.set("rudolph.weight_type", text: evil) }),
+            ("key", { $0.metadata.append((Data(evil.utf8), Header.little(UInt32(13)))) }),
+            ("tensor", { $0.tensors[0].name = Data(evil.utf8); $0.tensors[0].type = 99 }),
+            (
+                "task token",
+                {
+                    $0.set("rudolph.task_tokens.names", Header.little(UInt32(9)) + Header.little(UInt32(8)) + Header.little(UInt64(1))
+                        + Header.text(Data(evil.utf8)))
+                    $0.set("rudolph.task_tokens.ids", list: [0])
+                }
+            ),
+        ]
+        for (name, change) in changes {
+            var changed = header
+            change(&changed)
+            let scratch = try Scratch(changed.data() + file.dropFirst(header.size))
+            let message = message { _ = try Model(path: scratch.path) }
+            #expect(message.contains(shown), "\(name): \(message.debugDescription)")
+            #expect(message.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }, "\(name)")
         }
     }
 }

@@ -28,8 +28,9 @@ import Testing
         }
         if type == .f16 { #expect(quality.decodedDifference <= 1) }
         print(
-            "\(type.name): identical \(quality.identical.hits), with the template \(quality.identicalWithTemplate.hits), right \(quality.accuracyTrain.hits) of \(quality.accuracyTrain.total) and \(quality.accuracyHeldOut.hits) of \(quality.accuracyHeldOut.total)"
-        )
+            "\(type.name): identical \(quality.identical.hits), with the template \(quality.identicalWithTemplate.hits), "
+                + "right \(quality.accuracyTrain.hits) of \(quality.accuracyTrain.total) "
+                + "and \(quality.accuracyHeldOut.hits) of \(quality.accuracyHeldOut.total)")
     }
 
     /// With keys and values in 8 bits captions are those of halves but for near ties: as many of 684 are others as was measured, since

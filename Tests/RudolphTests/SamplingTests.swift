@@ -50,13 +50,16 @@ import Testing
         }
     }
 
-    @Test func nothingButMinusInfinityStillGivesAnID() {
-        for options in [SamplingOptions.text, .greedy] {
-            var sampler = Sampler(options)
-            var generator = RandomGenerator(seed: 1)
-            var logits = [Float](repeating: -.infinity, count: 5)
-            let id = logits.withUnsafeMutableBufferPointer { sampler.next($0, &generator) }
-            #expect(id == 0)
+    /// As where few tokens are allowed.
+    @Test func theOnlyPossibleTokenIsDrawn() {
+        for options in [SamplingOptions.text, .greedy, SamplingOptions(temperature: 1, topK: 0, topP: 0)] {
+            for id in 0..<5 {
+                var sampler = Sampler(options)
+                var generator = RandomGenerator(seed: 1)
+                var logits = [Float](repeating: -.infinity, count: 5)
+                logits[id] = -1000
+                #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0, &generator) } == id)
+            }
         }
     }
 

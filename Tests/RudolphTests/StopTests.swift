@@ -227,7 +227,8 @@ import Testing
     @Test func borderSizesAreChecked() throws {
         let picture = try Golden.picture(image.png)
         for count in [-1, 9, .max, .min] {
-            #expect(message { _ = try ImagePrompt(picture, keeping: .init(left: count), in: session) } == "a border of \(count) tokens, expected 0 to 8")
+            let found = message { _ = try ImagePrompt(picture, keeping: .init(left: count), in: session) }
+            #expect(found == "a border of \(count) tokens, expected 0 to 8")
         }
         for encoding in [ImagePrompt.Encoding.whole, .borders] {
             let all = try ImagePrompt(picture, keeping: .init(up: 8, down: 8, left: 8, right: 8), encoding: encoding, in: session)

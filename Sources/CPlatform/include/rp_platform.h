@@ -27,9 +27,13 @@ void rp_release(rp_mapping mapping, uint64_t offset, uint64_t size);
 void *rp_allocate(uint64_t size);
 void rp_free(void *memory);
 
-// Memory that could be used without swapping, in bytes (MemAvailable), and no more than the process may have (ulimit -v), or 0 when
-// unknown.
+// Memory that could be used without swapping, in bytes (MemAvailable), and no more than the process may have (ulimit -v) and its container
+// leaves it; or 0 when unknown.
 uint64_t rp_available_memory(void);
+// What control groups (cgroup v2) leave their processes: the least of memory.max - memory.current, pages of files not counted, of a group and
+// those around it, in bytes; UINT64_MAX where nothing is limited. `membership` is a file like /proc/self/cgroup, and `root` where the groups
+// are mounted.
+uint64_t rp_group_memory(const char *membership, const char *root);
 // The largest resident set of this process so far, in bytes.
 uint64_t rp_peak_memory(void);
 

@@ -78,7 +78,11 @@ final class ImageDecoder {
             Unmanaged<ImageDecoder>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
         if stop.isRaised { throw RudolphError.stopped }
-        return configuration.imageTokenizer.outputChannels == 12
+        let channels = configuration.imageTokenizer.outputChannels
+        for pixel in 0..<(configuration.imageSide * configuration.imageSide) where !areFinite(result + pixel * Self.pixelStride, channels) {
+            throw model.damaged("the image decoder's values of pixel \(pixel)")
+        }
+        return channels == 12
             ? try waveletPixels(configuration.imageSide) : try pixels(configuration.imageSide)
     }
 

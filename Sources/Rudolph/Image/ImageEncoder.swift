@@ -12,6 +12,8 @@ final class ImageEncoder {
     private let side: Int
     private let buffers: ImageBuffers
     private let indices: UnsafeMutablePointer<Int32>
+    /// Whether a token was chosen among numbers.
+    private let isChosen: UnsafeMutablePointer<Bool>
     private let stop: StopFlag
     private let decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
     /// Of the picture that is being encoded.
@@ -48,6 +50,7 @@ final class ImageEncoder {
     init(_ model: Model, threads: Int, arithmetic: ImageArithmetic, stop: StopFlag) throws(RudolphError) {
         buffers = try ImageBuffers(Self.sizes(model, threads: threads, arithmetic: arithmetic), for: "the image encoder")
         indices = UnsafeMutablePointer<Int32>.allocate(capacity: model.configuration.imageLength)
+        isChosen = UnsafeMutablePointer<Bool>.allocate(capacity: model.configuration.imageLength)
         self.model = model
         self.threads = threads
         self.arithmetic = arithmetic
@@ -58,6 +61,7 @@ final class ImageEncoder {
     deinit {
         buffers.free()
         indices.deallocate()
+        isChosen.deallocate()
         decisions.deallocate()
     }
 
@@ -82,7 +86,9 @@ final class ImageEncoder {
             Unmanaged<ImageEncoder>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
         if stop.isRaised { throw RudolphError.stopped }
-        return (0..<(height / unit * (width / unit))).map { Int(indices[$0]) }
+        let tokens = 0..<(height / unit * (width / unit))
+        for token in tokens where !isChosen[token] { throw model.damaged("the image encoder's logits of token \(token)") }
+        return tokens.map { Int(indices[$0]) }
     }
 
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
@@ -106,7 +112,7 @@ final class ImageEncoder {
         pass.convolve(weights.quantConv)
 
         let tokens = pass.height * pass.width
-        let stride = paddedToPanel(Int(weights.quantConv.weights.rows))
+        let rowStride = paddedToPanel(Int(weights.quantConv.weights.rows))
         let codes = Int(weights.codes.weights.rows)
         let codeStride = paddedToPanel(codes)
         var matrix = weights.codes.weights
@@ -114,10 +120,13 @@ final class ImageEncoder {
         while start < tokens {
             let count = min(Self.positionsAtOnce, tokens - start)
             var input = rk_input()
-            input.x = UnsafePointer(pass.x + start * stride)
-            input.stride = stride
+            input.x = UnsafePointer(pass.x + start * rowStride)
+            input.stride = rowStride
             input.count = Int32(count)
             rk_matmul(worker, features, &matrix, &input, 0, Int32(codes), weights.codes.bias, RK_NONE, buffers.scratch, codeStride)
+            for row in stride(from: Int(worker.pointee.index), to: count, by: Int(worker.pointee.count)) {
+                isChosen[start + row] = areFinite(buffers.scratch + row * codeStride, codes)
+            }
             rk_rows_argmax(
                 worker, rk_rows(data: buffers.scratch, stride: codeStride, count: Int32(count), n: Int32(codes)), indices + start)
             start += count

@@ -1,6 +1,8 @@
 /// A picture of 8-bit RGB pixels: rows from top to bottom, 3 bytes a pixel, no padding.
 public struct RGBImage: Sendable {
+    /// In pixels.
     public let width: Int
+    /// In pixels.
     public let height: Int
     /// width * height * 3 bytes.
     public let pixels: [UInt8]

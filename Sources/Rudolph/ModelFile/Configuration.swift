@@ -8,21 +8,28 @@ public struct Configuration: Sendable {
     public let kernelSize, lastKernelSize: Int
     /// BPE ids; task tokens start here.
     public let textVocabularySize: Int
+    /// Ids behind the BPE ids, of which task tokens take the first.
     public let textSpecialTokens: Int
     /// Codes of the image tokenizer.
     public let imageVocabularySize: Int
+    /// Ids behind the codes, which pictures do not use.
     public let imageSpecialTokens: Int
     /// Names and ids of the task tokens, such as `<LT_I2T>`; empty in the first release of 350M.
     public let taskTokens: [(name: String, id: Int)]
+    /// What turns pictures into tokens and back.
     public let imageTokenizer: ImageTokenizerConfiguration
 
+    /// Image tokens of a picture.
     public var imageLength: Int { imageTokensPerSide * imageTokensPerSide }
+    /// Positions of left text, picture and right text together.
     public var sequenceLength: Int { leftTextLength + imageLength + rightTextLength }
     /// Where the right text starts.
     public var rightTextStart: Int { leftTextLength + imageLength }
     /// Rows of the text embedding: BPE ids, special tokens, and one pad row for each position of the left text.
     public var textRows: Int { textVocabularySize + textSpecialTokens + leftTextLength }
+    /// Rows of the image embedding: codes and special tokens.
     public var imageRows: Int { imageVocabularySize + imageSpecialTokens }
+    /// Elements of an attention head.
     public var headSize: Int { hiddenSize / heads }
     /// Side of the pictures that the model reads and draws, in pixels.
     public var imageSide: Int { imageTokensPerSide * imageTokenizer.pixelsPerToken }
@@ -82,9 +89,11 @@ public struct Configuration: Sendable {
 public struct ImageTokenizerConfiguration: Equatable, Sendable {
     /// Channels at full resolution; each level multiplies them.
     public let channels: Int
+    /// One for each level, from full resolution down.
     public let channelMultipliers: [Int]
     /// Residual blocks of an encoder level; decoder levels have one more.
     public let residualBlocks: Int
+    /// Channels of the encoder's output, elements of a code, and codes.
     public let zChannels, embeddingSize, codes: Int
     /// 3, or 12 for the decoder that ends in an inverse wavelet transform and doubles the picture's side.
     public let outputChannels: Int
@@ -93,6 +102,7 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
 
     package static let mostChannels = 4096, mostLevels = 8, mostBlocks = 64, largestMultiplier = 64
 
+    /// Resolutions, each half of the one before.
     public var levels: Int { channelMultipliers.count }
     /// A token stands for a square of this many pixels a side.
     public var pixelsPerToken: Int { 1 << (levels - 1) }

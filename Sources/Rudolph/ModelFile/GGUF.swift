@@ -148,7 +148,8 @@ package struct GGUF {
         for tensor in unplaced {
             guard dataOffset <= size, tensor.bytes <= size - dataOffset, tensor.offset <= UInt64(size - dataOffset - tensor.bytes) else {
                 throw RudolphError(
-                    "\(file.path): tensor \(tensor.name) (\(tensor.bytes) bytes at \(tensor.offset)) ends past the end of the file; the file is cut off or damaged")
+                    "\(file.path): tensor \(tensor.name) (\(tensor.bytes) bytes at \(tensor.offset)) ends past the end of the file; "
+                        + "the file is cut off or damaged")
             }
             let start = dataOffset + Int(tensor.offset)
             tensors.append(

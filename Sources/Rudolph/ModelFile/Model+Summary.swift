@@ -36,11 +36,14 @@ public struct ModelSummary: Sendable {
     /// A part of the file: its tensors and their bytes.
     public struct Part: Sendable {
         let kind: Kind
+        /// Tensors in the file.
         public internal(set) var tensors = 0
+        /// Bytes that they take there.
         public internal(set) var bytes = 0
         /// None in the left text's keys and values.
         public internal(set) var weights = 0
 
+        /// In words, such as "image encoder".
         public var name: String { kind.name }
     }
 
@@ -88,7 +91,8 @@ extension Model {
         return ModelSummary(
             fileBytes: file.file.bytes.count,
             parts: parts,
-            transformerBytes: Transformer.bytes(configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
+            transformerBytes: Transformer.bytes(
+                configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads), availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
@@ -98,6 +102,7 @@ extension Model {
 
 /// The memory of tasks that compute many sequences at once.
 public struct BatchSummary: Sendable {
+    /// Sequences at once.
     public let count: Int
     /// Keys and values of `count` captions of one picture, beside those that they share.
     public let captionBytes: UInt64

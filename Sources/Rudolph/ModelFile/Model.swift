@@ -5,12 +5,17 @@ import CPlatform
 ///
 /// Opening reads only the header; weights stay in the file and are paged in when they are used. A model is immutable, so any number
 /// of tasks on any number of threads may share it. A damaged or foreign file throws a `RudolphError` that says what is wrong
-/// where; bytes of weights are not examined (`rudolph-quant verify` does that).
+/// where; bytes of weights are not examined (`rudolph-quant verify` does that), but tasks throw where results are infinite or no numbers.
 public final class Model: @unchecked Sendable {
+    /// As it was opened.
     public let path: String
+    /// As its file states it.
     public let name: String
+    /// Its shape.
     public let configuration: Configuration
+    /// Of the layers' matrices.
     public let weightType: WeightType
+    /// Of its texts.
     public let tokenizer: Tokenizer
     /// Positions of the sequences that the file's int4 weights were calibrated with; nil where they were not.
     public let calibratedPositions: Int?

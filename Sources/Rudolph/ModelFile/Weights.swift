@@ -18,6 +18,7 @@ public enum WeightType: UInt32, CaseIterable, Sendable {
         }
     }
 
+    /// The type of that name; nil for any other text.
     public init?(name: String) {
         guard let type = Self.allCases.first(where: { $0.name == name }) else { return nil }
         self = type
@@ -101,8 +102,8 @@ extension GGUF {
         let columns = try integers(Key.packedColumns)
         guard names.count == types.count, names.count == rows.count, names.count == columns.count else {
             throw RudolphError(
-                "\(path): the lists of packed tensors differ in length: \(names.count) names, \(types.count) types, \(rows.count) rows, \(columns.count) columns"
-            )
+                "\(path): the lists of packed tensors differ in length: \(names.count) names, \(types.count) types, \(rows.count) rows, "
+                    + "\(columns.count) columns")
         }
         var packed: [String: PackedShape] = [:]
         packed.reserveCapacity(names.count)

@@ -10,6 +10,7 @@ public struct SamplingOptions: Sendable {
     /// one is always kept.
     public var topP: Float
 
+    /// Options are checked when a task begins.
     public init(temperature: Float, topK: Int, topP: Float) {
         self.temperature = temperature
         self.topK = topK
@@ -39,6 +40,7 @@ public struct SamplingOptions: Sendable {
 
 /// Classifier-free guidance: a second prompt's distribution is mixed in.
 public struct Guidance: Sendable {
+    /// What is mixed.
     public enum Mixing: Sendable {
         /// Each distribution is filtered and normalized, then the probabilities are mixed.
         case probabilities
@@ -48,10 +50,12 @@ public struct Guidance: Sendable {
 
     /// The other prompt's share, 0 to 1.
     public var weight: Float
+    /// How the distributions are mixed.
     public var mixing: Mixing
     /// The other prompt; the reference leaves it empty.
     public var prompt: String
 
+    /// The reference's defaults.
     public init(weight: Float = 0.2, mixing: Mixing = .probabilities, prompt: String = "") {
         self.weight = weight
         self.mixing = mixing
@@ -59,7 +63,7 @@ public struct Guidance: Sendable {
     }
 }
 
-/// Filters logits and draws tokens; keeps its buffers from token to token.
+/// Filters logits and draws tokens; keeps its buffers from token to token. One logit at least is finite.
 struct Sampler {
     typealias Entry = (id: Int, logit: Float)
 
@@ -98,7 +102,7 @@ struct Sampler {
     mutating func next(_ logits: UnsafeMutableBufferPointer<Float>, _ generator: inout RandomGenerator) -> Int {
         if options.isGreedy { return Self.argmax(logits) }
         filter(logits)
-        return draw(&generator) ?? Self.argmax(logits)
+        return draw(&generator)
     }
 
     /// Draws from a mixture of two distributions, each filtered by itself: classifier-free guidance. The greedy choice is the most
@@ -117,7 +121,7 @@ struct Sampler {
         case .probabilities: mixProbabilities(guidance.weight)
         case .logits: mixLogits(guidance.weight)
         }
-        return draw(&generator) ?? Self.argmax(logits)
+        return draw(&generator)
     }
 
     /// Leaves in `kept` and `weights` the ids that either filter let through, with their mixed probabilities, in order of id.
@@ -209,13 +213,13 @@ struct Sampler {
         return best
     }
 
-    private func draw(_ generator: inout RandomGenerator) -> Int? {
+    private func draw(_ generator: inout RandomGenerator) -> Int {
         var rest = generator.uniform() * Self.sum(weights)
         for (index, entry) in kept.enumerated() {
             rest -= weights[index]
             if rest < 0 { return entry.id }
         }
-        return kept.last?.id
+        return kept.last?.id ?? 0
     }
 
     private static func sum(_ weights: [Float]) -> Float {

@@ -2,20 +2,24 @@
 public struct AskOptions: Sendable {
     /// Candidates; the most frequent answer comes first.
     public var candidates = 1
+    /// How tokens are chosen.
     public var sampling = SamplingOptions.greedy
     /// The same seed gives the same answers on every CPU; nil takes a random one.
     public var seed: UInt64? = nil
-    /// Task tokens of the question and of the answer; the public instruction model is always asked with the unknown pair.
+    /// The task token of the question; the public instruction model is always asked with the unknown pair.
     public var leftTaskToken = "<LT_UNK>"
+    /// The task token of the answer.
     public var rightTaskToken = "<RT_UNK>"
     /// Tokens of the right text at most; nil for the whole segment.
     public var maximumTokens: Int? = nil
 
+    /// One answer of the most probable tokens.
     public init() {}
 }
 
 /// An answer.
 public struct Answer: Sendable {
+    /// The answer without special tokens, white space at its ends taken off.
     public let text: String
     /// The right-text ids: begin, task token, text, and the end if it was reached.
     public let ids: [Int]
@@ -25,16 +29,22 @@ public struct Answer: Sendable {
 
 /// Answers questions and follows instructions: the question in the left text, a picture or nothing, the answer in the right text.
 public struct Asker {
+    /// What its tasks run on.
     public let session: Session
 
+    /// Tasks that run on `session`.
     public init(_ session: Session) {
         self.session = session
     }
 
-    /// - Parameter imageTokens: the picture that the question is about; nil leaves its place filled with token 0, as text questions
-    ///   are asked.
+    /// Different answers, the most frequent first.
+    /// - Parameters:
+    ///   - question: or an instruction.
+    ///   - imageTokens: the picture that the question is about; nil leaves its place filled with token 0, as text questions are asked.
+    ///   - options: how to answer.
+    ///   - progress: called as the work advances.
     /// - Throws: for an empty question, options out of range, other tokens than the m * m codes of a picture and task tokens that the model
-    ///   has not, where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
+    ///   has not, where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func ask(
         _ question: String, about imageTokens: [Int]?, _ options: AskOptions = AskOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Answer] {

@@ -14,13 +14,16 @@ public struct CaptionOptions: Sendable {
     public var template: String? = "на картинке"
     /// Texts to generate; equal ones are counted.
     public var candidates = 48
+    /// How tokens are chosen.
     public var sampling = SamplingOptions.text
+    /// How candidates are ordered.
     public var ranking = Ranking.image
     /// The same seed gives the same captions on every CPU; nil takes a random one.
     public var seed: UInt64? = nil
     /// Tokens of the right text at most, template included; nil for the whole segment.
     public var maximumTokens: Int? = nil
 
+    /// The reference's choice: 48 candidates ranked by image.
     public init() {}
 
     /// One candidate, always the most probable token, no template.
@@ -36,6 +39,7 @@ public struct CaptionOptions: Sendable {
 
 /// A text about a picture.
 public struct Caption: Sendable {
+    /// The caption without special tokens, white space at its ends taken off.
     public let text: String
     /// The right-text ids: begin, task token, template, text, and the end if it was reached.
     public let ids: [Int]
@@ -49,15 +53,17 @@ public struct Caption: Sendable {
 
 /// Captions pictures, and answers questions about them with the question as left text.
 public struct Captioner {
+    /// What its tasks run on.
     public let session: Session
 
+    /// Tasks that run on `session`.
     public init(_ session: Session) {
         self.session = session
     }
 
     /// The captions of a picture, best first.
-    /// - Throws: for options out of range and a template that leaves no room, where there is not enough memory, and `RudolphError.stopped`.
-    ///   The session is as usable afterwards as before.
+    /// - Throws: for options out of range and a template that leaves no room, where weights are damaged or memory is short, and
+    ///   `RudolphError.stopped`. The session is as usable afterwards as before.
     public func captions(
         of image: RGBImage, _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {

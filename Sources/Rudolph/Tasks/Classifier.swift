@@ -2,15 +2,18 @@ import CKernels
 
 /// How a picture is to be classified.
 public struct ClassifyOptions: Sendable {
-    /// Texts around a class, in which `{}` stands for it; the reference's defaults.
+    /// The text before the picture, in which `{}` stands for the class.
     public var leftTemplate = ""
+    /// The text behind the picture, whose perplexity counts.
     public var rightTemplate = "{}"
 
+    /// The reference's choice: the class alone, as a caption.
     public init() {}
 }
 
 /// A class and how well it fits a picture.
 public struct Classification: Sendable {
+    /// As it was given.
     public let name: String
     /// Perplexity of the class's text given the picture; smaller fits better. Classes are ordered by it.
     public let perplexity: Float
@@ -21,14 +24,17 @@ public struct Classification: Sendable {
 
 /// Zero-shot classification: which of some texts a picture would be captioned with.
 public struct Classifier {
+    /// What its tasks run on.
     public let session: Session
 
+    /// Tasks that run on `session`.
     public init(_ session: Session) {
         self.session = session
     }
 
     /// The classes, best first.
-    /// - Throws: for no classes, where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
+    /// - Throws: for no classes, where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable afterwards
+    ///   as before.
     public func classify(
         _ image: RGBImage, as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Classification] {

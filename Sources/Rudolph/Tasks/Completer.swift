@@ -4,6 +4,7 @@ import CPlatform
 public struct CompleteOptions: Sendable {
     /// Texts to generate; equal ones are counted, and they are ranked by perplexity.
     public var candidates = 48
+    /// How tokens are chosen.
     public var sampling = SamplingOptions.text
     /// The only ids that may be generated; nil allows all.
     public var allowedTokens: [Int]? = nil
@@ -14,6 +15,7 @@ public struct CompleteOptions: Sendable {
     /// The task token that the text begins with.
     public var taskToken = "<LT_T2T>"
 
+    /// The reference's choice: 48 candidates.
     public init() {}
 }
 
@@ -31,15 +33,17 @@ public struct Completion: Sendable {
 
 /// Continues texts: RUDOLPH as a plain language model, in the left segment.
 public struct Completer {
+    /// What its tasks run on.
     public let session: Session
 
+    /// Tasks that run on `session`.
     public init(_ session: Session) {
         self.session = session
     }
 
     /// Continuations of a text (empty for one from nothing), the least perplexing first.
-    /// - Throws: for a text that leaves no room, options out of range and a task token that the model has not, where there is not enough memory,
-    ///   and `RudolphError.stopped`. The session is as usable afterwards as before.
+    /// - Throws: for a text that leaves no room, options out of range and a task token that the model has not, where weights are damaged or
+    ///   memory is short, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func complete(
         _ text: String, _ options: CompleteOptions = CompleteOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Completion] {

@@ -6,7 +6,9 @@ public struct DrawOptions: Sendable {
     public var count = 1
     /// Pictures to draw; when these are more than `count`, the best are chosen by how well they explain the text.
     public var candidates: Int? = nil
+    /// How image tokens are chosen.
     public var sampling = SamplingOptions.image
+    /// Another prompt that is mixed in; nil for none.
     public var guidance: Guidance? = nil
     /// What to keep of a given picture.
     public var prompt: ImagePrompt? = nil
@@ -17,6 +19,7 @@ public struct DrawOptions: Sendable {
     /// The task token of the text.
     public var taskToken = "<LT_T2I>"
 
+    /// One picture, as the reference draws it.
     public init() {}
 }
 
@@ -36,15 +39,17 @@ public typealias PartialDrawingHandler = (_ first: Int, _ pictures: [[Int]]) -> 
 
 /// Draws pictures from texts.
 public struct Drawer {
+    /// What its tasks run on.
     public let session: Session
 
+    /// Tasks that run on `session`.
     public init(_ session: Session) {
         self.session = session
     }
 
     /// Drawings of a text, best first when they were ranked.
     /// - Throws: for an empty text, options out of range, a prompt that was made with a model of other pictures and task tokens that the model
-    ///   has not, where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
+    ///   has not, where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func draw(
         _ text: String, _ options: DrawOptions = DrawOptions(), partial: PartialDrawingHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Drawing] {

@@ -2,8 +2,10 @@
 public struct ImagePrompt: Sendable {
     /// Rows and columns of tokens to keep at the edges of the picture.
     public struct Borders: Sendable {
+        /// In tokens, 0 to the tokens of a side.
         public var up, down, left, right: Int
 
+        /// In tokens.
         public init(up: Int = 0, down: Int = 0, left: Int = 0, right: Int = 0) {
             self.up = up
             self.down = down
@@ -26,7 +28,7 @@ public struct ImagePrompt: Sendable {
 
 extension ImagePrompt {
     /// Keeps the borders of a picture, which is cut and resized as pictures to be captioned are.
-    /// - Throws: for a border wider than the picture, where there is not enough memory, and `RudolphError.stopped`.
+    /// - Throws: for a border wider than the picture, where weights are damaged or memory is short, and `RudolphError.stopped`.
     public init(
         _ image: RGBImage, keeping borders: Borders, encoding: Encoding = .whole, in session: Session
     ) throws(RudolphError) {
@@ -73,7 +75,7 @@ extension ImagePrompt {
 
     /// Keeps the tokens under the white parts of a mask: those whose squares are at least half white. The mask is cut and resized like
     /// the picture and must have its size.
-    /// - Throws: for a mask of another size, where there is not enough memory, and `RudolphError.stopped`.
+    /// - Throws: for a mask of another size, where weights are damaged or memory is short, and `RudolphError.stopped`.
     public init(_ image: RGBImage, keepingWhiteOf mask: RGBImage, in session: Session) throws(RudolphError) {
         guard mask.width == image.width, mask.height == image.height else {
             throw RudolphError(

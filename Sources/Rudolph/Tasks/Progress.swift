@@ -1,5 +1,6 @@
 /// How far a task has come.
 public struct Progress: Sendable {
+    /// What a task is doing.
     public enum Stage: Sendable {
         /// The picture becomes tokens.
         case encodingImage
@@ -10,6 +11,7 @@ public struct Progress: Sendable {
         /// Candidates are scored.
         case ranking
 
+        /// In words, such as "encoding image".
         public var name: String {
             switch self {
             case .encodingImage: "encoding image"
@@ -20,6 +22,7 @@ public struct Progress: Sendable {
         }
     }
 
+    /// What is being done.
     public let stage: Stage
     /// Steps done and steps at most; generation may end earlier.
     public let done, total: Int

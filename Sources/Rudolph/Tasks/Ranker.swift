@@ -1,13 +1,15 @@
 /// Orders pictures by a text: the reference's `self_reranking_by_text`.
 public struct Ranker {
+    /// What its tasks run on.
     public let session: Session
 
+    /// Tasks that run on `session`.
     public init(_ session: Session) {
         self.session = session
     }
 
     /// Pictures, as image tokens, by how well the text describes them, best first. Each is read with the text as right text.
-    /// - Throws: for no pictures and for other tokens than the m * m codes of a picture, where there is not enough memory, and
+    /// - Throws: for no pictures and for other tokens than the m * m codes of a picture, where weights are damaged or memory is short, and
     ///   `RudolphError.stopped`. The session is as usable afterwards as before.
     public func ranked(
         _ pictures: [[Int]], by text: String, textWeight: Float = 0.95, progress: ProgressHandler? = nil

@@ -6,10 +6,13 @@ import CPlatform
 /// Tasks run on a session, one after the other; what they have in common (the left text of captions) is computed once. Not safe to share
 /// between threads: open one session for each.
 public final class Session {
+    /// What it runs.
     public let model: Model
     /// Workers that tasks compute with, the calling thread among them.
     public let threads: Int
+    /// How the image tokenizer sums.
     public let imageArithmetic: ImageArithmetic
+    /// How keys and values of earlier positions are kept.
     public let keyValueFormat: KeyValueFormat
     /// Whether image encoder and decoder stay in memory for the next picture. Where they do not, each picture ends with `releaseImageEncoder`
     /// or `releaseImageDecoder`, before the transformer is used: for boards where memory is short.
@@ -35,7 +38,9 @@ public final class Session {
     /// The most workers that a session can have.
     public static let maximumThreads = 1024
 
+    /// Allocates the buffers of the transformer and of one sequence.
     /// - Parameters:
+    ///   - model: what to run; other sessions may run it as well.
     ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes the cores that the process may use, the fast ones where they
     ///     differ.
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
@@ -68,7 +73,7 @@ public final class Session {
     }
 
     /// The tokens of a picture, in reading order.
-    /// - Throws: where there is not enough memory, and `RudolphError.stopped`. The session is as usable afterwards as before.
+    /// - Throws: where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func imageTokens(of image: RGBImage) throws(RudolphError) -> [Int] {
         let side = model.configuration.imageSide
         return try tokens(ofPrepared: try ImagePreparation.prepare(image, side: side), height: side, width: side)
@@ -95,7 +100,7 @@ public final class Session {
     }
 
     /// The picture of m * m image tokens; its side is `Configuration.imageSide`, or twice that with a wavelet decoder.
-    /// - Throws: where the model has no image decoder, for other tokens than m * m codes, where there is not enough memory, and
+    /// - Throws: where the model has no image decoder, for other tokens than m * m codes, where weights are damaged or memory is short, and
     ///   `RudolphError.stopped`. The session is as usable afterwards as before.
     public func image(of tokens: [Int]) throws(RudolphError) -> RGBImage {
         let decoder: ImageDecoder
@@ -255,7 +260,8 @@ public final class Session {
 
     /// The logits of every position of one whole sequence: for each position V_t text rows, then V_i image rows. For people who debug a
     /// conversion; `row` is called with position and logits.
-    /// - Throws: for no or too many ids and for ids that the model has not, where there is not enough memory, and `RudolphError.stopped`.
+    /// - Throws: for no or too many ids and for ids that the model has not, where weights are damaged or memory is short, and
+    ///   `RudolphError.stopped`.
     public func logits(
         of ids: [Int], _ row: (_ position: Int, _ logits: [Float]) -> Void
     ) throws(RudolphError) {

@@ -19,5 +19,6 @@ public final class StopFlag: @unchecked Sendable {
     public func raise() { rp_flag_raise(pointer) }
     /// Lets tasks run again. A task that has not noticed the flag yet goes on.
     public func lower() { rp_flag_lower(pointer) }
+    /// Whether it was raised and not lowered since.
     public var isRaised: Bool { rp_flag_is_raised(pointer) != 0 }
 }

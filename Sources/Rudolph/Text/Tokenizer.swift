@@ -8,8 +8,9 @@ public struct Tokenizer: Sendable {
     public let unknownID: Int
     /// The id that fills a text segment; always 0.
     public let padID: Int
-    /// The ids that open and close a text segment. `encode` adds neither.
+    /// The id that opens a text segment. `encode` does not add it.
     public let beginID: Int
+    /// The id that closes a text segment. `encode` does not add it.
     public let endID: Int
 
     /// Code point to id.
@@ -36,7 +37,10 @@ public struct Tokenizer: Sendable {
     ///   - codepointIDs: their ids, as many.
     ///   - rules: left id, right id, merged id for each rule, the most urgent rule first. Of two rules for the same pair the
     ///     later one counts.
-    ///   - unknown, pad, begin, end: the special ids; `pad` is 0, which fills RUDOLPH's text segments.
+    ///   - unknown: the id of characters that the model does not know.
+    ///   - pad: the id that fills RUDOLPH's text segments, 0.
+    ///   - begin: the id that opens a segment.
+    ///   - end: the id that closes it.
     /// - Throws: when the arrays do not give each id of the vocabulary exactly one meaning, or when a piece is longer than any text.
     public init(
         codepoints: [UInt32], codepointIDs: [UInt32], rules: [UInt32], unknown: Int, pad: Int, begin: Int, end: Int

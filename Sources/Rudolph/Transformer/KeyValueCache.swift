@@ -8,6 +8,7 @@ public enum KeyValueFormat: Sendable, CaseIterable {
     /// 8 bits, and a scale for each head and position: 53 % of the memory with heads of 64, a little less exact (see Docs/QUALITY.md).
     case int8
 
+    /// The name on command lines.
     public var name: String { self == .f16 ? "f16" : "int8" }
 
     var elementSize: Int { self == .f16 ? 2 : 1 }

@@ -12,24 +12,25 @@ public enum Mask: Equatable, Sendable {
 ///
 /// Slots follow positions, except that layers with the column mask keep image tokens column by column: so every mask sees
 /// a handful of runs of neighbouring slots, and attention never touches a key that is masked.
-public struct AttentionLayout: Sendable {
+package struct AttentionLayout: Sendable {
     let leftTextLength, side, rightTextStart: Int
 
-    public init(_ configuration: Configuration) {
+    /// Of a model.
+    package init(_ configuration: Configuration) {
         leftTextLength = configuration.leftTextLength
         side = configuration.imageTokensPerSide
         rightTextStart = configuration.rightTextStart
     }
 
-    /// For `leftTextLength` positions of text and then side * side image tokens.
-    public init(leftTextLength: Int, side: Int) {
+    /// For `leftTextLength` positions of text and then side * side image tokens, at most as many as a file may have.
+    package init(leftTextLength: Int, side: Int) {
         self.leftTextLength = leftTextLength
         self.side = side
         rightTextStart = leftTextLength + side * side
     }
 
     /// The mask of layer `index` of `layers`.
-    public static func mask(layer index: Int, of layers: Int, kernel: Int, lastKernel: Int) -> Mask {
+    package static func mask(layer index: Int, of layers: Int, kernel: Int, lastKernel: Int) -> Mask {
         if index % 4 == 1 { return .column }
         if index == layers - 1 { return .window(kernel: lastKernel) }
         return index % 4 == 3 ? .window(kernel: kernel) : .row
@@ -92,7 +93,7 @@ public struct AttentionLayout: Sendable {
     }
 
     /// Whether the query at `query` sees the key at `key`: the mask written out, for checks and pictures.
-    public func sees(query: Int, key: Int, _ mask: Mask) -> Bool {
+    package func sees(query: Int, key: Int, _ mask: Mask) -> Bool {
         let wanted = slot(key, mask)
         var seen = false
         visit(query, mask) { first, count in

@@ -192,7 +192,8 @@ final class Transformer {
     /// A row sees the cache of its prefix up to where its own cache starts, and from there its own. Rows of one cache must come in order of
     /// position, and those before them must have been computed. A prefix may end anywhere in the text or where the image starts or
     /// ends, not inside the image.
-    /// - Throws: `RudolphError.stopped` when `stop` was raised; what the caches hold of these rows is then undefined.
+    /// - Throws: `RudolphError.stopped` when `stop` was raised; what the caches hold of these rows is then undefined. Likewise where a logit is
+    ///   infinite or no number.
     @discardableResult
     func pass(
         _ rows: [Row], caches: [KeyValueCache], wanted: [Int] = [], head: Head = .text(rows: 0), observer: InputObserver? = nil
@@ -210,7 +211,11 @@ final class Transformer {
         switch head {
         case .text(let rows), .image(let rows): columns = rows
         }
-        return Logits(base: logitsMemory ?? hidden, stride: logitsStride, columns: columns)
+        let logits = Logits(base: logitsMemory ?? hidden, stride: logitsStride, columns: columns)
+        for (index, row) in wanted.enumerated() where !areFinite(logits.base + index * logits.stride, columns) {
+            throw model.damaged("the logits at position \(rows[row].position)")
+        }
+        return logits
     }
 
     private func prepare(_ rows: [Row], _ caches: [KeyValueCache], _ wanted: [Int], _ head: Head) throws(RudolphError) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Rudolph
 
 /// The names that RUDOLPH_CPU may have, which the kernels themselves take or leave without a word.
 enum InstructionSet: String, CaseIterable {

@@ -115,5 +115,5 @@ func describe(_ error: any Error, behind known: Int = 0) -> String {
         return "\(error)"
     }
     let path = context.codingPath.dropFirst(known).map { key in key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)" }.joined()
-    return printable(path.isEmpty ? reason : "at \(path.hasPrefix(".") ? String(path.dropFirst()) : path): \(reason)")
+    return path.isEmpty ? reason : "at \(path.hasPrefix(".") ? String(path.dropFirst()) : path): \(reason)"
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Rudolph
 
 #if canImport(Glibc)
 import Glibc
@@ -88,22 +89,9 @@ func standardErrorSize() -> (columns: Int, rows: Int, cell: (width: Int, height:
     return (columns, rows, cell.width > 0 && cell.height > 0 ? cell : nil)
 }
 
-/// A text with its control characters, which a terminal would obey, as \u{1b}.
-func printable(_ text: String) -> String {
-    var result = ""
-    for scalar in text.unicodeScalars {
-        if scalar.properties.generalCategory == .control {
-            result += "\\u{\(String(scalar.value, radix: 16))}"
-        } else {
-            result.unicodeScalars.append(scalar)
-        }
-    }
-    return result
-}
-
 /// A line on standard error.
 func note(_ text: String) {
-    writeToStandardError(text + "\n")
+    writeToStandardError(printable(text) + "\n")
 }
 
 func writeToStandardError(_ text: String) {

@@ -1,0 +1,75 @@
+import CPlatform
+import Foundation
+import Testing
+
+/// Available memory, as control groups limit it.
+@Suite struct MemoryTests {
+    /// Made-up groups: folders of files, and the file that says which one the process is in.
+    struct Groups: ~Copyable {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "rudolph-groups-\(UUID().uuidString)")
+
+        /// - Parameter groups: paths below the root, and what is in their files.
+        init(_ groups: [String: [String: String]]) throws {
+            for (path, files) in groups {
+                let group = folder.appending(path: "root\(path)")
+                try FileManager.default.createDirectory(at: group, withIntermediateDirectories: true)
+                for (name, text) in files { try Data(text.utf8).write(to: group.appending(path: name)) }
+            }
+        }
+
+        func memory(of membership: String) throws -> UInt64 {
+            let file = folder.appending(path: "membership").path
+            try Data(membership.utf8).write(to: URL(filePath: file))
+            return rp_group_memory(file, folder.appending(path: "root").path)
+        }
+
+        deinit { try? FileManager.default.removeItem(at: folder) }
+    }
+
+    static func group(_ limit: String, _ used: String, _ pages: String? = nil) -> [String: String] {
+        var files = ["memory.max": limit + "\n", "memory.current": used + "\n"]
+        files["memory.stat"] = pages
+        return files
+    }
+
+    @Test func groupsLimitMemory() throws {
+        let groups = try Groups([
+            "": ["cgroup.controllers": "memory\n"],
+            "/free": Self.group("max", "5000"),
+            "/free/low": Self.group("9000", "2000"),
+            "/tight": Self.group("10000", "4000"),
+            "/tight/loose": Self.group("20000", "1000"),
+            "/tight/loose/free": Self.group("max", "1000"),
+            "/over": Self.group("1000", "1500"),
+            "/pages": Self.group("10000", "9000", "anon 2000\nfile 7000\ninactive_file 3000\nactive_file 1000\nslab 5\n"),
+            "/more pages": Self.group("10000", "9000", "inactive_file 8000\nactive_file 8000\n"),
+            "/damaged": Self.group("many", "few", "inactive_file\n"),
+            "/half": ["memory.max": "1000\n"],
+        ])
+        for (group, expected) in [
+            ("/", UInt64.max), ("/free", .max), ("/free/low", 7000), ("/tight", 6000), ("/tight/loose", 6000), ("/tight/loose/free", 6000),
+            ("/over", 0), ("/pages", 5000), ("/more pages", 10000), ("/damaged", .max), ("/half", .max), ("/missing", .max),
+            // As a container sees groups that are not its own.
+            ("/../../tight", .max), ("/tight/missing", 6000),
+        ] {
+            #expect(try groups.memory(of: "4:memory:/tight\n0::\(group)\n") == expected, "\(group)")
+        }
+        // No line for version 2, none at all, and more than a path can be.
+        for membership in ["4:memory:/tight\n", "", "0::/tight/" + String(repeating: "x/", count: 10_000)] {
+            #expect(try groups.memory(of: membership) == .max)
+        }
+    }
+
+    @Test func theRootsOwnLimitCounts() throws {
+        let groups = try Groups(["": Self.group("8000", "1000"), "/inner": Self.group("max", "10")])
+        for membership in ["0::/\n", "0::/inner\n", "0::/inner", "0::/../outer\n", ""] {
+            #expect(try groups.memory(of: membership) == 7000, "\(membership)")
+        }
+        #expect(rp_group_memory("/nonexistent/membership", "/nonexistent/root") == .max)
+        #expect(rp_group_memory("/nonexistent", String(repeating: "/x", count: 10_000)) == .max)
+    }
+
+    @Test func thisMachinesMemoryIsKnown() {
+        #expect(rp_available_memory() > 1 << 20)
+    }
+}
