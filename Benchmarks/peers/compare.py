@@ -259,7 +259,7 @@ def reached(value, target, at_least=True):
 def markdown(report):
     machine, lines = report["machine"], []
     lines.append(
-        f"{report['date']}, {report['cpu']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, medians of "
+        f"{report['date']}, {report['cpu']}, commit {report['commit']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, medians of "
         f"{report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. The machine's limits: reading "
         f"{machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
         f"{machine['int8_products_per_second'] / 1e9:.0f} G int8 and {machine['f32_products_per_second'] / 1e9:.0f} G f32 products/s.")
@@ -267,8 +267,9 @@ def markdown(report):
     for row in report["rows"]:
         ours, peer = (shown(row[f"{side}_seconds"], row["unit"], tokens) for side, tokens in zip(("ours", "peer"), row["tokens"]))
         target = "" if row["target"] is None else f"{row['target']:g}"
+        weights = "f16" if row["work"].startswith("image ") else row["ours"].removeprefix("ours ")
         lines.append(
-            f"| {row['work']} | {row['ours'].removeprefix('ours ')} | {ours} | {row['peer']} | {peer} | "
+            f"| {row['work']} | {weights} | {ours} | {row['peer']} | {peer} | "
             f"{row['ratio']:.2f} ({row['least']:.2f}-{row['most']:.2f}) | {target} | {reached(row['ratio'], row['target'])} |")
     lines += ["", "| against the machine or a bound | ours | target | reached |", "|---|---|---|---|"]
     for title, value, text, target, bound, at_least in report["bounds"]:
@@ -289,15 +290,15 @@ def bounds(samples, ours, int4, sides):
 
     for who in ours:
         value = share(who, "read the picture's tokens")
-        yield f"prefill, {who.name}, of the int8 multiplier", value, f"{value:.0%}", "65 %", 0.65, True
+        yield f"prefill, {who.name}, of the int8 multiplier", value, f"{value:.1%}", "65 %", 0.65, True
     for who in ours[:2]:
         for stage in ("token at depth 0", "token after the picture"):
             value = share(who, stage)
-            yield f"{stage}, {who.name}, of reading", value, f"{value:.0%}", "90 %", 0.9, True
+            yield f"{stage}, {who.name}, of reading", value, f"{value:.1%}", "90 %", 0.9, True
     for who in ours:
         value = share(who, "48 sequences, one picture")
         rate = 48 / samples.median(who.name, "many")
-        yield f"48 sequences, {who.name}, of the int8 multiplier", value, f"{value:.0%}, {rate:.0f} tokens/s", "60 %", 0.6, True
+        yield f"48 sequences, {who.name}, of the int8 multiplier", value, f"{value:.1%}, {rate:.0f} tokens/s", "60 %", 0.6, True
     peak, start = samples.median(int4.name, "peak_mib"), samples.median(int4.name, "start")
     yield "peak RSS of captioning, int4", peak, f"{peak:.0f} MiB", "256 MiB", 256, False
     yield "process start to first kernel, int4", start, f"{1e3 * start:.1f} ms", "20 ms", 0.020, False
@@ -307,6 +308,12 @@ def bounds(samples, ours, int4, sides):
                "98.5 %", 0.985, True)
         least = min(found["psnr_db"])
         yield f"decoded pictures, {side} px, worst PSNR", least, f"{least:.1f} dB", "45 dB", 45, True
+
+
+def commit():
+    """Of the sources here, which the programs were built from."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
 
 
 def main():
@@ -378,7 +385,7 @@ def main():
     cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
                platform.machine())
     report = {
-        "date": datetime.date.today().isoformat(), "cpu": cpu, "kernels": reports[0]["kernels"], "rounds": rounds, "threads": THREADS,
+        "date": datetime.date.today().isoformat(), "commit": commit(), "cpu": cpu, "kernels": reports[0]["kernels"], "rounds": rounds, "threads": THREADS,
         "load": f"{load[0]:.1f} before, {os.getloadavg()[0]:.1f} after",
         "machine": {name: median(report["machine"][name] for report in reports) for name in reports[0]["machine"]},
         "rows": rows(samples, has_avx512), "bounds": list(bounds(samples, [int4, int8, narrow], int4, sides)),
