@@ -8,9 +8,7 @@
 
 #include "internal.h"
 
-#if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpsabi" // no v16 crosses a call: all functions that take one are inlined
-#endif
 
 #define RK_LANES_INLINE static inline __attribute__((always_inline)) RK_TARGET
 
@@ -103,27 +101,13 @@ RK_LANES_INLINE v8 v16_low_plus_high(v16 a) {
     return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
-// Four values, each joined as rk_math.h says as far as s = 2: lanes 0 and 1 of a, b, c, d as a0 c0 a1 c1 b0 d0 b1 d1.
-RK_LANES_INLINE v8 v16_pairs4(v16 a, v16 b, v16 c, v16 d) {
+// The sums of a, b, c, d.
+RK_LANES_INLINE v4 v16_sum4(v16 a, v16 b, v16 c, v16 d) {
     v8 a8 = v16_low_plus_high(a), b8 = v16_low_plus_high(b), c8 = v16_low_plus_high(c), d8 = v16_low_plus_high(d);
     v8 ab = __builtin_shufflevector(a8, b8, 0, 1, 2, 3, 8, 9, 10, 11) + __builtin_shufflevector(a8, b8, 4, 5, 6, 7, 12, 13, 14, 15);
     v8 cd = __builtin_shufflevector(c8, d8, 0, 1, 2, 3, 8, 9, 10, 11) + __builtin_shufflevector(c8, d8, 4, 5, 6, 7, 12, 13, 14, 15);
-    return __builtin_shufflevector(ab, cd, 0, 8, 1, 9, 4, 12, 5, 13) + __builtin_shufflevector(ab, cd, 2, 10, 3, 11, 6, 14, 7, 15);
-}
-
-// The sums of a, b, c, d.
-RK_LANES_INLINE v4 v16_sum4(v16 a, v16 b, v16 c, v16 d) {
-    v8 pairs = v16_pairs4(a, b, c, d);
+    v8 pairs = __builtin_shufflevector(ab, cd, 0, 8, 1, 9, 4, 12, 5, 13) + __builtin_shufflevector(ab, cd, 2, 10, 3, 11, 6, 14, 7, 15);
     return __builtin_shufflevector(pairs, pairs, 0, 4, 1, 5) + __builtin_shufflevector(pairs, pairs, 2, 6, 3, 7);
-}
-
-// The sums of four times four values, from their pairs: a of each, b of each, c of each, d of each.
-RK_LANES_INLINE v16 v16_sum4x4(const v8 pairs[4]) {
-    v8 s = __builtin_shufflevector(pairs[0], pairs[1], 0, 1, 8, 9, 4, 5, 12, 13) +
-           __builtin_shufflevector(pairs[0], pairs[1], 2, 3, 10, 11, 6, 7, 14, 15);
-    v8 t = __builtin_shufflevector(pairs[2], pairs[3], 0, 1, 8, 9, 4, 5, 12, 13) +
-           __builtin_shufflevector(pairs[2], pairs[3], 2, 3, 10, 11, 6, 7, 14, 15);
-    return __builtin_shufflevector(s, t, 0, 2, 8, 10, 4, 6, 12, 14, 1, 3, 9, 11, 5, 7, 13, 15);
 }
 
 RK_LANES_INLINE float v16_sum(v16 a) {

@@ -45,23 +45,3 @@ float rk_exp(float x) {
     p = fmaf(p, r, 1.0f);
     return p * rk_float((uint32_t)((int32_t)n + 127) << 23);
 }
-
-float rk_log(float x) {
-    // x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
-    uint32_t bits = rk_bits(x) - 0x3f3504f3;
-    float e = (float)((int32_t)bits >> 23);
-    float f = rk_float((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
-    float p = 7.0376836292e-2f;
-    p = fmaf(p, f, -1.1514610310e-1f);
-    p = fmaf(p, f, 1.1676998740e-1f);
-    p = fmaf(p, f, -1.2420140846e-1f);
-    p = fmaf(p, f, 1.4249322787e-1f);
-    p = fmaf(p, f, -1.6668057665e-1f);
-    p = fmaf(p, f, 2.0000714765e-1f);
-    p = fmaf(p, f, -2.4999993993e-1f);
-    p = fmaf(p, f, 3.3333331174e-1f);
-    float square = f * f;
-    float y = fmaf(e, -2.12194440e-4f, p * f * square);
-    y = fmaf(-0.5f, square, y);
-    return fmaf(e, 0.693359375f, f + y);
-}

@@ -146,7 +146,7 @@ RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, floa
                                   int shared, const float *p, size_t p_stride, const int count) {
     int first = 0;
     for (; first + 8 <= at->head_size; first += 8) share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 8);
-#pragma clang loop unroll(disable)
+    RK_KEEP_LOOP
     for (int q = 0; q < count && first < at->head_size; q++)
         share_values(at, size, out + (size_t)q * out_stride, 0, runs, shared, p + (size_t)q * p_stride, 0, 1, first, at->head_size - first);
 }

@@ -12,16 +12,16 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
     return kernels;
 }
 
-// By panels: tiles are transformed INPUT_BYTES at a time into memory that all workers read. A worker takes a panel of weights, transforms CHANNELS
+// By panels: tiles are transformed SHARED_BYTES at a time into memory that all workers read. A worker takes a panel of weights, transforms CHANNELS
 // of it at a time into memory of its own and multiplies them with up to TILES tiles, so that weights and products stay in its second-level cache.
 //
-// By tiles, where they are many and the weights of all panels, transformed, are few: a worker transforms as many tiles as its second-level cache
+// By tiles, where they are many and the weights of all panels, transformed, are no more than that: a worker transforms as many tiles as its second-level cache
 // holds into memory of its own, where they stay while the weights, which all workers read, pass by. Only those come from further away, once for
 // each range of tiles, where by panels all tiles would come for each panel.
 //
 // Either way tiles lie in blocks, a cache line of each after the other: a register tile's products read one stream. TILES is a multiple of
 // every block.
-enum { INPUT_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT };
+enum { SHARED_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
 static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }
@@ -66,12 +66,12 @@ static layout by_tiles(const rk_conv *conv, int tiles) {
                     RK_WINOGRAD_POSITIONS * (input_stride(conv, tiles) + products_stride(tiles))};
 }
 
-static int may_go_by_tiles(const rk_conv *conv) { return by_tiles(conv, 0).shared * sizeof(float) <= INPUT_BYTES; }
+static int may_go_by_tiles(const rk_conv *conv) { return by_tiles(conv, 0).shared * sizeof(float) <= SHARED_BYTES; }
 
 // The most blocks of tiles that a worker takes at once: its products and a panel of weights need some of the cache as well.
 static int most_blocks(const rk_conv *conv, int block) { return blocks_in(conv, block, rk_cpu_cache() / 16 * 7); }
 
-// Blocks of the ranges, or 0 to go by panels: a range of few tiles would read the weights for nothing.
+// Blocks of tiles that a worker takes at once; 0: by panels, as so few tiles are not worth reading all weights for.
 static int blocks_by_tiles(const rk_conv *conv, int block, int blocks, int workers) {
     enum { FEWEST = 2, RANGES_PER_WORKER = 4 };
     const int fair = rk_min(most_blocks(conv, block), blocks / (workers * RANGES_PER_WORKER));
@@ -84,7 +84,7 @@ static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
 
 size_t rk_winograd_scratch(uint32_t features, const rk_conv *conv, int workers) {
     const int block = rk_winograd_kernels_for(features).block;
-    const size_t panels = scratch_floats(conv, by_panels(conv, block * blocks_in(conv, block, INPUT_BYTES)), workers);
+    const size_t panels = scratch_floats(conv, by_panels(conv, block * blocks_in(conv, block, SHARED_BYTES)), workers);
     const size_t tiles = may_go_by_tiles(conv) ? scratch_floats(conv, by_tiles(conv, block * most_blocks(conv, block)), workers) : 0;
     return panels > tiles ? panels : tiles;
 }
@@ -261,7 +261,7 @@ void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, 
     const grid all = {(out_width + STEP - 1) / STEP, (out_height + STEP - 1) / STEP};
     const rk_winograd_kernels kernels = rk_winograd_kernels_for(features);
     const int block = kernels.block, tiles = all.across * all.down, blocks = (tiles + block - 1) / block;
-    const int most = blocks_in(conv, block, INPUT_BYTES), passes = (blocks + most - 1) / most;
+    const int most = blocks_in(conv, block, SHARED_BYTES), passes = (blocks + most - 1) / most;
     const int in_pass = (blocks + passes - 1) / passes * block, in_range = blocks_by_tiles(conv, block, blocks, worker->count) * block;
     const layout l = in_range ? by_tiles(conv, in_range) : by_panels(conv, in_pass);
     float *zeros = scratch, *shared = zeros + conv->in_channels, *own = shared + l.shared + (size_t)worker->index * (l.own + band_floats(conv));

@@ -1,4 +1,4 @@
-// rk_winograd_kernels on sixteen lanes; each instruction set includes this once, after defining RK_TARGET, RK_WINOGRAD_ROWS, the tiles whose
+// rk_winograd_kernels by vectors; each instruction set includes this once, after defining RK_TARGET, RK_WINOGRAD_ROWS, the tiles whose
 // products its registers hold, and RK_WINOGRAD_LANES, the channels that are transformed at once.
 #include "../lanes.h"
 #include "../matmul/matmul.h"
@@ -130,7 +130,7 @@ RK_INLINE void multiply_rows(float *m, const float *v, const float *u, int chann
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = more ? vld1q_f32(m + t * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
     }
     for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_ROWS * 16) {
-#pragma clang loop unroll(disable)
+        RK_KEEP_LOOP
         for (int k = 0; k < 16; k += 4, u += 4 * RK_PANEL) {
             float32x4_t four[RK_WINOGRAD_ROWS];
             for (int t = 0; t < rows; t++) four[t] = vld1q_f32(v + 16 * t + k);

@@ -1,8 +1,8 @@
 // The C kernels of RUDOLPH: everything that Swift sees of them.
 //
 // Two kinds of function live here. A *kernel* knows one tile or one row, allocates nothing, holds no state and is reached
-// through a struct of function pointers, one struct per module; `rk_<module>_kernels_for(features)` fills it, scalar first, then
-// each instruction set that `features` has, in ascending order. A *step* is what the runtime calls: it cuts the work into
+// through a struct of function pointers, one struct per module; `rk_<module>_kernels_for(features)` returns it, filled with scalar
+// ones first, then with those of each instruction set that `features` has, in ascending order. A *step* is what the runtime calls: it cuts the work into
 // chunks, gives them to the workers of a parallel region and ends with a barrier.
 //
 // Every kernel returns the same bits on every instruction set. Sums run in the order that rk_math.h defines, products are

@@ -1,4 +1,4 @@
-// Convolutions over images in [height][width][channels] float, as matrix products over gathered patches.
+// Convolutions over images in [height][width][channels] float: as matrix products over gathered patches, or by Winograd's algorithm.
 #ifndef RK_CONV_H
 #define RK_CONV_H
 

@@ -28,13 +28,14 @@ uint32_t rk_cpu_features(void);
 // Replaces the mask. Call it before a model is opened: open models keep the kernels that they have.
 void rk_cpu_set_mask(uint32_t mask);
 
-// The mask that a name stands for ("avx2" gives RK_CPU_AVX2; "scalar" gives 0); all ones for an unknown name.
+// The mask that a name stands for: the bits of that instruction set and of all below it, and RK_CPU_INTEL, which is none; 0 for "scalar"; all ones
+// for an unknown name.
 uint32_t rk_cpu_mask_named(const char *name);
 
 // Bytes of a core's second-level cache, 0 where the system does not say. Results do not depend on it.
 size_t rk_cpu_cache(void);
 
-// Replaces what rk_cpu_cache says.
+// Replaces what rk_cpu_cache says. Call it before scratch is sized: rk_conv_scratch and rk_conv_run must find the same number.
 void rk_cpu_set_cache(size_t bytes);
 
 // The name of the highest instruction set in `features`, a static string.

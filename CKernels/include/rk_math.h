@@ -19,7 +19,5 @@ rk_f16 rk_f16_from_f32(float value); // round to nearest even
 
 // e^x, the same bits on every CPU: relative error below 2^-22 on [-87, 88]; smaller x gives e^-87.33..., larger e^88.37...
 float rk_exp(float x);
-// Natural logarithm of a positive normal x, and the same bits on every CPU; relative error below 2^-21 (absolute near 1).
-float rk_log(float x);
 
 #endif

@@ -29,9 +29,9 @@ typedef struct rk_norm_kernels {
 
 rk_norm_kernels rk_norm_kernels_for(uint32_t features);
 
-// Step: what group norm (32 groups when `groups` is 32) multiplies each channel of an image [pixels][channels] with and then adds. Statistics:
-// f32 sums of blocks of 64 pixels per channel about the first pixel, joined in double in block order, so they depend neither on threads
-// nor on the CPU. `groups` divides `channels`. scratch: rk_group_norm_scratch(pixels, channels) floats.
+// Step: group norm over an image [pixels][channels] as a factor `scale` and a summand `shift` for each channel. Statistics: f32 sums of blocks of
+// 64 pixels per channel about the first pixel, joined in double in block order, so they depend neither on threads nor on the CPU. `groups`
+// divides `channels`. scratch: rk_group_norm_scratch(pixels, channels) floats.
 size_t rk_group_norm_scratch(int pixels, int channels);
 void rk_group_norm_scales(rk_worker *worker, uint32_t features, float *scale, float *shift, const float *x, const float *weight,
                           const float *bias, int pixels, int channels, int groups, float epsilon, float *scratch);

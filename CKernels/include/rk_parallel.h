@@ -20,7 +20,7 @@ typedef void (*rk_body)(void *context, rk_worker *worker);
 int rk_default_threads(void);
 
 // Runs body on `threads` workers (at least 1; the caller is worker 0) and returns when all are done. Steps need up to 96 KB of each one's stack.
-// Of libomp, the caller's own later regions stop spinning after 1 ms as well (kmp_set_blocktime).
+// Where the runtime is libomp, its threads stop spinning 1 ms after a region (kmp_set_blocktime), those of the caller's own regions too.
 void rk_parallel(int threads, rk_body body, void *context);
 
 // Every worker of the team waits here for the others; also starts a new count of chunks.

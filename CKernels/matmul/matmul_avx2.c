@@ -87,8 +87,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     __m256 acc[4][2];
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
-        const uint8_t *block = blocks + group / 2 * 576;
-        const uint8_t *w = block + 64 + group % 2 * 256;
+        const uint8_t *w = rk_group_weights(blocks, group), *halves = rk_group_scales(blocks, group);
         if (first == 0) rk_prefetch(w, FEW_AHEAD, 288);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
@@ -104,7 +103,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
                 add_columns(sum, pairs, x + 8 * c + 4 * far, tile->x_stride, rows);
             }
         }
-        const __m256 scales[2] = {load_halves(block + group % 2 * 32), load_halves(block + group % 2 * 32 + 16)};
+        const __m256 scales[2] = {load_halves(halves), load_halves(halves + 16)};
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             for (int half = 0; half < 2; half++)
@@ -125,9 +124,8 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
     __m256 acc[STREAMS][2];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
-    for (int k = 0; k < tile->columns; k += RK_GROUP, x += RK_GROUP, starts++) {
-        const uint8_t *scales = blocks + k / RK_COLUMN_BLOCK * 576 + k % RK_COLUMN_BLOCK;
-        const uint8_t *w = blocks + k / RK_COLUMN_BLOCK * 576 + 64 + k % RK_COLUMN_BLOCK * 8;
+    for (size_t group = 0; group < (size_t)tile->columns / RK_GROUP; group++, x += RK_GROUP, starts++) {
+        const uint8_t *w = rk_group_weights(blocks, group), *scales = rk_group_scales(blocks, group);
         __m256i sum[STREAMS][2];
         for (int p = 0; p < panels; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
         RK_UNROLL
@@ -191,8 +189,7 @@ typedef struct unpacked {
 RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, size_t from, size_t count) {
     const __m256i nibble = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8);
     for (size_t group = 0; group < count; group++) {
-        const uint8_t *block = blocks + (from + group) / 2 * 576 + (from + group) % 2 * 32;
-        const uint8_t *w = blocks + (from + group) / 2 * 576 + 64 + (from + group) % 2 * 256;
+        const uint8_t *w = rk_group_weights(blocks, from + group), *halves = rk_group_scales(blocks, from + group);
         rk_prefetch(w, FEW_AHEAD, 288);
         for (int half = 0; half < 2; half++) {
             __m256i sums = _mm256_setzero_si256(); // of 8 columns
@@ -207,7 +204,7 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, 
             }
             const __m256i negated = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_sign_epi8(sums, _mm256_set1_epi8(-1)));
             store_bytes(u->starts[group][vector + half], _mm256_slli_epi16(negated, 7));
-            _mm256_storeu_ps(u->scales[group][vector + half], load_halves(block + 16 * half));
+            _mm256_storeu_ps(u->scales[group][vector + half], load_halves(halves + 16 * half));
         }
     }
 }

@@ -41,8 +41,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
-        const uint8_t *scales = blocks + group / 2 * 576 + group % 2 * 32;
-        const uint8_t *pairs = blocks + group / 2 * 576 + 64 + group % 2 * 256;
+        const uint8_t *scales = rk_group_scales(blocks, group), *pairs = rk_group_weights(blocks, group);
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) {
             int32x4_t sum[2];

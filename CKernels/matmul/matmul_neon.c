@@ -88,7 +88,7 @@ RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const
 }
 
 RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *block = rk_tile_panel(tile, RK_INT4, panel);
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
@@ -97,8 +97,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
     }
     for (size_t group = 0; group < groups; group++) {
-        const uint8_t *w = block + group / 2 * 576;
-        const uint8_t *pairs = w + 64 + group % 2 * 256;
+        const uint8_t *half_scales = rk_group_scales(blocks, group), *pairs = rk_group_weights(blocks, group);
         int8x16_t columns[2][8];
         int32x4_t start[2];
         for (int t = 0; t < rows; t++) {
@@ -123,7 +122,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
                     high[t] = vmlal_high_s8(high[t], far, x_far);
                 }
             }
-            const float32x4_t scales = load_halves(w + group % 2 * 32 + 8 * quarter);
+            const float32x4_t scales = load_halves(half_scales + 8 * quarter);
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
                 const int32x4_t sum = vpadalq_s16(start[t], vpaddq_s16(low[t], high[t]));

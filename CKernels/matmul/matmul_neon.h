@@ -74,8 +74,8 @@ RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int pa
     to->last = group + to->groups == groups;
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     for (int g = 0; g < to->groups; g++) {
-        const uint8_t *block = blocks + (group + g) / 2 * 576;
-        const uint8_t *half_scales = block + (group + g) % 2 * 32, *pairs = block + 64 + (group + g) % 2 * 256;
+        const size_t at = (size_t)(group + g);
+        const uint8_t *half_scales = rk_group_scales(blocks, at), *pairs = rk_group_weights(blocks, at);
         int8_t *weights = to->weights + GROUP_BYTES * g;
         float *scales = to->scales + 2 * RK_PANEL * g;
         for (int quarter = 0; quarter < 4; quarter++) {
