@@ -46,7 +46,7 @@ let package = Package(
         .executableTarget(name: "rudolph-quality", dependencies: ["Rudolph", "Converters", "ImageFiles"], path: "Benchmarks/quality"),
         .testTarget(
             name: "RudolphTests",
-            dependencies: ["Rudolph", "CRudolph", "Converters", "ImageFiles", "CKernels", "CPlatform", "rudolph-quality"],
+            dependencies: ["Rudolph", "CRudolph", "Converters", "ImageFiles", "CKernels", "CPlatform", "RudolphCommand", "rudolph-quality"],
             path: "Tests/RudolphTests"),
         .testTarget(
             name: "ConvertersTests", dependencies: ["Converters", "Rudolph", "CKernels", "RudolphCommand"], path: "Tests/ConvertersTests"),

@@ -138,7 +138,9 @@ func holdingSignals(_ body: () throws -> Void) rethrows {
     let handlers = endingSignals.map { signal($0) { receivedSignal = sig_atomic_t($0) } }
     defer {
         for (number, handler) in zip(endingSignals, handlers) { signal(number, handler) }
-        if receivedSignal != 0 { raise(Int32(receivedSignal)) }
+        let received = receivedSignal
+        receivedSignal = 0
+        if received != 0 { raise(Int32(received)) }
     }
     try body()
 }
