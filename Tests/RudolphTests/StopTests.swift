@@ -81,6 +81,56 @@ import Testing
         }
     }
 
+    /// A pass that skipped layers is no result, whatever the flag says when it ends.
+    @Test func aFlagLoweredSoonAfterNeverLetsGarbageThrough() throws {
+        for threads in [1, 2] {
+            let session = try Demo.session(.f16, threads: threads)
+            let image = try #require(try Golden.images().first)
+            let picture = try Golden.picture(image.png)
+            let pixels = try session.image(of: image.indices).pixels
+            let flag = session.stop
+            let toggling = Thread {
+                while !Thread.current.isCancelled {
+                    flag.raise()
+                    usleep(100)
+                    flag.lower()
+                    usleep(100)
+                }
+            }
+            toggling.start()
+            defer { toggling.cancel() }
+            for turn in 0..<200 {
+                do throws(RudolphError) {
+                    if turn % 2 == 0 {
+                        let tokens = try session.imageTokens(of: picture)
+                        #expect(tokens == image.indices)
+                    } else {
+                        let drawn = try session.image(of: image.indices)
+                        #expect(drawn.pixels == pixels)
+                    }
+                } catch {
+                    #expect(error.isStop, "\(error)")
+                }
+            }
+        }
+    }
+
+    @Test func failedPassesKeepNoCaches() throws {
+        let session = try Demo.session(.int4)
+        func fail(token: Int, _ expected: String) throws {
+            weak var kept: KeyValueCache?
+            do {
+                let cache = try session.cache(start: 0, .positions(capacity: 1))
+                kept = cache
+                #expect(message { try session.transformer.pass([.init(token: token, position: 0, cache: 0)], caches: [cache]) } == expected)
+            }
+            #expect(kept == nil, "after \(expected)")
+        }
+        try fail(token: -1, "token -1 at position 0, expected a token less than 2096")
+        session.stop.raise()
+        try fail(token: 2, "stopped")
+    }
+
     @Test func aFlagRaisedByAnotherThreadEndsADrawing() async throws {
         let session = try Demo.session(.f16)
         let flag = session.stop

@@ -7,7 +7,8 @@ final class ImageDecoder {
     private let weights: ImageDecoderWeights
     private let threads: Int
     private let stop: StopFlag
-    private let decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
+    private let decisions: UnsafeMutablePointer<Bool>
+    private var isStopped = false
     private let arithmetic: ImageArithmetic
     private let features = rk_cpu_features()
     private let buffers: ImageBuffers
@@ -48,6 +49,7 @@ final class ImageDecoder {
             throw RudolphError("\(model.path): has no image decoder (vqgan.decoder.*), so it cannot draw")
         }
         buffers = try ImageBuffers(Self.sizes(model, weights, threads: threads, arithmetic: arithmetic), for: "the image decoder")
+        decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
         self.model = model
         self.weights = weights
         self.threads = threads
@@ -73,11 +75,12 @@ final class ImageDecoder {
             }
             weights.codes.copyRow(token, to: buffers.first + index * configuration.imageTokenizer.embeddingSize)
         }
+        isStopped = false
         rk_parallel(Int32(threads), { context, worker in
             guard let context, let worker else { return }
             Unmanaged<ImageDecoder>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
-        if stop.isRaised { throw RudolphError.stopped }
+        if isStopped { throw RudolphError.stopped }
         let channels = configuration.imageTokenizer.outputChannels
         for pixel in 0..<(configuration.imageSide * configuration.imageSide) where !areFinite(result + pixel * Self.pixelStride, channels) {
             throw model.damaged("the image decoder's values of pixel \(pixel)")
@@ -105,7 +108,10 @@ final class ImageDecoder {
             if let upsample = level.upsample { pass.upsample(upsample) }
         }
         pass.convolve(weights.convOut, after: weights.normOut)
-        if worker.pointee.index == 0 { result = pass.x }
+        if worker.pointee.index == 0 {
+            isStopped = pass.isStopped
+            result = pass.x
+        }
     }
 
     /// -1 ... 1 to a byte, cut off as torchvision's ToPILImage does.

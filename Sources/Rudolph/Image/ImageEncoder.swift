@@ -15,7 +15,8 @@ final class ImageEncoder {
     /// Whether a token was chosen among numbers.
     private let isChosen: UnsafeMutablePointer<Bool>
     private let stop: StopFlag
-    private let decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
+    private let decisions: UnsafeMutablePointer<Bool>
+    private var isStopped = false
     /// Of the picture that is being encoded.
     private var height = 0
     private var width = 0
@@ -51,6 +52,7 @@ final class ImageEncoder {
         buffers = try ImageBuffers(Self.sizes(model, threads: threads, arithmetic: arithmetic), for: "the image encoder")
         indices = UnsafeMutablePointer<Int32>.allocate(capacity: model.configuration.imageLength)
         isChosen = UnsafeMutablePointer<Bool>.allocate(capacity: model.configuration.imageLength)
+        decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
         self.model = model
         self.threads = threads
         self.arithmetic = arithmetic
@@ -77,6 +79,7 @@ final class ImageEncoder {
         }
         self.height = height
         self.width = width
+        isStopped = false
         for index in pixels.indices {
             // ToTensor divides by 255, the encoder takes 2x - 1.
             buffers.first[index] = 2 * (Float(pixels[index]) / 255) - 1
@@ -85,7 +88,7 @@ final class ImageEncoder {
             guard let context, let worker else { return }
             Unmanaged<ImageEncoder>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
-        if stop.isRaised { throw RudolphError.stopped }
+        if isStopped { throw RudolphError.stopped }
         let tokens = 0..<(height / unit * (width / unit))
         for token in tokens where !isChosen[token] { throw model.damaged("the image encoder's logits of token \(token)") }
         return tokens.map { Int(indices[$0]) }
@@ -107,6 +110,10 @@ final class ImageEncoder {
         pass.residual(weights.middle.first)
         pass.attention(weights.middle.attention)
         pass.residual(weights.middle.second)
+        if pass.isStopped {
+            if worker.pointee.index == 0 { isStopped = true }
+            return
+        }
         pass.convolve(weights.convOut, after: weights.normOut)
         pass.compact(channels: model.configuration.imageTokenizer.zChannels)
         pass.convolve(weights.quantConv)

@@ -16,12 +16,13 @@ struct ImagePass {
     let widest: Int
     /// Rows and columns of the picture.
     var height, width: Int
-    /// Raised to stop: layers after that do nothing.
+    /// Raised to stop: layers after that do nothing, even where it is lowered meanwhile.
     let stop: StopFlag
     /// Two decisions of worker 0, taken in turns, so that all workers stop at the same layer.
     let decisions: UnsafeMutablePointer<Bool>
     private var turn = 0
-    private var isStopped = false
+    /// Whether the flag was found raised; `x` is no result then. The same for all workers.
+    private(set) var isStopped = false
 
     init(
         worker: UnsafeMutablePointer<rk_worker>, features: UInt32, arithmetic: ImageArithmetic, buffers: ImageBuffers, height: Int, width: Int,
@@ -45,7 +46,8 @@ struct ImagePass {
     private mutating func decide() {
         if worker.pointee.index == 0 { decisions[turn] = stop.isRaised }
         rk_barrier(worker)
-        isStopped = decisions[turn]
+        // The flag may be lowered again before the next layer.
+        isStopped = isStopped || decisions[turn]
         turn = 1 - turn
     }
 
