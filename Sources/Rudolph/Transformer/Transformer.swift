@@ -12,8 +12,8 @@ package typealias InputObserver = (_ worker: UnsafeMutablePointer<rk_worker>, _ 
 
 /// Runs the decoder over new positions of one or many sequences.
 ///
-/// All buffers are allocated when it is made, for at most `maximumRows` positions at once; a pass allocates nothing that grows with
-/// the model. Not safe to share between threads.
+/// Buffers are allocated when it is made, for at most `maximumRows` positions at once; those of logits, wanted rows times rows of the head, by
+/// the first pass that needs so many. Not safe to share between threads.
 final class Transformer {
     /// A position to compute: its token, its place in the sequence, the cache that it belongs to, and the cache that holds the positions
     /// before that one's start (the same where there are none).
@@ -198,14 +198,17 @@ final class Transformer {
     func pass(
         _ rows: [Row], caches: [KeyValueCache], wanted: [Int] = [], head: Head = .text(rows: 0), observer: InputObserver? = nil
     ) throws(RudolphError) -> Logits {
+        // Whatever comes of it, the caches are their owners' again.
+        defer {
+            self.caches = []
+            self.observer = nil
+        }
         try prepare(rows, caches, wanted, head)
         self.observer = observer
         rk_parallel(Int32(threads), { context, worker in
             guard let context, let worker else { return }
             Unmanaged<Transformer>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
         }, Unmanaged.passUnretained(self).toOpaque())
-        self.caches = []
-        self.observer = nil
         if isStopped { throw RudolphError.stopped }
         let columns: Int
         switch head {
