@@ -276,7 +276,7 @@ struct Sampler {
         }
     }
 
-    // Heaps take no memory, as the library's sorting does: these run for each token.
+    // These run for each token: heaps take no memory, the library's sorting does.
 
     /// Those that are `above` others come after them.
     @inline(__always)
