@@ -52,22 +52,39 @@ void rp_release(rp_mapping mapping, uint64_t offset, uint64_t size) {
     if (start < end) madvise((char *)mapping.bytes + start, (size_t)(end - start), MADV_DONTNEED);
 }
 
+// Stands before what rp_allocate returns.
+typedef struct block_header {
+    void *block;
+    size_t mapped; // bytes, 0 where calloc gave the block
+} block_header;
+
+enum { LARGE_BLOCK = 1 << 20 };
+
 void *rp_allocate(uint64_t size) {
     uint64_t padded = size + 63;
     if (padded < size || padded > SIZE_MAX - 128) return NULL;
     padded = padded / 64 * 64;
     if (padded == 0) padded = 64;
-    // calloc takes large blocks as fresh zero pages, which cost nothing until they are touched; the word before the returned
-    // address remembers what to free.
-    void *block = calloc(1, (size_t)padded + 64 + sizeof(void *));
-    if (!block) return NULL;
-    uintptr_t aligned = ((uintptr_t)block + sizeof(void *) + 63) & ~(uintptr_t)63;
-    ((void **)aligned)[-1] = block;
+    block_header header = {.mapped = padded < LARGE_BLOCK ? 0 : (size_t)padded + 64};
+    // The library would keep large blocks that were freed once, and fill them with zeros to give them out again; pages that are mapped go back
+    // to the system, and cost nothing until they are touched.
+    if (header.mapped) {
+        header.block = mmap(NULL, header.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (header.block == MAP_FAILED) return NULL;
+    } else {
+        header.block = calloc(1, (size_t)padded + 64 + sizeof header);
+        if (!header.block) return NULL;
+    }
+    const uintptr_t aligned = ((uintptr_t)header.block + sizeof header + 63) & ~(uintptr_t)63;
+    ((block_header *)aligned)[-1] = header;
     return (void *)aligned;
 }
 
 void rp_free(void *memory) {
-    if (memory) free(((void **)memory)[-1]);
+    if (!memory) return;
+    const block_header header = ((block_header *)memory)[-1];
+    if (header.mapped) munmap(header.block, header.mapped);
+    else free(header.block);
 }
 
 static uint64_t least(uint64_t a, uint64_t b) {

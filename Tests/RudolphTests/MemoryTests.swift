@@ -69,6 +69,22 @@ import Testing
         #expect(rp_group_memory("/nonexistent", String(repeating: "/x", count: 10_000)) == .max)
     }
 
+    /// Small and large blocks, on both sides of where they begin to be mapped.
+    @Test func blocksAreZeroAlignedAndWhole() throws {
+        for size in [0, 1, 64, 4096, 1 << 20 - 64, 1 << 20 - 63, 1 << 20, 3 << 20 + 1] {
+            // What was written before does not come back.
+            for _ in 0..<2 {
+                let block = try #require(rp_allocate(UInt64(size)), "\(size) bytes")
+                let bytes = UnsafeMutableRawBufferPointer(start: block, count: size)
+                #expect(UInt(bitPattern: block) % 64 == 0 && bytes.allSatisfy { $0 == 0 }, "\(size) bytes")
+                for index in bytes.indices { bytes[index] = 0x55 }
+                rp_free(block)
+            }
+        }
+        for size in [UInt64.max, UInt64.max - 62, UInt64.max - 200, 1 << 62] { #expect(rp_allocate(size) == nil, "\(size) bytes") }
+        rp_free(nil)
+    }
+
     @Test func thisMachinesMemoryIsKnown() {
         #expect(rp_available_memory() > 1 << 20)
     }

@@ -30,7 +30,6 @@ public final class Session {
     private(set) var decoder: ImageDecoder?
     /// The left-text ids whose keys and values are in `prefix`.
     private var leftText: [Int] = []
-    private var tails: [KeyValueCache] = []
 
     /// Positions that are computed at once while a prompt is read: 16 x 16 image tokens and the first of the right text in one pass.
     package static let positionsAtOnce = 272
@@ -251,11 +250,10 @@ public final class Session {
 
     /// Caches for `count` sequences that go on from the shared prefix at `position`.
     func tails(_ count: Int, from position: Int, capacity: Int) throws(RudolphError) -> [KeyValueCache] {
-        if tails.count < count || tails.first.map({ $0.start != position || $0.capacity < capacity }) ?? true {
-            tails = []
-            for _ in 0..<count { tails.append(try cache(start: position, .positions(capacity: capacity))) }
-        }
-        return [KeyValueCache](tails.prefix(count))
+        var tails: [KeyValueCache] = []
+        tails.reserveCapacity(count)
+        for _ in 0..<count { tails.append(try cache(start: position, .positions(capacity: capacity))) }
+        return tails
     }
 
     /// The logits of every position of one whole sequence: for each position V_t text rows, then V_i image rows. For people who debug a
