@@ -270,6 +270,30 @@ import Testing
         }
     }
 
+    /// Lists and texts of which each is allowed, in a sparse file: their sum is not.
+    @Test(arguments: [
+        ("lists of texts", UInt32(8), 1 << 16, 8, 64), ("lists of bytes", 0, 1 << 24, 1, 4), ("lists of numbers", 4, 1 << 22, 4, 4),
+        ("texts", nil, 1 << 20, 1, 64),
+    ] as [(String, UInt32?, Int, Int, Int)])
+    func endlessSumsAreRefused(name: String, elementType: UInt32?, count: Int, bytesEach: Int, entries: Int) throws {
+        let scratch = try Scratch(Data("GGUF".utf8) + Header.little(UInt32(3)) + Header.little(UInt64(0)) + Header.little(UInt64(entries)))
+        let handle = try scratch.handle()
+        var size = try handle.seekToEnd()
+        for index in 0..<entries {
+            try handle.seek(toOffset: size)
+            let type = elementType.map { Header.little(UInt32(9)) + Header.little($0) } ?? Header.little(UInt32(8))
+            try handle.write(contentsOf: Header.text(Data("\(index)".utf8)) + type + Header.little(UInt64(count)))
+            size = try handle.offset() + UInt64(count * bytesEach)
+        }
+        try handle.truncate(atOffset: size)
+        let found = message { _ = try Model(path: scratch.path) }
+        #expect(found.hasPrefix("\(scratch.path): \(entries - 1) makes ") && found.hasSuffix("expected at most 67108864"), "\(name): \(found)")
+        // One entry less would do.
+        try handle.seek(toOffset: 16)
+        try handle.write(contentsOf: Header.little(UInt64(entries - 1)))
+        #expect(message { _ = try Model(path: scratch.path) }.hasSuffix("general.alignment is missing"), "\(name)")
+    }
+
     @Test func withoutADecoderCaptionsGoOn() throws {
         let file = try Self.original()
         var header = Header(file)

@@ -11,6 +11,10 @@ package struct GGUF {
     /// Far more than any model has, and little enough to be kept in memory: a damaged or sparse file may claim anything.
     private enum Limit {
         static let tensors = 1 << 16, entries = 1 << 12, texts = 1 << 16, elements = 1 << 24, bytesOfText = 1 << 20
+        /// Of all keys, names, texts and lists of numbers together, `bytesEachText` and its length for a text: each of the others allows far more
+        /// than memory in their sum.
+        static let bytes = 64 << 20
+        static let bytesEachText = 16
     }
 
     package enum Value {
@@ -229,6 +233,8 @@ extension GGUF {
     private struct Reader {
         let file: MappedFile
         var offset = 0
+        /// Of `Limit.bytes`, used so far.
+        private var kept = 0
 
         init(file: MappedFile) {
             self.file = file
@@ -261,9 +267,18 @@ extension GGUF {
             return Int(value)
         }
 
+        /// Counts what will be kept in memory; the limits of texts and lists are far below overflow.
+        private mutating func keep(_ count: Int, _ what: @autoclosure () -> String) throws(RudolphError) {
+            kept += count
+            guard kept <= Limit.bytes else {
+                throw RudolphError("\(file.path): \(what()) makes \(kept) bytes of texts and lists, expected at most \(Limit.bytes)")
+            }
+        }
+
         mutating func string(_ what: @autoclosure () -> String) throws(RudolphError) -> String {
             let start = offset
             let length = try count("bytes in \(what())", bytesEach: 1, atMost: Limit.bytesOfText)
+            try keep(Limit.bytesEachText + length, what())
             let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[try take(length, what())..<offset])
             guard let text = String(validating: bytes, as: UTF8.self) else {
                 throw RudolphError("\(file.path): \(what()) at byte \(start) is not valid UTF-8")
@@ -288,6 +303,7 @@ extension GGUF {
                     throw RudolphError("\(file.path): the list \(key) has elements of type \(elementType), which is not known")
                 }
                 let count = try count("elements in \(key)", bytesEach: size, atMost: Limit.elements)
+                try keep(count * size, key)
                 return .array(type: elementType, count: count, offset: try take(count * size, key))
             default:
                 guard let size = Self.size(of: type) else {
