@@ -52,7 +52,7 @@ import Testing
 
     @Test func layersTakeTheReferencesMasks() {
         func masks(_ layers: Int) -> [Mask] {
-            (0..<layers).map { AttentionLayout.mask(layer: $0, of: layers, kernel: 7, lastKernel: 9) }
+            (0..<layers).map { Mask(layer: $0, of: layers, kernel: 7, lastKernel: 9) }
         }
         let row = Mask.row, column = Mask.column, window = Mask.window(kernel: 7), last = Mask.window(kernel: 9)
         #expect(masks(8) == [row, column, row, window, row, column, row, last])

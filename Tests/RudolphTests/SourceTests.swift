@@ -40,6 +40,35 @@ import Testing
         #expect(declarations > 200)
     }
 
+    /// The library's rooms as Docs/ARCHITECTURE.md orders them: each knows only types of those below, and of its own.
+    @Test func roomsKnowOnlyThoseBelow() throws {
+        let floors = [["Common"], ["Text"], ["ModelFile"], ["Image", "Transformer", "Sampling"], ["Tasks"], ["CInterface"]]
+        let folders = try FileManager.default.contentsOfDirectory(atPath: Self.project.appending(path: "Sources/Rudolph").path)
+        #expect(Set(folders) == Set(floors.joined() + ["Rudolph.docc"]))
+        var places: [Substring: (floor: Int, room: String)] = [:]
+        let declaration = /^(?:(?:public|package|final) )*(?:struct|class|enum|typealias) (\w+).*/
+        for (floor, rooms) in floors.enumerated() {
+            for room in rooms {
+                for line in try files("Sources/Rudolph/\(room)", ["swift"]).flatMap(\.lines) {
+                    if let match = line.wholeMatch(of: declaration) { places[match.1] = (floor, room) }
+                }
+            }
+        }
+        #expect(places.count > 60)
+        for (floor, rooms) in floors.enumerated() {
+            for room in rooms {
+                for file in try files("Sources/Rudolph/\(room)", ["swift"]) {
+                    for (index, line) in file.lines.enumerated() {
+                        for word in line.prefix(upTo: line.firstRange(of: "//")?.lowerBound ?? line.endIndex).matches(of: /\w+/) {
+                            guard let place = places[word.output] else { continue }
+                            #expect(place.room == room || place.floor < floor, "\(file.path):\(index + 1): knows \(word.output) of \(place.room)")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     @Test func linesFitIntoAWindow() throws {
         for folder in ["Sources", "Converters", "Benchmarks", "Examples", "Scripts", "Tests"] {
             for file in try files(folder, ["swift", "c", "h", "py", "sh"]) where !file.path.hasPrefix("Tests/KernelTests/") {

@@ -36,7 +36,7 @@ public struct Configuration: Sendable {
 
     /// The mask of a layer.
     public func mask(layer index: Int) -> Mask {
-        AttentionLayout.mask(layer: index, of: layers, kernel: kernelSize, lastKernel: lastKernelSize)
+        Mask(layer: index, of: layers, kernel: kernelSize, lastKernel: lastKernelSize)
     }
 
     /// The id of a task token, such as `<LT_I2T>`; nil where the model has none of that name.

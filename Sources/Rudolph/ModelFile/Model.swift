@@ -93,6 +93,11 @@ public final class Model: @unchecked Sendable {
         return tokenizer
     }
 
+    /// What to throw where results are infinite or no numbers: anything that was made of them would be arbitrary.
+    func damaged(_ results: String) -> RudolphError {
+        RudolphError("\(path): \(results) are not finite, expected numbers: weights are damaged (rudolph-quant verify says which)")
+    }
+
     /// Gives back the pages of a part that is not needed while another runs.
     func release(_ range: Range<Int>?) {
         if let range { file.file.release(range) }

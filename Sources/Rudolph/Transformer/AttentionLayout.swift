@@ -1,13 +1,3 @@
-/// Which earlier image tokens an image token sees. Every token sees all earlier text, and text sees everything before it.
-public enum Mask: Equatable, Sendable {
-    /// The `m` tokens before it in reading order, and itself.
-    case row
-    /// Itself and those above it in its column.
-    case column
-    /// Those at most `kernel / 2` rows and columns away.
-    case window(kernel: Int)
-}
-
 /// Where each position's keys and values lie in a cache, and which runs of slots a query sees.
 ///
 /// Slots follow positions, except that layers with the column mask keep image tokens column by column: so every mask sees
@@ -27,13 +17,6 @@ package struct AttentionLayout: Sendable {
         self.leftTextLength = leftTextLength
         self.side = side
         rightTextStart = leftTextLength + side * side
-    }
-
-    /// The mask of layer `index` of `layers`.
-    package static func mask(layer index: Int, of layers: Int, kernel: Int, lastKernel: Int) -> Mask {
-        if index % 4 == 1 { return .column }
-        if index == layers - 1 { return .window(kernel: lastKernel) }
-        return index % 4 == 3 ? .window(kernel: kernel) : .row
     }
 
     /// Rows of image tokens that a cache keeps for a layer: all, or in a ring only those that a later token can still see.

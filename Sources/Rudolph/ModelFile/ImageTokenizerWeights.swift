@@ -1,14 +1,5 @@
 import CKernels
 
-extension rk_conv {
-    /// The same convolution by products in order, or by Winograd's transform where that applies.
-    func summed(_ arithmetic: ImageArithmetic) -> rk_conv {
-        var conv = self
-        conv.fast = arithmetic == .fast ? 1 : 0
-        return conv
-    }
-}
-
 /// Group norm of `channels` channels.
 struct GroupNorm {
     let weight, bias: UnsafePointer<Float>

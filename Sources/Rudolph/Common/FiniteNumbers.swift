@@ -6,10 +6,3 @@ func areFinite(_ values: UnsafePointer<Float>, _ count: Int) -> Bool {
     for index in 0..<count { bits |= (values[index].bitPattern & 0x7fff_ffff) &+ 0x0080_0000 }
     return bits >> 31 == 0
 }
-
-extension Model {
-    /// What to throw where results are infinite or no numbers: anything that was made of them would be arbitrary.
-    func damaged(_ results: String) -> RudolphError {
-        RudolphError("\(path): \(results) are not finite, expected numbers: weights are damaged (rudolph-quant verify says which)")
-    }
-}
