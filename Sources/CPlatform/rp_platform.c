@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +185,60 @@ uint64_t rp_peak_memory(void) {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
+
+#if defined(RK_SERIAL)
+
+int rp_start_threads(int count, uint64_t stack) {
+    (void)stack;
+    return count;
+}
+
+#else
+
+// The most threads that were there at once beside a caller's.
+static int most_started;
+
+static void *pass_gate(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+// More the more threads this process has; 0 where the system does not say.
+static uint64_t thread_links(void) {
+    struct stat status;
+    return stat("/proc/self/task", &status) == 0 ? (uint64_t)status.st_nlink : 0;
+}
+
+int rp_start_threads(int count, uint64_t stack) {
+    const int had = __atomic_load_n(&most_started, __ATOMIC_RELAXED);
+    if (count <= had) return count;
+    pthread_t *threads = malloc((size_t)count * sizeof *threads);
+    pthread_attr_t attributes;
+    if (!threads || pthread_attr_init(&attributes) != 0) {
+        free(threads);
+        return had;
+    }
+    pthread_attr_setstacksize(&attributes, (size_t)stack);
+    const uint64_t links = thread_links();
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&gate);
+    int started = 0, error = 0;
+    while (started < count && (error = pthread_create(&threads[started], &attributes, pass_gate, &gate)) == 0) started++;
+    pthread_mutex_unlock(&gate);
+    for (int index = 0; index < started; index++) pthread_join(threads[index], NULL);
+    // A thread that was joined counts against limits until the kernel has taken it down.
+    for (const double end = rp_seconds() + 0.002; thread_links() > links && rp_seconds() < end;) sched_yield();
+    pthread_mutex_destroy(&gate);
+    pthread_attr_destroy(&attributes);
+    free(threads);
+    if (error == 0) __atomic_store_n(&most_started, count, __ATOMIC_RELAXED);
+    // A stack that does not suit the system says nothing of threads.
+    if (error == 0 || error == EINVAL) return count;
+    return started > had ? started : had;
+}
+
+#endif
 
 void rp_flag_raise(int32_t *flag) {
     __atomic_store_n(flag, 1, __ATOMIC_RELAXED);

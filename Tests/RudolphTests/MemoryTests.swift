@@ -85,6 +85,13 @@ import Testing
         rp_free(nil)
     }
 
+    @Test func threadsAreStartedAndCounted() {
+        for count: Int32 in [-1, 0, 1, 3, 2] { #expect(rp_start_threads(count, 256 << 10) == count) }
+        // What was there once is not asked for again; no system has room for such stacks.
+        #expect(rp_start_threads(3, 1 << 62) == 3)
+        #expect((3..<1024).contains(rp_start_threads(2000, 1 << 62)))
+    }
+
     @Test func thisMachinesMemoryIsKnown() {
         #expect(rp_available_memory() > 1 << 20)
     }

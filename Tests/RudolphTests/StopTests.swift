@@ -193,6 +193,10 @@ import Testing
             #expect(message { _ = try Drawer(session).draw("кошка", drawings) } == "a batch of \(batch), expected 1 to 64")
         }
         for threads in [0, -1, 1025] { #expect(message { _ = try Session(session.model, threads: threads) }.hasPrefix("\(threads) threads")) }
+        // No system has room for such stacks.
+        let refused = message { try Session.checkThreads(2000, stackBytes: 1 << 62) }
+        #expect(refused.wholeMatch(of: /2000 threads, expected at most \d+: the system lets this process have no more .*/) != nil, "\(refused)")
+        try Session.checkThreads(3, stackBytes: 1)
         for maximum in [Int.min, -1, 0, 2] {
             var captions = CaptionOptions.greedy
             captions.maximumTokens = maximum

@@ -37,6 +37,10 @@ uint64_t rp_group_memory(const char *membership, const char *root);
 // The largest resident set of this process so far, in bytes.
 uint64_t rp_peak_memory(void);
 
+// How many of `count` threads the system lets this process have beside the caller's: as many as an earlier call got, or can be started now, with
+// stacks of `stack` bytes; they end before this returns. All of them in a library without threads (RK_SERIAL).
+int rp_start_threads(int count, uint64_t stack);
+
 // A flag that one thread or a signal handler raises and others look at: atomic, and safe in a signal handler.
 void rp_flag_raise(int32_t *flag);
 void rp_flag_lower(int32_t *flag);

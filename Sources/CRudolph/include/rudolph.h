@@ -24,8 +24,9 @@
 //     }
 //
 // Errors: every function that can fail returns RUDOLPH_OK or a negative status and then writes a message in UTF-8, cut to error_size and
-// ended by a zero, to `error` (which may be NULL). After any status a session can be used again. No function exits, and none aborts but
-// where the system refuses a small allocation.
+// ended by a zero, to `error` (which may be NULL). After any status a session can be used again. Only two things end the process: the system
+// refuses a small allocation, or a thread (ulimit -u, a container's limit of pids) while a task runs. Opening a session fails where its threads
+// cannot be had at that time; the OpenMP runtime starts them at the first task, others for each thread that runs tasks, and knows no error.
 //
 // Ownership: nothing that is passed in is kept or changed after a function returns, but for the handles; what comes out lies in the
 // caller's buffers. Texts are UTF-8 and end with a zero.
@@ -66,8 +67,8 @@ typedef struct rudolph_session rudolph_session;
 int32_t rudolph_model_open(const char *path, rudolph_model **model, char *error, size_t error_size);
 void rudolph_model_close(rudolph_model *model); // NULL is allowed
 
-// Allocates the buffers to run a model on `threads` threads: 1 to 1024, or 0 for the cores that this process may use. The OpenMP runtime
-// may grant fewer. The session keeps the model, which may be closed first. On success *session is the caller's; on failure it is NULL.
+// Allocates the buffers to run a model on `threads` threads: 1 to 1024, or 0 for the cores that this process may use. Fails where the system
+// lets this process have fewer, and says how many; the OpenMP runtime may use fewer (OMP_THREAD_LIMIT). The session keeps the model, which may be closed first. On success *session is the caller's; on failure it is NULL.
 int32_t rudolph_session_open(rudolph_model *model, int32_t threads, rudolph_session **session, char *error, size_t error_size);
 
 typedef struct rudolph_session_options {

@@ -45,7 +45,9 @@ public final class Session {
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
     ///   - imageArithmetic: of the image tokenizer; the fast one gives the same tokens but for ties within its rounding.
     ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
-    /// - Throws: for any other number of threads, and where there is not enough memory.
+    /// - Throws: for any other number of threads, for more than the system lets this process have at that time (`ulimit -u`, a container's limit
+    ///   of pids), and where there is not enough memory. The OpenMP runtime starts them at the first task, others for each thread that runs tasks,
+    ///   and ends the process where the system refuses one then.
     public init(
         _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic = .fast,
         keyValueFormat: KeyValueFormat = .f16
@@ -54,6 +56,7 @@ public final class Session {
         guard (1...Self.maximumThreads).contains(threads) else {
             throw RudolphError("\(threads) threads, expected 1 to \(Self.maximumThreads)")
         }
+        try Self.checkThreads(threads)
         self.model = model
         self.threads = threads
         self.imageArithmetic = imageArithmetic
@@ -64,6 +67,15 @@ public final class Session {
             model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision ?? standard, stop: stop)
         prefix = try KeyValueCache(
             model.configuration, keyValueFormat, start: 0, .positions(capacity: model.configuration.sequenceLength))
+    }
+
+    /// Throws where the system does not let this process have `count` threads: the OpenMP runtime would end it. Steps need less stack than this.
+    static func checkThreads(_ count: Int, stackBytes: UInt64 = 256 << 10) throws(RudolphError) {
+        let possible = 1 + Int(rp_start_threads(Int32(count - 1), stackBytes))
+        guard count <= possible else {
+            throw RudolphError(
+                "\(count) threads, expected at most \(possible): the system lets this process have no more (ulimit -u, a container's limit of pids)")
+        }
     }
 
     /// A cache in the session's format.
