@@ -51,7 +51,7 @@ struct AskCommand: ParsableCommand {
             guard inputs.count == 2 else { throw ValidationError("Expected a picture and a question, or --text; found \(inputs.count) arguments") }
             try validateText("the question", inputs[1])
         }
-        try validateCount("--candidates", candidates, atMost: 4096)
+        try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
     }
 
     func run() throws {

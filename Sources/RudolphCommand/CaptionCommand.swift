@@ -53,7 +53,7 @@ struct CaptionCommand: ParsableCommand {
 
     func validate() throws {
         try validateImages(images)
-        try validateCount("--candidates", candidates, atMost: 4096)
+        try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
         if sampling.greedy, candidates ?? 1 != 1 { throw ValidationError("--greedy gives one caption: no --candidates") }
     }
 

@@ -45,7 +45,7 @@ struct CompleteCommand: ParsableCommand {
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
-        try validateCount("--candidates", candidates, atMost: 4096)
+        try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
         if sampling.greedy, candidates ?? 1 != 1 { throw ValidationError("--greedy gives one text: no --candidates") }
         if preview, draw == nil { throw ValidationError("--preview shows a picture; expected --draw with its file") }
         if let allowed, allowed.contains(","), !allowed.contains("/") { _ = try ids(allowed) }

@@ -81,7 +81,7 @@ struct DrawCommand: ParsableCommand {
     func validate() throws {
         try validateText("the text to draw", text)
         try validateCount("--count", count, atMost: Self.largestCount)
-        try validateCount("--candidates", candidates, atMost: 4096)
+        try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
         try validateCount("--batch", batch, atMost: 64)
         if let candidates, candidates < count { throw ValidationError("--candidates is \(candidates); expected at least the \(count) of -n") }
         if let guidance, !(guidance >= 0 && guidance <= 1) { throw ValidationError("--guidance is \(guidance); expected 0 to 1") }

@@ -25,7 +25,7 @@ struct InfoCommand: ParsableCommand {
 
     func validate() throws {
         if file != nil, shared.model != nil { throw ValidationError("The model is given twice, by name and by --model.") }
-        try validateCount("--batch", batch, atMost: 4096)
+        try validateCount("--batch", batch, atMost: Session.maximumCandidates)
     }
 
     func run() throws {
@@ -60,7 +60,7 @@ struct InfoCommand: ParsableCommand {
                 + "+ \(configuration.rightTextLength) right text",
             "vocabulary    \(configuration.textVocabularySize) text, \(configuration.imageVocabularySize) image",
             "task tokens   \(taskTokens.isEmpty ? "none" : taskTokens)",
-            "image         \(pixels) x \(pixels) pixels, \(image.outputChannels == 12 ? "wavelet" : "plain") decoder",
+            "image         \(pixels) x \(pixels) pixels, \(image.hasWaveletDecoder ? "wavelet" : "plain") decoder",
             "",
             row("part", "tensors", "weights", "size", "bits/weight"),
         ]

@@ -19,8 +19,8 @@ struct SharedOptions: ParsableArguments {
     var quiet = false
 
     func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads is \(threads); expected 1 to 1024")
+        if let threads, !(1...Session.maximumThreads).contains(threads) {
+            throw ValidationError("--threads is \(threads); expected 1 to \(Session.maximumThreads)")
         }
         try InstructionSet.validateChoice()
     }

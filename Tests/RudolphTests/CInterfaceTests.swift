@@ -303,6 +303,7 @@ import Testing
         #expect(rudolph_drawing_side(nil) == 0)
         try withModel { #expect(rudolph_drawing_side($0) == 64) }
         let swift = try Demo.session()
+        #expect(swift.model.configuration.drawingSide == 64)
         var drawing = DrawOptions()
         drawing.seed = 5
         drawing.candidates = 3
@@ -315,7 +316,9 @@ import Testing
             #expect(call { rudolph_draw(session, "кошка", &options, &pixels, expected.count, $0, $1) } == (0, ""))
             #expect(pixels.dropLast().elementsEqual(expected) && pixels.last == 0x55)
             let small = (RUDOLPH_NO_ROOM.code, "the picture takes 12288 bytes, the buffer has 12287")
+            pixels = [UInt8](repeating: 0x55, count: expected.count + 1)
             #expect(call { rudolph_draw(session, "кошка", &options, &pixels, expected.count - 1, $0, $1) } == small)
+            #expect(pixels.allSatisfy { $0 == 0x55 })
             let error = RUDOLPH_ERROR.code
             #expect(call { rudolph_draw(session, nil, nil, &pixels, expected.count, $0, $1) } == (error, "text is NULL"))
             #expect(call { rudolph_draw(session, "кошка", nil, nil, expected.count, $0, $1) } == (error, "rgb is NULL"))

@@ -146,6 +146,42 @@ import Testing
     }
 }
 
+@Suite struct HandlerTests {
+    /// What handlers may do with the session changes nothing.
+    @Test func picturesInHandlersChangeNothing() throws {
+        let session = try Demo.session(.f16)
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        let pixels = try session.image(of: image.indices).pixels
+        var pictures = 0
+        func use() {
+            pictures += 1
+            #expect((try? session.imageTokens(of: picture)) == image.indices)
+            #expect((try? session.image(of: image.indices).pixels) == pixels)
+            if pictures % 5 == 0 {
+                session.releaseImageEncoder()
+                session.releaseImageDecoder()
+            }
+        }
+        let handler: ProgressHandler = { _ in
+            use()
+            return true
+        }
+        var drawing = DrawOptions()
+        drawing.count = 2
+        drawing.seed = 4
+        drawing.guidance = Guidance()
+        let drawn = try Drawer(session).draw("кошка", drawing).map(\.tokens)
+        #expect(try Drawer(session).draw("кошка", drawing, partial: { _, _ in use() }, progress: handler).map(\.tokens) == drawn)
+        var options = CaptionOptions()
+        options.candidates = 4
+        options.seed = 1
+        let captions = try Captioner(session).captions(of: picture, options).map(\.ids)
+        #expect(try Captioner(session).captions(of: picture, options, progress: handler).map(\.ids) == captions)
+        #expect(pictures > 80)
+    }
+}
+
 @Suite struct TaskInputTests {
     let image: Golden.Image
     let session: Session

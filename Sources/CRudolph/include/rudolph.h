@@ -68,7 +68,8 @@ int32_t rudolph_model_open(const char *path, rudolph_model **model, char *error,
 void rudolph_model_close(rudolph_model *model); // NULL is allowed
 
 // Allocates the buffers to run a model on `threads` threads: 1 to 1024, or 0 for the cores that this process may use. Fails where the system
-// lets this process have fewer, and says how many; the OpenMP runtime may use fewer (OMP_THREAD_LIMIT). The session keeps the model, which may be closed first. On success *session is the caller's; on failure it is NULL.
+// lets this process have fewer, and says how many; the OpenMP runtime may use fewer (OMP_THREAD_LIMIT). The session keeps the model, which may be
+// closed first. On success *session is the caller's; on failure it is NULL.
 int32_t rudolph_session_open(rudolph_model *model, int32_t threads, rudolph_session **session, char *error, size_t error_size);
 
 typedef struct rudolph_session_options {
@@ -101,18 +102,19 @@ enum {
     RUDOLPH_RANKING = 3,        // candidates are scored
 };
 
-// Called on the calling thread as a task advances: `done` of at most `total` steps of a stage. Return 0 to stop, anything else to go on.
+// Called on the calling thread as a task advances: `done` of at most `total` steps of a stage. Return 0 to stop, anything else to go on. It may
+// call rudolph_session_stop on the task's session, and nothing else on it.
 typedef int32_t (*rudolph_progress)(int32_t stage, int32_t done, int32_t total, void *user_data);
 
 typedef struct rudolph_caption_options {
     const char *left_text;     // a question or instruction before the picture; NULL for none
     const char *template_text; // what the caption begins with, also where greedy is 1; NULL for none
-    int32_t candidates;        // texts to generate; equal ones are counted
+    int32_t candidates;        // texts to generate, 1 to 4096; equal ones are counted
     int32_t greedy;            // 1: one candidate, always the most probable token, whatever the other fields say
     int32_t rank_by_image;     // 1: candidates are ranked by how well they explain the picture, 0: by count
     float temperature;         // 0.000001 or more
     int32_t top_k;             // draw from the k most probable tokens; 0: all
-    float top_p;               // draw from the most probable tokens that together reach this probability
+    float top_p;               // 0 to 1: draw from the most probable tokens that together reach this probability
     uint64_t seed;             // the same seed gives the same captions on every CPU
     rudolph_progress progress; // or NULL
     void *user_data;
@@ -130,10 +132,10 @@ int32_t rudolph_caption(rudolph_session *session, const uint8_t *rgb, int32_t wi
 typedef struct rudolph_ask_options {
     const char *left_task;     // task token of the question; NULL: <LT_UNK>, with which the public instruction model is asked
     const char *right_task;    // task token of the answer; NULL: <RT_UNK>
-    int32_t candidates;        // answers to generate; the most frequent one is given
+    int32_t candidates;        // answers to generate, 1 to 4096; the most frequent one is given
     int32_t top_k;             // as above; 1: always the most probable token
-    float top_p;
-    float temperature;
+    float top_p;               // as above
+    float temperature;         // as above
     uint64_t seed;
     rudolph_progress progress; // or NULL
     void *user_data;
@@ -148,11 +150,11 @@ int32_t rudolph_ask(rudolph_session *session, const char *question, const uint8_
                     const rudolph_ask_options *options, char *text, size_t text_size, char *error, size_t error_size);
 
 typedef struct rudolph_draw_options {
-    int32_t candidates;        // pictures to draw; the one that explains the text best is given
+    int32_t candidates;        // pictures to draw, 1 to 4096; the one that explains the text best is given
     int32_t batch;             // pictures drawn at the same time, 1 to 64; each takes keys and values of its own
-    int32_t top_k;
-    float top_p;
-    float temperature;
+    int32_t top_k;             // as above
+    float top_p;               // as above
+    float temperature;         // as above
     int32_t reserved_integer;
     uint64_t seed;
     rudolph_progress progress; // or NULL
@@ -166,7 +168,8 @@ void rudolph_draw_options_default(rudolph_draw_options *options);
 // Width and height in pixels of what a model draws; 0 for a file without image decoder, which cannot draw, and for NULL.
 int32_t rudolph_drawing_side(const rudolph_model *model);
 
-// Draws a text as 8-bit RGB rows, side * side * 3 bytes. `options` may be NULL for the defaults.
+// Draws a text as 8-bit RGB rows, side * side * 3 bytes where side is rudolph_drawing_side(). `options` may be NULL for the defaults. rgb stays as
+// it is but with RUDOLPH_OK; with RUDOLPH_NO_ROOM, which comes before any work, `error` says how many bytes it takes.
 int32_t rudolph_draw(rudolph_session *session, const char *text, const rudolph_draw_options *options, uint8_t *rgb, size_t rgb_size,
                      char *error, size_t error_size);
 

@@ -171,7 +171,8 @@ public func rudolph_draw_options_default(_ options: UnsafeMutablePointer<rudolph
 @c @implementation
 public func rudolph_drawing_side(_ model: OpaquePointer!) -> Int32 {
     guard let model else { return 0 }
-    return Int32(drawingSide(Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).takeUnretainedValue()))
+    let opened = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).takeUnretainedValue()
+    return opened.hasImageDecoder ? Int32(opened.configuration.drawingSide) : 0
 }
 
 @c @implementation
@@ -188,8 +189,10 @@ public func rudolph_draw(
         if let options { fields = options.pointee } else { rudolph_draw_options_default(&fields) }
         try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
-        let side = drawingSide(opened.model)
-        guard side > 0 else { throw RudolphError("\(opened.model.path): has no image decoder (vqgan.decoder.*), so it cannot draw") }
+        guard opened.model.hasImageDecoder else {
+            throw RudolphError("\(opened.model.path): has no image decoder (vqgan.decoder.*), so it cannot draw")
+        }
+        let side = opened.model.configuration.drawingSide
         needed = 3 * side * side
         guard rgbSize >= needed else { return }
         var settings = DrawOptions()
@@ -205,12 +208,6 @@ public func rudolph_draw(
     guard status == RUDOLPH_OK, rgbSize < needed else { return status }
     _ = copy("the picture takes \(needed) bytes, the buffer has \(rgbSize)", to: error, errorSize)
     return Int32(RUDOLPH_NO_ROOM)
-}
-
-/// Side of the pictures that a model draws, 0 for one that cannot.
-private func drawingSide(_ model: Model) -> Int {
-    guard model.hasImageDecoder else { return 0 }
-    return model.configuration.imageSide * (model.configuration.imageTokenizer.outputChannels == 12 ? 2 : 1)
 }
 
 /// The tokens of a picture that lies in the caller's memory.

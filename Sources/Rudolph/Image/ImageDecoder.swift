@@ -85,7 +85,7 @@ final class ImageDecoder {
         for pixel in 0..<(configuration.imageSide * configuration.imageSide) where !areFinite(result + pixel * Self.pixelStride, channels) {
             throw model.damaged("the image decoder's values of pixel \(pixel)")
         }
-        return channels == 12
+        return configuration.imageTokenizer.hasWaveletDecoder
             ? try waveletPixels(configuration.imageSide) : try pixels(configuration.imageSide)
     }
 

@@ -31,8 +31,11 @@ public struct Configuration: Sendable {
     public var imageRows: Int { imageVocabularySize + imageSpecialTokens }
     /// Elements of an attention head.
     public var headSize: Int { hiddenSize / heads }
-    /// Side of the pictures that the model reads and draws, in pixels.
+    /// Side of the pictures that the model reads, in pixels.
     public var imageSide: Int { imageTokensPerSide * imageTokenizer.pixelsPerToken }
+
+    /// Side of the pictures that the model draws, in pixels: `imageSide`, or twice that with a wavelet decoder.
+    public var drawingSide: Int { imageSide * (imageTokenizer.hasWaveletDecoder ? 2 : 1) }
 
     /// The mask of a layer.
     public func mask(layer index: Int) -> Mask {
@@ -100,8 +103,12 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
     /// Levels, counted from full resolution, that have attention blocks.
     public let attentionLevels: [Int]
 
+    /// Four bands of three colours.
+    private static let waveletChannels = 12
     package static let mostChannels = 4096, mostLevels = 8, mostBlocks = 64, largestMultiplier = 64
 
+    /// Whether the decoder ends in an inverse wavelet transform.
+    public var hasWaveletDecoder: Bool { outputChannels == Self.waveletChannels }
     /// Resolutions, each half of the one before.
     public var levels: Int { channelMultipliers.count }
     /// A token stands for a square of this many pixels a side.
@@ -132,9 +139,9 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
         zChannels = try file.integer(Key.zChannels, in: 1...65536)
         embeddingSize = try file.integer(Key.embeddingSize, in: 1...65536)
         codes = try file.integer(Key.codes, in: 1...(1 << 24))
-        outputChannels = try file.integer(Key.outChannels, in: 3...12)
-        guard outputChannels == 3 || outputChannels == 12 else {
-            throw RudolphError("\(path): \(Key.outChannels) is \(outputChannels), expected 3 or 12")
+        outputChannels = try file.integer(Key.outChannels, in: 3...Self.waveletChannels)
+        guard outputChannels == 3 || outputChannels == Self.waveletChannels else {
+            throw RudolphError("\(path): \(Key.outChannels) is \(outputChannels), expected 3 or \(Self.waveletChannels)")
         }
         let multipliers = try file.integers(Key.channelMultipliers)
         guard (1...Self.mostLevels).contains(multipliers.count) else {

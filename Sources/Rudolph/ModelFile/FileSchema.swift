@@ -52,7 +52,7 @@ package enum FileSchema {
     /// The head's rows, split.
     package static let textHead = "to_logits.1.text"
     package static let imageHead = "to_logits.1.image"
-    /// Keys and values of the left text of plain captions, and its task token.
+    /// Keys and values of the left text of plain captions, and the task token of captions' left texts.
     package static let captionLeftText = "captions.left_text.keys_values"
     package static let captionTaskToken = "<LT_I2T>"
 }

@@ -1,6 +1,6 @@
 /// How a question is to be answered.
 public struct AskOptions: Sendable {
-    /// Candidates; the most frequent answer comes first.
+    /// Answers to generate, 1 to `Session.maximumCandidates`; the most frequent answer comes first.
     public var candidates = 1
     /// How tokens are chosen.
     public var sampling = SamplingOptions.greedy

@@ -12,7 +12,7 @@ public struct CaptionOptions: Sendable {
     public var leftText = ""
     /// What every caption begins with; nil or empty for none.
     public var template: String? = "на картинке"
-    /// Texts to generate; equal ones are counted.
+    /// Texts to generate, 1 to `Session.maximumCandidates`; equal ones are counted.
     public var candidates = 48
     /// How tokens are chosen.
     public var sampling = SamplingOptions.text
@@ -78,7 +78,8 @@ public struct Captioner {
     ) throws(RudolphError) -> [Caption] {
         let configuration = session.model.configuration
         let left = try session.segment(
-            Tokenizer.lowercasedAndStripped(options.leftText), task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
+            Tokenizer.lowercasedAndStripped(options.leftText), task: FileSchema.captionTaskToken, length: configuration.leftTextLength,
+            isPadded: true)
         let template = try session.segment(
             Tokenizer.lowercasedAndStripped(options.template ?? ""), task: "<RT_I2T>", length: configuration.rightTextLength,
             isPadded: false)

@@ -56,7 +56,7 @@ public struct Classifier {
         for (index, name) in names.enumerated() {
             try report(progress, .ranking, index, names.count)
             let left = try session.segment(
-                Tokenizer.lowercasedAndStripped(Self.fill(options.leftTemplate, name)), task: "<LT_I2T>",
+                Tokenizer.lowercasedAndStripped(Self.fill(options.leftTemplate, name)), task: FileSchema.captionTaskToken,
                 length: configuration.leftTextLength, isPadded: true)
             let right = try session.segment(
                 Tokenizer.lowercasedAndStripped(Self.fill(options.rightTemplate, name)), task: "<RT_I2T>",

@@ -2,7 +2,7 @@ import CPlatform
 
 /// How a text is to be continued.
 public struct CompleteOptions: Sendable {
-    /// Texts to generate; equal ones are counted, and they are ranked by perplexity.
+    /// Texts to generate, 1 to `Session.maximumCandidates`; equal ones are counted, and they are ranked by perplexity.
     public var candidates = 48
     /// How tokens are chosen.
     public var sampling = SamplingOptions.text
@@ -50,9 +50,7 @@ public struct Completer {
         let model = session.model
         let configuration = model.configuration
         try options.sampling.validate()
-        guard (1...4096).contains(options.candidates) else {
-            throw RudolphError("\(options.candidates) candidates, expected 1 to 4096")
-        }
+        try Session.validate(candidates: options.candidates)
         // As in the reference all text rows can be drawn here; those of the pads end the text. Perplexities count without them.
         let drawnRows = configuration.textRows
         let rows = configuration.textRows - configuration.leftTextLength

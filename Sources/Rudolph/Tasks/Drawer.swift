@@ -2,9 +2,10 @@ import CPlatform
 
 /// How a text is to be drawn.
 public struct DrawOptions: Sendable {
-    /// Pictures to return.
+    /// Pictures to return, 1 to `Session.maximumCandidates`.
     public var count = 1
-    /// Pictures to draw; when these are more than `count`, the best are chosen by how well they explain the text.
+    /// Pictures to draw, `count` to `Session.maximumCandidates`; when these are more than `count`, the best are chosen by how well they explain the
+    /// text. nil draws `count`.
     public var candidates: Int? = nil
     /// How image tokens are chosen.
     public var sampling = SamplingOptions.image
@@ -14,7 +15,7 @@ public struct DrawOptions: Sendable {
     public var prompt: ImagePrompt? = nil
     /// The same seed gives the same pictures on every CPU; nil takes a random one.
     public var seed: UInt64? = nil
-    /// Pictures drawn at the same time; each needs keys and values of its own.
+    /// Pictures drawn at the same time, 1 to 64; each needs keys and values of its own.
     public var batch = 8
     /// The task token of the text.
     public var taskToken = "<LT_T2I>"
@@ -34,7 +35,8 @@ public struct Drawing: Sendable {
 }
 
 /// Called when another row of tokens is there for each picture of a batch: the index of the first of them among all that are drawn,
-/// and their tokens so far.
+/// and their tokens so far. It may use the session for pictures (`image(of:)`, `imageTokens(of:)` and what frees their buffers) and its `stop` flag;
+/// tasks and `logits(of:_:)` would write over what is being drawn.
 public typealias PartialDrawingHandler = (_ first: Int, _ pictures: [[Int]]) -> Void
 
 /// Draws pictures from texts.
@@ -54,8 +56,9 @@ public struct Drawer {
         _ text: String, _ options: DrawOptions = DrawOptions(), partial: PartialDrawingHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Drawing] {
         let candidates = options.candidates ?? options.count
-        guard options.count >= 1, candidates >= options.count, candidates <= 4096 else {
-            throw RudolphError("\(options.count) pictures of \(candidates) candidates, expected 1 or more, and at most 4096 candidates")
+        guard options.count >= 1, candidates >= options.count, candidates <= Session.maximumCandidates else {
+            throw RudolphError(
+                "\(options.count) pictures of \(candidates) candidates, expected 1 or more, and at most \(Session.maximumCandidates) candidates")
         }
         let seed = options.seed ?? rp_random_seed()
         let drawn = try draw(

@@ -73,10 +73,10 @@ public struct ModelSummary: Sendable {
 
 extension Model {
     /// - Parameters:
-    ///   - threads: as in `Session`.
+    ///   - threads: 1 to `Session.maximumThreads`, or the nearest of these; nil takes what a `Session` would.
     ///   - keyValueFormat: as in `Session`.
     public func summary(threads: Int? = nil, keyValueFormat: KeyValueFormat = .f16) -> ModelSummary {
-        let threads = min(max(1, threads ?? Int(rk_default_threads())), Session.maximumThreads)
+        let threads = min(max(1, threads ?? Session.usualThreads), Session.maximumThreads)
         let parts = ModelSummary.Kind.allCases.map { kind in
             var part = ModelSummary.Part(kind: kind)
             for tensor in file.tensors where ModelSummary.Kind(tensor: tensor.name) == kind {

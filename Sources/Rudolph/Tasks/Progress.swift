@@ -28,7 +28,8 @@ public struct Progress: Sendable {
     public let done, total: Int
 }
 
-/// Called as a task advances, on the thread that runs the task; returns false to stop it, which throws `RudolphError.stopped`.
+/// Called as a task advances, on the thread that runs the task; returns false to stop it, which throws `RudolphError.stopped`. It may
+/// use the task's session as a `PartialDrawingHandler` may.
 public typealias ProgressHandler = (Progress) -> Bool
 
 func report(_ handler: ProgressHandler?, _ stage: Progress.Stage, _ done: Int, _ total: Int) throws(RudolphError) {

@@ -34,8 +34,14 @@ public final class Session {
     /// Positions that are computed at once while a prompt is read: 16 x 16 image tokens and the first of the right text in one pass.
     package static let positionsAtOnce = 272
 
+    /// The most texts or pictures that one call of a task generates to choose from.
+    public static let maximumCandidates = 4096
+
     /// The most workers that a session can have.
     public static let maximumThreads = 1024
+
+    /// The workers of a session where nothing is said.
+    static var usualThreads: Int { min(Int(rk_default_threads()), maximumThreads) }
 
     /// Allocates the buffers of the transformer and of one sequence.
     /// - Parameters:
@@ -52,7 +58,7 @@ public final class Session {
         _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic = .fast,
         keyValueFormat: KeyValueFormat = .f16
     ) throws(RudolphError) {
-        let threads = threads ?? min(Int(rk_default_threads()), Self.maximumThreads)
+        let threads = threads ?? Self.usualThreads
         guard (1...Self.maximumThreads).contains(threads) else {
             throw RudolphError("\(threads) threads, expected 1 to \(Self.maximumThreads)")
         }
@@ -110,7 +116,7 @@ public final class Session {
         return try encoder.tokens(of: pixels, height: height, width: width)
     }
 
-    /// The picture of m * m image tokens; its side is `Configuration.imageSide`, or twice that with a wavelet decoder.
+    /// The picture of m * m image tokens; its side is `Configuration.drawingSide`.
     /// - Throws: where the model has no image decoder, for other tokens than m * m codes, where weights are damaged or memory is short, and
     ///   `RudolphError.stopped`. The session is as usable afterwards as before.
     public func image(of tokens: [Int]) throws(RudolphError) -> RGBImage {
@@ -160,7 +166,7 @@ public final class Session {
 
     /// The left text of plain captions: an empty segment, the same for every picture.
     func captionLeftText() throws(RudolphError) -> [Int] {
-        try segment("", task: "<LT_I2T>", length: model.configuration.leftTextLength, isPadded: true)
+        try segment("", task: FileSchema.captionTaskToken, length: model.configuration.leftTextLength, isPadded: true)
     }
 
     /// Computes the left text unless its keys and values are there already, here or in the model file.
@@ -226,6 +232,13 @@ public final class Session {
             start = end
         }
         return nil
+    }
+
+    /// Throws unless so many texts can be generated.
+    static func validate(candidates: Int) throws(RudolphError) {
+        guard (1...maximumCandidates).contains(candidates) else {
+            throw RudolphError("\(candidates) candidates, expected 1 to \(maximumCandidates)")
+        }
     }
 
     /// Throws unless these are the m * m codes of a picture.

@@ -109,7 +109,7 @@ extension Session {
     ) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
         try sampling.validate()
         try validate(imageTokens: image)
-        guard (1...4096).contains(candidates) else { throw RudolphError("\(candidates) candidates, expected 1 to 4096") }
+        try Self.validate(candidates: candidates)
         let configuration = model.configuration
         let prompt = segment.last == model.tokenizer.endID ? [Int](segment.dropLast()) : segment
         let length = min(configuration.rightTextLength, maximumTokens ?? .max)
