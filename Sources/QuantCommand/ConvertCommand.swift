@@ -31,7 +31,7 @@ struct ConvertCommand: ParsableCommand {
         help: ArgumentHelp(
             "What the layers' matrices become: f16, int8 (8.1 bits a weight), int4 (4.5 bits), f32 to measure against. Embeddings and head "
                 + "are 8 bits wide in int4 files."))
-    var type: WeightType = .int4
+    var type = WeightTypeName(.int4)
 
     @Flag(
         inversion: .prefixedNo,
@@ -75,7 +75,7 @@ struct ConvertCommand: ParsableCommand {
 
         let start = ContinuousClock.now
         let conversion = Conversion(
-            transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type,
+            transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type.type,
             isCalibrated: calibration, threads: threads, isStrict: strict)
         let report = try RudolphQuant.withProgress { try conversion.run(output: output, progress: $0) }
         for warning in report.warnings { FileHandle.standardError.write(Data("warning: \(printable(warning))\n".utf8)) }
