@@ -77,8 +77,9 @@ struct ConvertCommand: ParsableCommand {
         let conversion = Conversion(
             transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type.type,
             isCalibrated: calibration, threads: threads, isStrict: strict)
-        let report = try RudolphQuant.withProgress { try conversion.run(output: output, progress: $0) }
-        for warning in report.warnings { FileHandle.standardError.write(Data("warning: \(printable(warning))\n".utf8)) }
+        let report = try RudolphQuant.withProgress {
+            try conversion.run(output: output, progress: $0) { FileHandle.standardError.write(Data("warning: \(printable($0))\n".utf8)) }
+        }
         print(table(report, seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 

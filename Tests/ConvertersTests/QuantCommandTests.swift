@@ -148,7 +148,13 @@ import Testing
         let before = folder.contents
         let run = try shell(
             "ulimit -f 64; exec \"$0\" \"$@\"", ["--config", "config.json", calibration, "-o", "out.gguf"] + Self.inputs, in: folder)
-        #expect(run.status == 1 && run.messages == "Error: out.gguf: cannot write: File too large\n", "\(run.status) \(run.messages)")
+        // What there is to warn of comes before the work.
+        let messages = """
+            warning: embeddings are stored as f16: Q8_0 needs rows in multiples of 32, hidden_size is 48
+            Error: out.gguf: cannot write: File too large
+
+            """
+        #expect(run.status == 1 && run.messages == messages, "\(run.status) \(run.messages)")
         #expect(folder.contents == before)
     }
 
