@@ -6,6 +6,8 @@ host := $(shell uname -m)
 ARCH ?= $(host)
 PREFIX ?= /usr/local
 export DESTDIR
+# libomp is there for each LLVM, and only one of them can be installed: any will do.
+openmp_package := $(if $(wildcard /usr/lib/$(host)-linux-gnu/libomp5.so),,libomp-dev)
 cross_packages := gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 help:
@@ -25,7 +27,7 @@ toolchain:
 	@. Scripts/toolchain.sh
 
 deps: toolchain
-	@Scripts/install-packages.sh libomp-dev libpng-dev libssl-dev libturbojpeg0-dev pkg-config
+	@Scripts/install-packages.sh $(openmp_package) libpng-dev libssl-dev libturbojpeg0-dev pkg-config
 
 test-deps: deps
 	@Scripts/install-packages.sh $(if $(filter x86_64,$(host)),$(cross_packages) qemu-user-static)
@@ -41,7 +43,7 @@ demo: deps
 test: test-deps
 	@Scripts/test.sh
 
-bench: build
+bench: deps
 	@Benchmarks/run.sh
 
 peers: deps

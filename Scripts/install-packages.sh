@@ -13,4 +13,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "installing Debian packages: ${missing[*]}" >&2
 $sudo apt-get update -qq
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends "${missing[@]}" >/dev/null || {
+    echo "not installed. Where other packages are in the way, please see what it means to have them removed: apt-get install ${missing[*]}" >&2
+    exit 1
+}

@@ -11,7 +11,10 @@ library=${3:-build/lib/$(uname -m)}
 existing=$prefix
 until [ -e "$existing" ]; do existing=$(dirname "$existing"); done
 sudo=
-[ -w "$existing" ] || sudo=sudo
+if [ ! -w "$existing" ]; then
+    command -v sudo >/dev/null || { echo "please install as root, or into a PREFIX that you may write to: $existing is none" >&2; exit 1; }
+    sudo=sudo
+fi
 
 $sudo install -d "$prefix"/{bin,lib,include,share/rudolph}
 $sudo install "$programs/rudolph" "$programs/rudolph-quant" "$prefix/bin"

@@ -45,7 +45,6 @@ public struct Conversion: Sendable {
         }
         /// One for each class of tensors that the file has.
         public fileprivate(set) var rows: [Row] = []
-        public fileprivate(set) var warnings: [String] = []
         /// Of the whole file.
         public fileprivate(set) var fileSize = 0
         /// Positions of the sequences that it was calibrated with; 0 when it was not.
@@ -57,9 +56,10 @@ public struct Conversion: Sendable {
     }
 
     /// Writes the packed file `output`, which appears only when it is complete. `progress` is called after each chunk on the calling
-    /// thread; when it returns false the conversion stops with `ConversionError.cancelled` and leaves nothing behind.
+    /// thread; when it returns false the conversion stops with `ConversionError.cancelled` and leaves nothing behind. `warn` is called for
+    /// each warning before the work begins, so that nobody learns only after minutes what is wrong with the input.
     public func run(
-        output: String, progress: @escaping (ConversionProgress) -> Bool = { _ in true }
+        output: String, progress: @escaping (ConversionProgress) -> Bool = { _ in true }, warn: (String) -> Void = { _ in }
     ) throws(ConversionError) -> Report {
         try AtomicFile.check(output, isNoneOf: [transformer, imageTokenizer, textTokenizer])
         try configuration.validate()
@@ -80,11 +80,11 @@ public struct Conversion: Sendable {
             warnings.append("int4 is not calibrated: \(configuration.name) has no task token \(missing)")
         }
         if isStrict, let warning = warnings.first { throw .invalid(file: output, reason: "not written, --strict: \(warning)") }
+        warnings.forEach(warn)
 
         let plan = imagePart.map { (images.path, $0) } + textPart.map { (checkpoint.path, $0) }
         var metadata = metadata(text, imageConfiguration, plan.map(\.1))
         var report = Report()
-        report.warnings = warnings
         let calibration = try calibration(metadata, plan, output, progress)
         if let calibration {
             report.calibratedPositions = calibration.positions

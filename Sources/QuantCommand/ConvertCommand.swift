@@ -29,9 +29,9 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What the layers' matrices become: f16, int8 (8.1 bits a weight), int4 (4.5 bits), f32 to measure against. Embeddings and head "
+            "What the layers' matrices become: f16, int8 (8.0 bits a weight), int4 (4.5 bits), f32 to measure against. Embeddings and head "
                 + "are 8 bits wide in int4 files."))
-    var type: WeightType = .int4
+    var type = WeightTypeName(.int4)
 
     @Flag(
         inversion: .prefixedNo,
@@ -75,10 +75,11 @@ struct ConvertCommand: ParsableCommand {
 
         let start = ContinuousClock.now
         let conversion = Conversion(
-            transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type,
+            transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type.type,
             isCalibrated: calibration, threads: threads, isStrict: strict)
-        let report = try RudolphQuant.withProgress { try conversion.run(output: output, progress: $0) }
-        for warning in report.warnings { FileHandle.standardError.write(Data("warning: \(printable(warning))\n".utf8)) }
+        let report = try RudolphQuant.withProgress {
+            try conversion.run(output: output, progress: $0) { FileHandle.standardError.write(Data("warning: \(printable($0))\n".utf8)) }
+        }
         print(table(report, seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 

@@ -9,11 +9,14 @@ struct RudolphQuant: ParsableCommand {
         commandName: "rudolph-quant",
         abstract: "Convert a RUDOLPH checkpoint to one packed file.",
         discussion: """
-            The packed file holds the transformer, the image tokenizer and the text tokenizer, and is used as it lies by the runtime on
+            The packed file holds the transformer, the image tokenizer and the text tokenizer, and is used as it lies by the runtime on \
             x86-64 and ARM alike. Checkpoints are read without executing anything that is in them. For a published model:
 
-              rudolph-quant --preset 350M --transformer pytorch_model.bin --vqgan vqgan.gumbelf8-sber.model.ckpt \\
-                --tokenizer bpe.model --type int4 -o rudolph-350m-int4.gguf
+              rudolph-quant --preset 350M --type int4 -o rudolph-350m-int4.gguf \\
+                --transformer pytorch_model.bin --tokenizer bpe.model \\
+                --vqgan vqgan.gumbelf8-sber.model.ckpt
+
+            For all options of a conversion see rudolph-quant help convert.
             """,
         subcommands: [ConvertCommand.self, VerifyCommand.self, ExportCommand.self],
         defaultSubcommand: ConvertCommand.self)
@@ -77,8 +80,18 @@ struct RudolphQuant: ParsableCommand {
 /// The signal that asked to stop; written by the signal handler only.
 private nonisolated(unsafe) var interrupt: Int32 = 0
 
-/// The type of a packed matrix on the command line.
-extension WeightType: ExpressibleByArgument {
-    public init?(argument: String) { self.init(name: argument) }
-    public static var allValueStrings: [String] { allCases.map(\.name) }
+/// The type of packed matrices on the command line: by its name, where the help would show a raw value.
+struct WeightTypeName: ExpressibleByArgument {
+    let type: WeightType
+
+    init(_ type: WeightType) { self.type = type }
+
+    init?(argument: String) {
+        guard let type = WeightType(name: argument) else { return nil }
+        self.type = type
+    }
+
+    var defaultValueDescription: String { type.name }
+    static var allValueStrings: [String] { WeightType.allCases.map(\.name) }
+    static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }

@@ -15,6 +15,27 @@ import Testing
         }
     }
 
+    /// The logits of the codes, before the best one is chosen: sums of floats in another order than the reference's, through all layers,
+    /// and no more than the last three bits of the largest may be others.
+    @Test func logitsOfCodesEqualTheReference() throws {
+        let session = try Demo.session()
+        let (codes, tokens) = (session.model.configuration.imageTokenizer.codes, session.model.configuration.imageLength)
+        for (name, image) in zip(["img00_vq_logits.npy", "img01_vq_logits.npy"], try Golden.images()) {
+            let expected = try Golden.Array(name)
+            #expect(expected.shape == [codes, 8, 8])
+            _ = try session.imageTokens(of: try Golden.picture(image.png))
+            let logits = try #require(session.encoder).buffers.scratch
+            let values = try expected.floats()
+            let largest = values.reduce(0) { max($0, abs($1)) }
+            let differences = values.enumerated().map { index, value in
+                abs(logits[index % tokens * paddedToPanel(codes) + index / tokens] - value) / largest
+            }
+            let worst = differences.reduce(0, max)
+            print("\(image.png): largest difference of \(codes) x \(tokens) logits of codes: \(worst) of the largest logit")
+            #expect(worst <= 8 * .ulpOfOne, "\(name)")
+        }
+    }
+
     @Test func greedyCaptionsEqualTheReference() throws {
         let session = try Demo.session()
         let captioner = Captioner(session)

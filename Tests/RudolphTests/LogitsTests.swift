@@ -37,6 +37,39 @@ import Testing
         print("\(type.name): largest difference of \(found.count) x \(columns) logits: \(worst) of the largest logit")
     }
 
+    /// What each layer but the last gives to the next, whose norm is the first to see it; the last one's output is in the logits.
+    @Test func hiddenStatesEqualTheReference() throws {
+        let session = try Demo.session()
+        let layers = session.model.transformer.layers, columns = session.model.configuration.hiddenSize
+        let ids = try Golden.Array("full_ids.npy").integers()
+        let reference = try Golden.Array("full_hidden_states.npy")
+        #expect(reference.shape == [layers.count, ids.count, columns])
+        let values = try reference.floats()
+
+        var normed = [[Float]](repeating: [], count: layers.count)
+        try session.observe(ids) { _, layer, matrix, rows in
+            guard matrix == .queryKeyValue else { return }
+            for row in 0..<Int(rows.count) { normed[layer] += UnsafeBufferPointer(start: rows.data + row * rows.stride, count: columns) }
+        }
+        var worst: Float = 0
+        for layer in 1..<layers.count {
+            let norm = layers[layer].inputNorm
+            let expected = (0..<ids.count).flatMap { position -> [Float] in
+                let start = ((layer - 1) * ids.count + position) * columns
+                let row = values[start..<(start + columns)].map { Double($0) }
+                let mean = row.reduce(0, +) / Double(columns)
+                let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
+                return row.indices.map { Float((row[$0] - mean) / (variance + 1e-5).squareRoot()) * norm.weight[$0] + norm.bias[$0] }
+            }
+            #expect(normed[layer].count == expected.count)
+            let largest = expected.reduce(0) { max($0, abs($1)) }
+            let difference = difference(normed[layer], expected[...]) / largest
+            #expect(difference <= 1e-3, "the output of layer \(layer - 1)")
+            worst = max(worst, difference)
+        }
+        print("largest difference of hidden states, normed: \(worst) of the layer's largest")
+    }
+
     @Test func equalTheReferenceAfterPictures() throws {
         let session = try Demo.session()
         for image in try Golden.images() {

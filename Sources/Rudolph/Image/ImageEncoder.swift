@@ -10,7 +10,8 @@ final class ImageEncoder {
     private let arithmetic: ImageArithmetic
     private let features = rk_cpu_features()
     private let side: Int
-    private let buffers: ImageBuffers
+    /// After a picture its scratch holds the logits of the last positions.
+    let buffers: ImageBuffers
     private let indices: UnsafeMutablePointer<Int32>
     /// Whether a token was chosen among numbers.
     private let isChosen: UnsafeMutablePointer<Bool>
