@@ -259,8 +259,8 @@ def reached(value, target, at_least=True):
 def markdown(report):
     machine, lines = report["machine"], []
     lines.append(
-        f"{report['date']}, {report['cpu']}, commit {report['commit']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, medians of "
-        f"{report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. The machine's limits: reading "
+        f"{report['date']}, {report['cpu']}, commit {report['commit']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, "
+        f"medians of {report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. The machine's limits: reading "
         f"{machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
         f"{machine['int8_products_per_second'] / 1e9:.0f} G int8 and {machine['f32_products_per_second'] / 1e9:.0f} G f32 products/s.")
     lines += ["", "| work | ours | | peer | | ratio (range) | target | reached |", "|---|---|---|---|---|---|---|---|"]
@@ -385,7 +385,8 @@ def main():
     cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
                platform.machine())
     report = {
-        "date": datetime.date.today().isoformat(), "commit": commit(), "cpu": cpu, "kernels": reports[0]["kernels"], "rounds": rounds, "threads": THREADS,
+        "date": datetime.date.today().isoformat(), "commit": commit(), "cpu": cpu, "kernels": reports[0]["kernels"], "rounds": rounds,
+        "threads": THREADS,
         "load": f"{load[0]:.1f} before, {os.getloadavg()[0]:.1f} after",
         "machine": {name: median(report["machine"][name] for report in reports) for name in reports[0]["machine"]},
         "rows": rows(samples, has_avx512), "bounds": list(bounds(samples, [int4, int8, narrow], int4, sides)),

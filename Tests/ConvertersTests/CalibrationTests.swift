@@ -46,10 +46,12 @@ import Testing
         }
         var step = Step(
             work: work, rows: rk_rows(data: rows, stride: columns, count: Int32(work.positions), n: Int32(columns)))
-        rk_parallel(Int32(threads), { context, worker in
-            guard let step = context?.assumingMemoryBound(to: Step.self).pointee, let worker else { return }
-            step.work.moments.add(step.rows, worker, features: rk_cpu_features(), step.work.scratch)
-        }, &step)
+        withUnsafeMutablePointer(to: &step) { step in
+            rk_parallel(Int32(threads), { context, worker in
+                guard let step = context?.assumingMemoryBound(to: Step.self).pointee, let worker else { return }
+                step.work.moments.add(step.rows, worker, features: rk_cpu_features(), step.work.scratch)
+            }, step)
+        }
         return work.moments
     }
 
