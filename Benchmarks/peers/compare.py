@@ -260,7 +260,8 @@ def markdown(report):
     machine, lines = report["machine"], []
     lines.append(
         f"{report['date']}, {report['cpu']}, commit {report['commit']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, "
-        f"medians of {report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. The machine's limits: reading "
+        f"medians of {report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. "
+        "The machine's limits: reading "
         f"{machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
         f"{machine['int8_products_per_second'] / 1e9:.0f} G int8 and {machine['f32_products_per_second'] / 1e9:.0f} G f32 products/s.")
     lines += ["", "| work | ours | | peer | | ratio (range) | target | reached |", "|---|---|---|---|---|---|---|---|"]
