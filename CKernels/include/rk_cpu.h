@@ -11,7 +11,7 @@ enum {
     RK_CPU_AVX2 = 1 << 0,
     RK_CPU_AVXVNNI = 1 << 1,
     RK_CPU_AVX512 = 1 << 2,
-    RK_CPU_INTEL = 1 << 7, // the maker, no instruction set: its processors want to be asked for weights earlier
+    RK_CPU_INTEL = 1 << 7, // the maker, no instruction set: its processors want to be asked for weights earlier, and unpack them for many rows
     RK_CPU_NEON = 1 << 8,
     RK_CPU_DOTPROD = 1 << 9,
     RK_CPU_I8MM = 1 << 10,

@@ -52,7 +52,7 @@ typedef struct rk_matmul_tile {
     const int8_t *x8;          // int8 and int4: [count], x_stride bytes apart
     const int16_t *x16;        // int8 with int16 x: [count], x_stride elements apart
     const float *scales;       // [count]
-    const int32_t *starts;     // [count][columns / 32], with x8: of rk_integer_rows
+    const int32_t *starts;     // [count], x_stride / 32 apart, with x8: of rk_integer_rows
     size_t x_stride;
     int count;                 // any number from 1; the kernel cuts it to its register tile
     const float *bias;         // [panels * 16] or NULL for 0

@@ -13,9 +13,14 @@ static inline int rk_padded_columns(int columns) {
     return (columns + RK_COLUMN_BLOCK - 1) / RK_COLUMN_BLOCK * RK_COLUMN_BLOCK;
 }
 
+// Elements from a row of activations to the next: an odd number of blocks, as rows that are read together would else fall on the same sets of
+// a cache where their length is a power of two.
+static inline int rk_row_stride(int columns) { return rk_padded_columns(columns) | RK_COLUMN_BLOCK; }
+
 enum { RK_INT8_LARGEST = 127, RK_INT16_LARGEST = 127 * 256 };
 
-// Quantized rows: x[t][k] is about values[t * stride + k] * scales[t]. stride = rk_padded_columns(columns); the padding is 0.
+// Quantized rows: x[t][k] is about values[t * stride + k] * scales[t]. stride is a multiple of RK_COLUMN_BLOCK,
+// at least rk_padded_columns(columns); the padding is 0.
 typedef struct rk_integer_rows {
     void *values;          // [count][stride], 64-byte aligned: int8_t in -127 ... 127 or, if `is_int16`, int16_t in -32512 ... 32512
     float *scales;         // [count]: largest magnitude of the row / 127 or 32512, or 0 for a row of zeros

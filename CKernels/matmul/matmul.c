@@ -15,6 +15,7 @@ rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
     if (features & RK_CPU_AVX2) overwrite(&kernels, &rk_matmul_avx2);
     if (features & RK_CPU_AVXVNNI) overwrite(&kernels, &rk_matmul_avxvnni);
     if (features & RK_CPU_AVX512) overwrite(&kernels, &rk_matmul_avx512);
+    if (features & RK_CPU_AVX512 && features & RK_CPU_INTEL) overwrite(&kernels, &rk_matmul_avx512_intel);
 #elif defined(__aarch64__)
     if (features & RK_CPU_NEON) overwrite(&kernels, &rk_matmul_neon);
     if (features & RK_CPU_DOTPROD) overwrite(&kernels, &rk_matmul_dotprod);
@@ -103,7 +104,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                     tile.x16 = (const int16_t *)input->integers.values + tile.x_stride * (size_t)row;
                 } else {
                     tile.x8 = (const int8_t *)input->integers.values + tile.x_stride * (size_t)row;
-                    tile.starts = input->integers.starts + (size_t)(columns / RK_GROUP) * (size_t)row;
+                    tile.starts = input->integers.starts + tile.x_stride / RK_GROUP * (size_t)row;
                 }
             } else {
                 tile.x_stride = input->stride;

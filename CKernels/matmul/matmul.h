@@ -5,7 +5,7 @@
 #include "../internal.h"
 
 extern const rk_matmul_kernels rk_matmul_scalar;
-extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512;
+extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512, rk_matmul_avx512_intel;
 extern const rk_matmul_kernels rk_matmul_neon, rk_matmul_dotprod, rk_matmul_i8mm;
 
 RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, int panel) {
@@ -16,9 +16,9 @@ RK_INLINE const int8_t *rk_tile_x8(const rk_matmul_tile *tile, int row) { return
 
 RK_INLINE const int16_t *rk_tile_x16(const rk_matmul_tile *tile, int row) { return tile->x16 + tile->x_stride * (size_t)row; }
 
-RK_INLINE const int32_t *rk_tile_starts(const rk_matmul_tile *tile, int row) {
-    return tile->starts + (size_t)(tile->columns / RK_GROUP) * (size_t)row;
-}
+RK_INLINE size_t rk_starts_stride(const rk_matmul_tile *tile) { return tile->x_stride / RK_GROUP; }
+
+RK_INLINE const int32_t *rk_tile_starts(const rk_matmul_tile *tile, int row) { return tile->starts + rk_starts_stride(tile) * (size_t)row; }
 
 // Minus 128 times the sum of all columns of a row of x: where products with int8 start whose weights were made unsigned.
 RK_INLINE int32_t rk_tile_start(const rk_matmul_tile *tile, int row) {

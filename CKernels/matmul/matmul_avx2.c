@@ -107,7 +107,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             for (int half = 0; half < 2; half++)
-                acc[t][half] = add_group(acc[t][half], sum[t][half], starts + groups * (size_t)t, scales[half]);
+                acc[t][half] = add_group(acc[t][half], sum[t][half], starts + rk_starts_stride(tile) * (size_t)t, scales[half]);
         }
     }
     for (int t = 0; t < rows; t++) {

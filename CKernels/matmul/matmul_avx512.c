@@ -127,7 +127,7 @@ RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
     return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
 }
 
-// Few rows of x: nibbles are unpacked in registers.
+// Nibbles are unpacked in registers.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
@@ -141,7 +141,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m512i sum[ROWS][PANELS];
         for (int t = 0; t < rows; t++) {
-            for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[groups * (size_t)t + group]);
+            for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         }
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
@@ -174,7 +174,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Many rows of x: GROUPS groups of a panel are unpacked into the first-level cache for all of them.
+// Many rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it): GROUPS groups of a panel
+// are unpacked into the first-level cache for all rows.
 enum { GROUPS = 32 };
 typedef struct unpacked {
     _Alignas(64) uint8_t weights[GROUPS][8][64]; // by 4 columns
@@ -202,7 +203,7 @@ RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacke
     for (int t = 0; t < rows; t++) acc[t] = from ? _mm512_loadu_ps(rk_tile_out(tile, panel, first + t)) : _mm512_setzero_ps();
     for (size_t group = 0; group < count; group++, x += RK_GROUP) {
         __m512i sum[ROWS];
-        for (int t = 0; t < rows; t++) sum[t] = _mm512_set1_epi32(starts[groups * (size_t)t + group]);
+        for (int t = 0; t < rows; t++) sum[t] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         RK_UNROLL
         for (int c = 0; c < 8; c++) {
             const __m512i weights = _mm512_load_si512(u->weights[group][c]);
@@ -285,14 +286,13 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
 
 #define INT8(n) RK_FOR_STREAMS(tile, (n <= 6 ? 4 : 2), int8_rows, first, n)
 #define INT16(n) RK_FOR_STREAMS(tile, (n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
-#define INT4(n) RK_FOR_STREAMS(tile, (n <= 3 ? 4 : n <= 6 ? 2 : 1), int4_rows, first, n)
+#define INT4(n) RK_FOR_STREAMS(tile, (n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, first, n)
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) {
-    if (tile->count > ROWS) return int4_many(tile);
-    RK_FOR_ROWS(tile->count, 12, INT4)
-}
+RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT4) }
+RK_TARGET static void int4_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? int4_many(tile) : int4(tile); }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
+const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {[RK_INT4] = int4_intel}};
 #endif

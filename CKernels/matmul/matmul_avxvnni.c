@@ -75,7 +75,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m256i sum[ROWS][VECTORS];
         for (int t = 0; t < rows; t++) {
-            for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[groups * (size_t)t + group]);
+            for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         }
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
@@ -140,7 +140,7 @@ RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacke
     }
     for (size_t group = 0; group < count; group++, x += RK_GROUP) {
         __m256i sum[ROWS][2];
-        for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(starts[groups * (size_t)t + group]);
+        for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         RK_UNROLL
         for (int c = 0; c < 8; c++) {
             const __m256i weights[2] = {load_bytes(u->weights[group][c][0]), load_bytes(u->weights[group][c][1])};

@@ -45,7 +45,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) {
             int32x4_t sum[2];
-            for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(starts[groups * (size_t)t]));
+            for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(starts[rk_starts_stride(tile) * (size_t)t]));
             RK_UNROLL
             for (int half = 0; half < 2; half++) {
                 int8x16_t columns[2];
@@ -70,7 +70,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
 
 // Two quarters of the panel by up to 4 rows of x.
 RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
-    const size_t groups = (size_t)tile->columns / RK_GROUP, stride = tile->x_stride;
+    const size_t stride = tile->x_stride;
     const int stretch = from->groups;
     for (int quarter = 0; quarter < 4; quarter += 2) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
@@ -85,7 +85,7 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             int8x16_t columns[4][2];
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
-                const int32_t start = group_start(starts[groups * (size_t)t]);
+                const int32_t start = group_start(starts[rk_starts_stride(tile) * (size_t)t]);
                 for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)again((uint32_t)start));
                 columns[t][0] = vld1q_s8(x + stride * (size_t)t);
                 columns[t][1] = vld1q_s8(x + stride * (size_t)t + 16);

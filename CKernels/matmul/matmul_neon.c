@@ -101,7 +101,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
         int8x16_t columns[2][8];
         int32x4_t start[2];
         for (int t = 0; t < rows; t++) {
-            start[t] = vdupq_n_s32(group_start(starts[groups * (size_t)t + group]));
+            start[t] = vdupq_n_s32(group_start(starts[rk_starts_stride(tile) * (size_t)t + group]));
             RK_UNROLL
             for (int c = 0; c < 8; c++) columns[t][c] = broadcast4(x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 4);
         }
@@ -185,7 +185,6 @@ RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, cons
 }
 
 RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
     const int32_t *starts = rk_tile_starts(tile, first) + from->group;
     float32x4_t acc[2][4];
@@ -212,7 +211,7 @@ RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, 
         for (int quarter = 0; quarter < 4; quarter++) {
             const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * quarter);
             for (int t = 0; t < rows; t++) {
-                const int32x4_t start = vdupq_n_s32(group_start(starts[groups * (size_t)t]));
+                const int32x4_t start = vdupq_n_s32(group_start(starts[rk_starts_stride(tile) * (size_t)t]));
                 const int32x4_t sum = vpadalq_s16(start, vpaddq_s16(low[t][quarter], high[t][quarter]));
                 acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum), scales);
             }

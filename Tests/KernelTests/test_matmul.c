@@ -8,6 +8,9 @@ static const char *const kind_names[] = {"f32", "f16", "int8", "int4", "int8 x i
 // The 256-bit VNNI kernels in the encoding of AVX-512, for machines that have only that; see avxvnni_as_avx512.c.
 extern const rk_matmul_kernels test_avxvnni_as_avx512;
 
+// Every instruction set is tried as that of Intel's processors and as that of others, whichever this one is.
+enum { MAKERS = 2 };
+
 // The kinds of product: those of rk_type, then bytes with 16-bit x.
 enum { INT16 = RK_INT4 + 1, KINDS };
 
@@ -25,10 +28,12 @@ typedef struct implementation {
 // The implementations of a slot on this machine, scalar first, each once.
 static int implementations(int kind, implementation list[10]) {
     int count = 0;
-    for (int isa = 0; isa < test_isa_count; isa++) {
-        const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[isa].features);
+    for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
+        const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[variant / MAKERS].features ^ (variant % MAKERS ? RK_CPU_INTEL : 0));
         const rk_matmul_kernel kernel = kernel_of(&kernels, kind);
-        if (count == 0 || list[count - 1].run != kernel) list[count++] = (implementation){kernels.name, kernel};
+        int known = 0;
+        for (int i = 0; i < count; i++) known |= list[i].run == kernel;
+        if (!known) list[count++] = (implementation){kernels.name, kernel};
     }
 #if defined(__x86_64__)
     if (test_isas[test_isa_count - 1].features & RK_CPU_AVX512 && kernel_of(&test_avxvnni_as_avx512, kind)) {
@@ -80,7 +85,8 @@ typedef struct rows_of_x {
 static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) {
     rows_of_x x = {.input.count = count};
     if (is_integer(weights_of(kind))) {
-        const int stride = rk_padded_columns(columns), groups = stride / RK_GROUP;
+        // Rows one after the other, or further apart with something between them that kernels must not read.
+        const int padded = rk_padded_columns(columns), stride = count % 2 ? rk_row_stride(columns) : padded, groups = stride / RK_GROUP;
         const size_t size = kind == INT16 ? sizeof(int16_t) : sizeof(int8_t);
         char *values = test_alloc((size_t)count * (size_t)stride * size, 64);
         float *scales = test_alloc((size_t)count * sizeof(float), 4);
@@ -89,6 +95,7 @@ static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) 
         memset(values, 0, (size_t)count * (size_t)stride * size);
         for (int t = 0; t < count; t++) {
             char *row = values + (size_t)t * (size_t)stride * size;
+            memset(row + (size_t)padded * size, 101, (size_t)(stride - padded) * size);
             if (kind == INT16) {
                 test_fill_shorts((int16_t *)row, (size_t)columns, pattern, -RK_INT16_LARGEST, RK_INT16_LARGEST);
                 continue;
@@ -234,12 +241,11 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     const rk_activation activation = test_random_below(2) ? RK_GELU : RK_NONE;
     if (activation == RK_GELU) rk_norm_kernels_for(0).gelu(expected, (int)floats);
 
-    const int makers = count == 1 ? 2 : 1; // one row of x asks for weights ahead on those of Intel
-    for (int variant = 0; variant < makers * test_isa_count; variant++) {
-        const test_isa isa = test_isas[variant / makers];
-        const uint32_t features = isa.features ^ (variant % makers ? RK_CPU_INTEL : 0);
+    for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
+        const test_isa isa = test_isas[variant / MAKERS];
+        const uint32_t features = isa.features ^ (variant % MAKERS ? RK_CPU_INTEL : 0);
         test_begin("matmul", kind_names[kind], isa.name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads%s",
-                   rows, columns, first_row, first_row + row_count, count, threads, features & RK_CPU_INTEL ? ", ahead" : "");
+                   rows, columns, first_row, first_row + row_count, count, threads, features & RK_CPU_INTEL ? ", Intel" : "");
         float *actual = test_alloc(floats * sizeof(float), 4);
         product p = {features, {weights, type, rows, columns}, x.input, first_row, row_count, bias, activation, actual,
                      (size_t)width};

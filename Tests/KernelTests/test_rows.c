@@ -52,7 +52,7 @@ typedef enum format { NONE, INT8, INT16, FORMATS } format;
 static const char *const format_names[FORMATS] = {"floats", "int8", "int16"};
 
 static rk_integer_rows make_integers(format f, int count, int columns) {
-    rk_integer_rows q = {.stride = rk_padded_columns(columns), .is_int16 = f == INT16};
+    rk_integer_rows q = {.stride = count % 2 ? rk_row_stride(columns) : rk_padded_columns(columns), .is_int16 = f == INT16};
     const size_t elements = (size_t)count * (size_t)q.stride;
     q.values = test_alloc(elements * (f == INT16 ? sizeof(int16_t) : sizeof(int8_t)), 64);
     q.scales = test_alloc((size_t)count * sizeof *q.scales, sizeof *q.scales);
@@ -97,7 +97,7 @@ static float plain_integers(int *y, const float *x, int n, float limit, float sm
 
 static void plain_quantize(rk_integer_rows q, rk_rows x) {
     for (int t = 0; t < x.count; t++) {
-        int values[MAX_N] = {0};
+        int values[MAX_N + RK_COLUMN_BLOCK] = {0};
         const size_t first = (size_t)t * (size_t)q.stride;
         q.scales[t] = q.is_int16 ? plain_integers(values, row(x, t), x.n, RK_INT16_LARGEST, 0x1p-112f)
                                  : plain_integers(values, row(x, t), x.n, RK_INT8_LARGEST, 0x1p-120f);

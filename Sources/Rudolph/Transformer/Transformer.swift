@@ -77,24 +77,24 @@ final class Transformer {
 
     /// Offsets of the buffers in one block of memory.
     private struct Sizes {
-        let hiddenStride, wideStride, scoresStride, narrowIntegersStride, wideIntegersStride: Int
+        /// In elements, of floats and of integers alike.
+        let hiddenStride, wideStride: Int
+        let scoresStride: Int
         private(set) var offsets: [Int] = []
         private(set) var total = 0
 
         init(_ configuration: Configuration, rows: Int, threads: Int, precision: ActivationPrecision) {
             let h = configuration.hiddenSize
-            hiddenStride = paddedToPanel(h)
-            wideStride = paddedToPanel(4 * h)
+            hiddenStride = Int(rk_row_stride(Int32(h)))
+            wideStride = Int(rk_row_stride(Int32(4 * h)))
             // Of a block of queries, see rk_attention.
             scoresStride = Int(RK_QUERY_BLOCK) * paddedToPanel(configuration.sequenceLength) + 16 * configuration.headSize
-            narrowIntegersStride = Int(rk_padded_columns(Int32(h)))
-            wideIntegersStride = Int(rk_padded_columns(Int32(4 * h)))
             let group = Int(RK_GROUP)
             for bytes in [
                 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * wideStride,
                 4 * threads * scoresStride,
-                precision.bytes * rows * narrowIntegersStride, 4 * rows, 4 * rows * (narrowIntegersStride / group),
-                precision.bytes * rows * wideIntegersStride, 4 * rows, 4 * rows * (wideIntegersStride / group),
+                precision.bytes * rows * hiddenStride, 4 * rows, 4 * rows * (hiddenStride / group),
+                precision.bytes * rows * wideStride, 4 * rows, 4 * rows * (wideStride / group),
             ] {
                 offsets.append(total)
                 total += (bytes + 63) / 64 * 64
@@ -137,8 +137,8 @@ final class Transformer {
         output = floats(2)
         wide = floats(3)
         scores = floats(4)
-        narrowIntegers = integers(5, stride: sizes.narrowIntegersStride)
-        wideIntegers = integers(8, stride: sizes.wideIntegersStride)
+        narrowIntegers = integers(5, stride: sizes.hiddenStride)
+        wideIntegers = integers(8, stride: sizes.wideStride)
 
         var masks: [Mask] = []
         var maskOfLayer: [Int] = []
