@@ -1,7 +1,10 @@
 #include "../include/rk_rows.h"
 #include "../internal.h"
 
-// Rows are handed out one by one: even a short row costs more than taking it.
+// The rows 0 ..< count that this worker takes, several at a time: where rows are short, taking one costs as much as working on it.
+#define FOR_ROWS(t, worker, count) \
+    for (int t, taken; (taken = rk_next_chunks(worker, count, 1, &t)) > 0;) \
+        for (const int end = t + taken; t < end; t++)
 
 static void quantize_row(const rk_quantize_kernels *kernels, const rk_integer_rows *rows, int t, const float *x, int n) {
     const size_t first = (size_t)t * (size_t)rows->stride;
@@ -14,7 +17,7 @@ void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk
                   const rk_integer_rows *quantized) {
     const rk_norm_kernels kernels = rk_norm_kernels_for(features);
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
-    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+    FOR_ROWS(t, worker, x.count) {
         float *row = y.data + (size_t)t * y.stride;
         kernels.layer_norm(row, x.data + (size_t)t * x.stride, norm.weight, norm.bias, x.n, epsilon);
         if (quantized) quantize_row(&quantize, quantized, t, row, x.n);
@@ -26,7 +29,7 @@ void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x
                       rk_layer_norm outer, float epsilon, const rk_integer_rows *quantized) {
     const rk_norm_kernels kernels = rk_norm_kernels_for(features);
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
-    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+    FOR_ROWS(t, worker, x.count) {
         float *sum = x.data + (size_t)t * x.stride;
         float *row = y.data + (size_t)t * y.stride;
         kernels.layer_norm_add(sum, a.data + (size_t)t * a.stride, inner.weight, inner.bias, x.n, epsilon);
@@ -38,7 +41,7 @@ void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x
 
 void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_integer_rows *quantized) {
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
-    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+    FOR_ROWS(t, worker, x.count) {
         quantize_row(&quantize, quantized, t, x.data + (size_t)t * x.stride, x.n);
     }
     rk_barrier(worker);
@@ -46,7 +49,7 @@ void rk_rows_quantize(rk_worker *worker, uint32_t features, rk_rows x, const rk_
 
 void rk_rows_softmax(rk_worker *worker, uint32_t features, rk_rows x, float scale) {
     const rk_norm_kernels kernels = rk_norm_kernels_for(features);
-    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+    FOR_ROWS(t, worker, x.count) {
         float *row = x.data + (size_t)t * x.stride;
         for (int k = 0; k < x.n; k++) row[k] *= scale;
         const float inverse = 1.0f / kernels.softmax(row, x.n);
@@ -70,7 +73,7 @@ static int first_largest(const float *row, int n) {
 }
 
 void rk_rows_argmax(rk_worker *worker, rk_rows x, int32_t *indices) {
-    for (int t; (t = rk_next_chunk(worker, x.count)) >= 0;) {
+    FOR_ROWS(t, worker, x.count) {
         indices[t] = first_largest(x.data + (size_t)t * x.stride, x.n);
     }
     rk_barrier(worker);
