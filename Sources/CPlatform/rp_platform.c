@@ -89,6 +89,15 @@ void rp_free(void *memory) {
     else free(header.block);
 }
 
+void rp_prefer_large_pages(void *memory) {
+#if defined(MADV_HUGEPAGE)
+    const block_header header = ((block_header *)memory)[-1];
+    if (header.mapped) madvise(header.block, header.mapped, MADV_HUGEPAGE);
+#else
+    (void)memory;
+#endif
+}
+
 static uint64_t least(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }

@@ -26,6 +26,8 @@ void rp_release(rp_mapping mapping, uint64_t offset, uint64_t size);
 // Zeroed memory at a multiple of 64 bytes, or NULL. rp_free accepts NULL.
 void *rp_allocate(uint64_t size);
 void rp_free(void *memory);
+// For memory of rp_allocate that will be used from end to end: pages of 2 MB, where the system has them, cost one fault instead of 512.
+void rp_prefer_large_pages(void *memory);
 
 // Memory that could be used without swapping, in bytes (MemAvailable), and no more than the process may have (ulimit -v) and its container
 // leaves it; or 0 when unknown.

@@ -54,6 +54,7 @@ struct ImageBuffers {
         guard let memory = rp_allocate(UInt64(sizes.bytes)) else {
             throw RudolphError("out of memory: \(sizes.bytes) bytes for \(owner)")
         }
+        rp_prefer_large_pages(memory)
         let floats = memory.assumingMemoryBound(to: Float.self)
         self.sizes = sizes
         first = floats

@@ -110,6 +110,7 @@ final class Transformer {
         guard let memory = rp_allocate(UInt64(sizes.total)) else {
             throw RudolphError("out of memory: \(sizes.total) bytes for the buffers of \(maximumRows) positions")
         }
+        rp_prefer_large_pages(memory)
         self.model = model
         self.configuration = configuration
         self.threads = threads
