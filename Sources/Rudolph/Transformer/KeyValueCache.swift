@@ -65,6 +65,8 @@ final class KeyValueCache {
         guard let memory = rp_allocate(bytes) else {
             throw RudolphError("out of memory: \(bytes) bytes for keys and values")
         }
+        // Where there is a picture, all positions before the text are used. Of the text itself often few are, and a candidate's cache has only those.
+        if start == 0 { rp_prefer_large_pages(memory) }
         self.memory = memory
         self.start = start
         switch kind {
