@@ -69,7 +69,7 @@ static layout by_tiles(const rk_conv *conv, int tiles) {
 static int may_go_by_tiles(const rk_conv *conv) { return by_tiles(conv, 0).shared * sizeof(float) <= SHARED_BYTES; }
 
 // The most blocks of tiles that a worker takes at once: its products and a panel of weights need some of the cache as well.
-static int most_blocks(const rk_conv *conv, int block) { return blocks_in(conv, block, rk_cpu_cache() / 16 * 7); }
+static int most_blocks(const rk_conv *conv, int block) { return blocks_in(conv, block, rk_cpu_cache() / 8 * 5); }
 
 // Blocks of tiles that a worker takes at once; 0: by panels, as so few tiles are not worth reading all weights for.
 static int blocks_by_tiles(const rk_conv *conv, int block, int blocks, int workers) {
