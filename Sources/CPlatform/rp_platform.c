@@ -90,11 +90,12 @@ void rp_free(void *memory) {
 }
 
 void rp_prefer_large_pages(void *memory) {
-#if defined(MADV_HUGEPAGE)
+    if (!memory) return;
     const block_header header = ((block_header *)memory)[-1];
+#if defined(MADV_HUGEPAGE)
     if (header.mapped) madvise(header.block, header.mapped, MADV_HUGEPAGE);
 #else
-    (void)memory;
+    (void)header;
 #endif
 }
 

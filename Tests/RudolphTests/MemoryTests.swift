@@ -69,12 +69,13 @@ import Testing
         #expect(rp_group_memory("/nonexistent", String(repeating: "/x", count: 10_000)) == .max)
     }
 
-    /// Small and large blocks, on both sides of where they begin to be mapped.
+    /// Small and large blocks, on both sides of where they begin to be mapped, in pages of either size.
     @Test func blocksAreZeroAlignedAndWhole() throws {
-        for size in [0, 1, 64, 4096, 1 << 20 - 64, 1 << 20 - 63, 1 << 20, 3 << 20 + 1] {
+        for size in [0, 1, 64, 4096, 1 << 20 - 64, 1 << 20 - 63, 1 << 20, 3 << 20 + 1, 5 << 20] {
             // What was written before does not come back.
-            for _ in 0..<2 {
+            for prefersLarge in [false, true, false] {
                 let block = try #require(rp_allocate(UInt64(size)), "\(size) bytes")
+                if prefersLarge { rp_prefer_large_pages(block) }
                 let bytes = UnsafeMutableRawBufferPointer(start: block, count: size)
                 #expect(UInt(bitPattern: block) % 64 == 0 && bytes.allSatisfy { $0 == 0 }, "\(size) bytes")
                 for index in bytes.indices { bytes[index] = 0x55 }
@@ -83,6 +84,7 @@ import Testing
         }
         for size in [UInt64.max, UInt64.max - 62, UInt64.max - 200, 1 << 62] { #expect(rp_allocate(size) == nil, "\(size) bytes") }
         rp_free(nil)
+        rp_prefer_large_pages(nil)
     }
 
     @Test func threadsAreStartedAndCounted() {

@@ -23,7 +23,7 @@ const char *rp_error_text(int code);
 // Gives the whole pages of the mapped bytes [offset, offset + size) back to the system, which reads them again when they are touched.
 void rp_release(rp_mapping mapping, uint64_t offset, uint64_t size);
 
-// Zeroed memory at a multiple of 64 bytes, or NULL. rp_free accepts NULL.
+// Zeroed memory at a multiple of 64 bytes, or NULL. rp_free and rp_prefer_large_pages accept NULL.
 void *rp_allocate(uint64_t size);
 void rp_free(void *memory);
 // For memory of rp_allocate that will be used from end to end: pages of 2 MB, where the system has them, cost one fault instead of 512.
