@@ -13,9 +13,13 @@ static uint32_t extended_state(void) {
     return low;
 }
 
-static int is_intel(void) {
+static uint32_t traits(uint32_t signature) {
+    enum { ZEN5 = 0x1a };
+    const uint32_t base = signature >> 8 & 15, family = base == 15 ? base + (signature >> 20 & 255) : base;
     uint32_t a, name[3];
-    return __get_cpuid(0, &a, &name[0], &name[2], &name[1]) && memcmp(name, "GenuineIntel", sizeof name) == 0;
+    if (!__get_cpuid(0, &a, &name[0], &name[2], &name[1])) return 0;
+    if (memcmp(name, "GenuineIntel", sizeof name) == 0) return RK_CPU_INTEL | RK_CPU_AHEAD;
+    return memcmp(name, "AuthenticAMD", sizeof name) == 0 && family >= ZEN5 ? RK_CPU_AHEAD : 0;
 }
 
 uint32_t rk_cpu_detected(void) {
@@ -26,11 +30,11 @@ uint32_t rk_cpu_detected(void) {
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf1) != leaf1) {
         return 0;
     }
-    uint32_t state = extended_state();
+    const uint32_t signature = a, state = extended_state();
     if ((state & YMM_STATE) != YMM_STATE || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1 << 5)) {
         return 0;
     }
-    uint32_t features = RK_CPU_AVX2 | (is_intel() ? RK_CPU_INTEL : 0);
+    uint32_t features = RK_CPU_AVX2 | traits(signature);
     const uint32_t avx512_b = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; // F, DQ, BW, VL
     const uint32_t vnni = 1u << 11;
     if ((state & ZMM_STATE) == ZMM_STATE && (b & avx512_b) == avx512_b && (c & vnni)) {
@@ -104,7 +108,7 @@ uint32_t rk_cpu_mask_named(const char *name) {
     for (int i = 0; i < INSTRUCTION_SETS; i++) {
         if (strcmp(name, instruction_sets[i].name) == 0) {
             // That one and all below it; the bits of the other architecture are never detected.
-            return RK_CPU_INTEL | (instruction_sets[i].feature * 2 - 1);
+            return RK_CPU_TRAITS | (instruction_sets[i].feature * 2 - 1);
         }
     }
     return UINT32_MAX;

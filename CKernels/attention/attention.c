@@ -28,7 +28,7 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
     const int block = rk_max(1, rk_min(RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
     const int blocks = (count + block - 1) / block;
     rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size),
-                            .ahead = features & RK_CPU_INTEL ? 2 << 10 : 0};
+                            .ahead = features & RK_CPU_AHEAD ? 2 << 10 : 0};
     scores += (size_t)worker->index * scores_stride;
 
     for (int chunk; (chunk = rk_next_chunk(worker, heads * blocks)) >= 0;) {

@@ -11,7 +11,11 @@ enum {
     RK_CPU_AVX2 = 1 << 0,
     RK_CPU_AVXVNNI = 1 << 1,
     RK_CPU_AVX512 = 1 << 2,
-    RK_CPU_INTEL = 1 << 7, // the maker, no instruction set: its processors want to be asked for weights earlier, and unpack them for many rows
+    // No instruction sets, but how processors differ that have the same: those that read faster what they are asked for ahead by instruction (Intel's,
+    // and AMD's from Zen 5 on), and Intel's, which ask less far ahead and unpack weights once for many rows.
+    RK_CPU_AHEAD = 1 << 6,
+    RK_CPU_INTEL = 1 << 7,
+    RK_CPU_TRAITS = RK_CPU_AHEAD | RK_CPU_INTEL,
     RK_CPU_NEON = 1 << 8,
     RK_CPU_DOTPROD = 1 << 9,
     RK_CPU_I8MM = 1 << 10,
@@ -28,8 +32,8 @@ uint32_t rk_cpu_features(void);
 // Replaces the mask. Call it before a model is opened: open models keep the kernels that they have.
 void rk_cpu_set_mask(uint32_t mask);
 
-// The mask that a name stands for: the bits of that instruction set and of all below it, and RK_CPU_INTEL, which is none; 0 for "scalar"; all ones
-// for an unknown name.
+// The mask that a name stands for: the bits of that instruction set and of all below it, and RK_CPU_TRAITS, which are none; 0 for "scalar"; all
+// ones for an unknown name.
 uint32_t rk_cpu_mask_named(const char *name);
 
 // Bytes of a core's second-level cache, 0 where the system does not say. Results do not depend on it.

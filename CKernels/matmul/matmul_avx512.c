@@ -10,7 +10,9 @@
 // in work; broadcasts of x and loads of weights share the two loads of a cycle, so a broadcast had better serve two panels.
 enum { ROWS = 12, PANELS = 4 };
 
-enum { FEW_AHEAD = 4 << 10 };
+
+// Several rows of x ask for 8 KB ahead, in all streams together: more would push x out of the first-level cache.
+RK_INLINE int ahead(const rk_matmul_tile *tile, int rows, int panels) { return rk_ahead(tile, rows, rk_min(tile->most_ahead, (8 << 10) / panels)); }
 
 RK_TARGET RK_INLINE __m512i load_bytes(const void *p) { return _mm512_loadu_si512(p); }
 
@@ -47,7 +49,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
         __m512i weights[PANELS];
         for (int p = 0; p < panels; p++) {
             const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-            rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
+            rk_prefetch(columns, ahead(tile, rows, panels), 64);
             weights[p] = _mm512_xor_si512(load_bytes(columns), offset);
         }
         RK_UNROLL
@@ -104,7 +106,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-                rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
+                rk_prefetch(columns, ahead(tile, rows, panels), 64);
                 const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -148,7 +150,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
+                rk_prefetch(columns, ahead(tile, rows, panels), 64);
                 pairs[p] = load_bytes(columns);
             }
             RK_UNROLL
@@ -290,7 +292,14 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT4) }
+
+// Twelve rows of x by one panel need as many broadcasts as products, which Zen 5 makes two of in a cycle, as many as it loads: many rows go eight by
+// two panels.
+RK_TARGET static void int4(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4)
+    else RK_FOR_ROWS(tile->count, 8, INT4)
+}
+
 RK_TARGET static void int4_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? int4_many(tile) : int4(tile); }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};

@@ -59,8 +59,8 @@ void test_start(uint64_t seed) {
     uint32_t available = rk_cpu_features();
     for (int bit = 0; bit < 31; bit++) {
         uint32_t feature = UINT32_C(1) << bit;
-        if (available & feature & ~(uint32_t)RK_CPU_INTEL) {
-            test_isas[test_isa_count++] = (test_isa){rk_cpu_name(feature), available & (RK_CPU_INTEL | (feature * 2 - 1))};
+        if (available & feature & ~(uint32_t)RK_CPU_TRAITS) {
+            test_isas[test_isa_count++] = (test_isa){rk_cpu_name(feature), available & (RK_CPU_TRAITS | (feature * 2 - 1))};
         }
     }
 }

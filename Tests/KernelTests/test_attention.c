@@ -360,10 +360,10 @@ static void test_step(const char *what, format f, const caches *c, const rk_key_
         below = kernels;
         for (int threads = 1; threads <= 3; threads++) {
             const size_t room[] = {1, 3, RK_QUERY_BLOCK}, scores_stride = most * room[threads - 1] + (threads > 1 ? 16 * (size_t)head_size : 0);
-            const uint32_t features = test_isas[isa].features ^ (threads == 2 ? RK_CPU_INTEL : 0);
+            const uint32_t features = test_isas[isa].features ^ (threads == 2 ? RK_CPU_AHEAD : 0);
             float *scores = test_alloc((size_t)threads * scores_stride * sizeof *scores, sizeof *scores);
             test_begin("attention", "step", test_isas[isa].name, "%s, %s, %d queries, %d heads of %d, %d threads%s", format_names[f], what, count, heads,
-                       head_size, threads, features & RK_CPU_INTEL ? ", ahead" : "");
+                       head_size, threads, features & RK_CPU_AHEAD ? ", ahead" : "");
             memset(actual, 0, used * sizeof *actual);
             step s = {features, actual, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
             rk_parallel(threads, run_step, &s);

@@ -8,8 +8,16 @@ static const char *const kind_names[] = {"f32", "f16", "int8", "int4", "int8 x i
 // The 256-bit VNNI kernels in the encoding of AVX-512, for machines that have only that; see avxvnni_as_avx512.c.
 extern const rk_matmul_kernels test_avxvnni_as_avx512;
 
-// Every instruction set is tried as that of Intel's processors and as that of others, whichever this one is.
-enum { MAKERS = 2 };
+// Every instruction set is tried as that of each kind of processor, whichever this one is.
+static const struct {
+    const char *name;
+    uint32_t traits;
+} makers[] = {{"", 0}, {", ahead", RK_CPU_AHEAD}, {", Intel", RK_CPU_AHEAD | RK_CPU_INTEL}};
+enum { MAKERS = sizeof makers / sizeof makers[0] };
+
+static uint32_t variant_features(int variant) {
+    return (test_isas[variant / MAKERS].features & ~(uint32_t)RK_CPU_TRAITS) | makers[variant % MAKERS].traits;
+}
 
 // The kinds of product: those of rk_type, then bytes with 16-bit x.
 enum { INT16 = RK_INT4 + 1, KINDS };
@@ -29,7 +37,7 @@ typedef struct implementation {
 static int implementations(int kind, implementation list[10]) {
     int count = 0;
     for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
-        const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[variant / MAKERS].features ^ (variant % MAKERS ? RK_CPU_INTEL : 0));
+        const rk_matmul_kernels kernels = rk_matmul_kernels_for(variant_features(variant));
         const rk_matmul_kernel kernel = kernel_of(&kernels, kind);
         int known = 0;
         for (int i = 0; i < count; i++) known |= list[i].run == kernel;
@@ -243,9 +251,9 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
 
     for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
         const test_isa isa = test_isas[variant / MAKERS];
-        const uint32_t features = isa.features ^ (variant % MAKERS ? RK_CPU_INTEL : 0);
+        const uint32_t features = variant_features(variant);
         test_begin("matmul", kind_names[kind], isa.name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads%s",
-                   rows, columns, first_row, first_row + row_count, count, threads, features & RK_CPU_INTEL ? ", Intel" : "");
+                   rows, columns, first_row, first_row + row_count, count, threads, makers[variant % MAKERS].name);
         float *actual = test_alloc(floats * sizeof(float), 4);
         product p = {features, {weights, type, rows, columns}, x.input, first_row, row_count, bias, activation, actual,
                      (size_t)width};
