@@ -95,7 +95,8 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                 .bias = bias ? bias + first_row + panel * RK_PANEL : NULL,
                 .out = out + out_stride * (size_t)row + (size_t)panel * RK_PANEL,
                 .out_stride = out_stride,
-                .ahead = !(features & RK_CPU_AHEAD) ? 0 : features & RK_CPU_INTEL ? 1 << 10 : 2 << 10,
+                .streams = features & RK_CPU_AHEAD && !(features & RK_CPU_INTEL) ? 2 : 4,
+                .ahead = !(features & RK_CPU_AHEAD) ? 0 : features & RK_CPU_INTEL ? 1 << 10 : 3 << 10,
                 .most_ahead = features & RK_CPU_INTEL ? 4 << 10 : 8 << 10,
             };
             if (integer) {

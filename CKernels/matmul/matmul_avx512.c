@@ -14,6 +14,15 @@ enum { ROWS = 12, PANELS = 4 };
 // Several rows of x ask for 8 KB ahead, in all streams together: more would push x out of the first-level cache.
 RK_INLINE int ahead(const rk_matmul_tile *tile, int rows, int panels) { return rk_ahead(tile, rows, rk_min(tile->most_ahead, (8 << 10) / panels)); }
 
+// What no line asks for, as it comes before the first `ahead` bytes.
+RK_INLINE void start_streams(const rk_matmul_tile *tile, const void *w, size_t stream, int panel, int panels, int rows) {
+    if (panel > 0) return;
+    const int bytes = ahead(tile, rows, panels);
+    for (int line = 0; line < bytes; line += 64) {
+        for (int p = 0; p < panels; p++) rk_prefetch((const char *)w + stream * (size_t)p, line, 64);
+    }
+}
+
 RK_TARGET RK_INLINE __m512i load_bytes(const void *p) { return _mm512_loadu_si512(p); }
 
 RK_TARGET RK_INLINE __m512 load_halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
@@ -41,6 +50,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i sum[ROWS][PANELS];
+    start_streams(tile, w, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(rk_tile_start(tile, first + t));
@@ -92,6 +102,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int16_t *x = rk_tile_x16(tile, first);
     __m512 acc[ROWS][PANELS];
+    start_streams(tile, w, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
@@ -136,6 +147,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m512 acc[ROWS][PANELS];
+    start_streams(tile, blocks, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
@@ -286,9 +298,14 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
     }
 }
 
-#define INT8(n) RK_FOR_STREAMS(tile, (n <= 6 ? 4 : 2), int8_rows, first, n)
-#define INT16(n) RK_FOR_STREAMS(tile, (n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
-#define INT4(n) RK_FOR_STREAMS(tile, (n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, first, n)
+// `most` panels in turn, or as many as the processor likes where those are fewer.
+#define IN_TURN(most, CALL, n)                                                                                                   \
+    if (most > 2 && tile->streams == 2) RK_FOR_STREAMS(tile, 2, CALL, first, n)                                                  \
+    else RK_FOR_STREAMS(tile, most, CALL, first, n)
+
+#define INT8(n) IN_TURN((n <= 6 ? 4 : 2), int8_rows, n)
+#define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, n)
+#define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, n)
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }

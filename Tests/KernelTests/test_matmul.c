@@ -168,9 +168,10 @@ static void check_tile(int kind, int panels, int columns, int count, test_patter
     float *expected = NULL; // what the first one gives
     for (int i = 0; i < implementation_count; i++) {
         for (tile.ahead = 0; tile.ahead <= (count == 1 ? AHEAD : 0); tile.ahead += AHEAD) {
-            test_begin("matmul", kind_names[kind], list[i].name, "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s, ahead %d",
-                       panels, columns, count, test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.bias ? "yes" : "no",
-                       tile.ahead);
+            tile.streams = 2 + 2 * test_random_below(2);
+            test_begin("matmul", kind_names[kind], list[i].name,
+                       "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s, %d streams, ahead %d", panels, columns, count,
+                       test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.bias ? "yes" : "no", tile.streams, tile.ahead);
             tile.out = test_alloc(bytes, 4);
             list[i].run(&tile);
             expected = expected ? expected : tile.out;
