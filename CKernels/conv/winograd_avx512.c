@@ -2,7 +2,8 @@
 
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
-#define RK_WINOGRAD_ROWS 16
+#define RK_WINOGRAD_ROWS 8
+#define RK_WINOGRAD_PANELS 2
 #define RK_WINOGRAD_LANES 16
 #include "winograd_lanes.h"
 

@@ -1,5 +1,5 @@
-// rk_winograd_kernels by vectors; each instruction set includes this once, after defining RK_TARGET, RK_WINOGRAD_ROWS, the tiles whose
-// products its registers hold, and RK_WINOGRAD_LANES, the channels that are transformed at once.
+// rk_winograd_kernels by vectors; each instruction set includes this once, after defining RK_TARGET, RK_WINOGRAD_ROWS, the tiles, and
+// RK_WINOGRAD_PANELS, the panels whose products its registers hold, and RK_WINOGRAD_LANES, the channels that are transformed at once.
 #include "../lanes.h"
 #include "../matmul/matmul.h"
 #include "conv.h"
@@ -123,7 +123,8 @@ RK_TARGET static void input(float *v, size_t stride, const float *const pixels[R
 
 // Four channels of a tile are one load, and products take them from its lanes: broadcasts would take the place of products. Of all sixteen
 // channels unrolled, the compiler loads so much ahead that sums spill.
-RK_INLINE void multiply_rows(float *m, const float *v, const float *u, int channels, int more, const int rows) {
+RK_INLINE void multiply_rows(float *m, const float *v, const float *u, const int panels, int channels, int more, const int rows) {
+    (void)panels; // one
     float32x4_t acc[RK_WINOGRAD_ROWS][4];
     for (int t = 0; t < rows; t++) {
         RK_UNROLL
@@ -153,27 +154,35 @@ RK_INLINE void multiply_rows(float *m, const float *v, const float *u, int chann
 
 #else
 
-RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, int channels, int more, const int rows) {
-    v16 acc[RK_WINOGRAD_ROWS];
-    for (int t = 0; t < rows; t++) acc[t] = more ? v16_load(m + t * RK_PANEL) : v16_all(0);
+RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, const int panels, int channels, int more, const int rows) {
+    v16 acc[RK_WINOGRAD_ROWS * RK_WINOGRAD_PANELS];
+    RK_UNROLL
+    for (int i = 0; i < rows * panels; i++) acc[i] = more ? v16_load(m + i * RK_PANEL) : v16_all(0);
     for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_ROWS * 16, u += 16 * RK_PANEL) {
-        RK_UNROLL
+        RK_KEEP_LOOP
         for (int k = 0; k < 16; k++) {
-            const v16 w = v16_load(u + k * RK_PANEL);
+            v16 w[RK_WINOGRAD_PANELS];
+            for (int p = 0; p < panels; p++) w[p] = v16_load(u + (p * channels + k) * RK_PANEL);
             RK_UNROLL
-            for (int t = 0; t < rows; t++) acc[t] = v16_fma(w, v16_all(v[16 * t + k]), acc[t]);
+            for (int t = 0; t < rows; t++) {
+                for (int p = 0; p < panels; p++) acc[t * panels + p] = v16_fma(w[p], v16_all(v[16 * t + k]), acc[t * panels + p]);
+            }
         }
     }
-    for (int t = 0; t < rows; t++) v16_store(m + t * RK_PANEL, acc[t]);
+    RK_UNROLL
+    for (int i = 0; i < rows * panels; i++) v16_store(m + i * RK_PANEL, acc[i]);
 }
 
 #endif
 
-#define MULTIPLY(n) multiply_rows(m + first * RK_PANEL, v + first * 16, u, channels, more, n)
+#define ONE_PANEL(n) multiply_rows(m + first * RK_PANEL, v + first * 16, u, 1, channels, more, n)
+#define ALL_PANELS(n) multiply_rows(m + first * RK_WINOGRAD_PANELS * RK_PANEL, v + first * 16, u, RK_WINOGRAD_PANELS, channels, more, n)
 
-RK_TARGET static void multiply(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more) {
-    for (int block = 0; block < tiles; block += RK_WINOGRAD_ROWS, v += stride, m += RK_WINOGRAD_ROWS * RK_PANEL) {
-        RK_FOR_ROWS(rk_min(RK_WINOGRAD_ROWS, tiles - block), RK_WINOGRAD_ROWS, MULTIPLY)
+RK_TARGET static void multiply(float *m, const float *v, size_t stride, const float *u, int panels, int channels, int tiles, int more) {
+    for (int block = 0; block < tiles; block += RK_WINOGRAD_ROWS, v += stride, m += RK_WINOGRAD_ROWS * panels * RK_PANEL) {
+        const int count = rk_min(RK_WINOGRAD_ROWS, tiles - block);
+        if (RK_WINOGRAD_PANELS == 1 || panels == 1) RK_FOR_ROWS(count, RK_WINOGRAD_ROWS, ONE_PANEL)
+        else RK_FOR_ROWS(count, RK_WINOGRAD_ROWS, ALL_PANELS)
     }
 }
 
@@ -206,4 +215,4 @@ RK_TARGET static void output(float *const out[16], const float *const added[16],
     }
 }
 
-#define RK_WINOGRAD_KERNELS(name) {name, RK_WINOGRAD_ROWS, weights, input, multiply, output}
+#define RK_WINOGRAD_KERNELS(name) {name, RK_WINOGRAD_ROWS, RK_WINOGRAD_PANELS, weights, input, multiply, output}

@@ -3,6 +3,7 @@
 #if defined(__aarch64__)
 #define RK_TARGET
 #define RK_WINOGRAD_ROWS 6
+#define RK_WINOGRAD_PANELS 1
 #define RK_WINOGRAD_LANES 4
 #include "winograd_lanes.h"
 

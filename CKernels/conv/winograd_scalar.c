@@ -1,6 +1,6 @@
 #include "conv.h"
 
-enum { BLOCK = 4 };
+enum { BLOCK = 4, PANELS = 3 };
 
 static void transform_input(float t[6], const float d[6]) {
     const float a = fmaf(-4, d[2], d[4]), b = fmaf(-4, d[1], d[3]);
@@ -73,13 +73,14 @@ static void input(float *v, size_t stride, const float *const pixels[RK_WINOGRAD
     }
 }
 
-static void multiply(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more) {
+static void multiply(float *m, const float *v, size_t stride, const float *u, int panels, int channels, int tiles, int more) {
     for (int t = 0; t < tiles; t++) {
         const float *x = v + (size_t)(t / BLOCK) * stride + (size_t)(t % BLOCK) * 16;
-        for (int r = 0; r < RK_PANEL; r++) {
-            float acc = more ? m[t * RK_PANEL + r] : 0;
-            for (int c = 0; c < channels; c++) acc = fmaf(u[c * RK_PANEL + r], x[c / 16 * 16 * BLOCK + c % 16], acc);
-            m[t * RK_PANEL + r] = acc;
+        for (int row = 0; row < panels * RK_PANEL; row++, m++) {
+            const float *w = u + (size_t)(row / RK_PANEL * channels * RK_PANEL + row % RK_PANEL);
+            float acc = more ? *m : 0;
+            for (int c = 0; c < channels; c++) acc = fmaf(w[c * RK_PANEL], x[c / 16 * 16 * BLOCK + c % 16], acc);
+            *m = acc;
         }
     }
 }
@@ -105,4 +106,4 @@ static void output(float *const out[16], const float *const added[16], const flo
     }
 }
 
-const rk_winograd_kernels rk_winograd_scalar = {"scalar", BLOCK, weights, input, multiply, output};
+const rk_winograd_kernels rk_winograd_scalar = {"scalar", BLOCK, PANELS, weights, input, multiply, output};

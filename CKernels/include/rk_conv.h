@@ -32,7 +32,8 @@ enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36 };
 
 typedef struct rk_winograd_kernels {
     const char *name;
-    int block; // tiles whose lines of 16 channels lie side by side: those of a register tile, whose products thus read one stream
+    int block;  // tiles whose lines of 16 channels lie side by side: those of a register tile, whose products thus read one stream
+    int panels; // of weights in a register tile: the most that multiply takes
     // G of the channels first ..< first + count of one panel of weights, type RK_F32 or RK_F16, 9 * channels columns: position i * 6 + j
     // becomes an RK_F32 panel of `count` columns at u + (i * 6 + j) * stride.
     void (*weights)(float *u, size_t stride, const void *panel, rk_type type, int channels, int first, int count);
@@ -40,9 +41,9 @@ typedef struct rk_winograd_kernels {
     // v[(i * 6 + j) * stride + c / 16 * 16 * block + c % 16].
     // `upsampled`: pixels 1 and 2 of each row and column are the same, and 3 and 4. Positions with i = 2 or j = 2 are then 0; they are not written.
     void (*input)(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled);
-    // One position of one panel: m[t * 16 + r] = fmaf(u[c * 16 + r], channel c of tile t, m[t * 16 + r]) for c ascending, from 0 unless `more`.
-    // Blocks of tiles are `stride` floats apart.
-    void (*multiply)(float *m, const float *v, size_t stride, const float *u, int channels, int tiles, int more);
+    // One position of `panels` panels, which follow each other: for panel p of n, i = (t * n + p) * 16 + r,
+    // m[i] = fmaf(u[(p * channels + c) * 16 + r], channel c of tile t, m[i]) for c ascending, from 0 unless `more`. Blocks of tiles are `stride` floats apart.
+    void (*multiply)(float *m, const float *v, size_t stride, const float *u, int panels, int channels, int tiles, int more);
     // A of one tile of one panel, position i * 6 + j at m[(i * 6 + j) * stride ...]; then + bias[16] (0 when NULL), then + added[y * 4 + x][16]
     // unless `added` is NULL. out[y * 4 + x] takes 16 floats; NULL for pixels outside the image. added may be out.
     void (*output)(float *const out[16], const float *const added[16], const float *m, size_t stride, const float *bias);

@@ -197,10 +197,10 @@ static void test_winograd_input(const slots *s, const float *pixels, int channel
     test_free(expected), test_free(v);
 }
 
-static void test_winograd_multiply(const slots *s, const float *floats, const float *u, int channels, int tiles, int more) {
-    const size_t n = (size_t)tiles * RK_PANEL;
+static void test_winograd_multiply(const slots *s, const float *floats, const float *u, int panels, int channels, int tiles, int more) {
+    const size_t n = (size_t)tiles * (size_t)panels * RK_PANEL;
     float *m[2];
-    test_begin("winograd", "multiply", s->isa, "%d channels, %d tiles, more %d, %s", channels, tiles, more, s->pattern);
+    test_begin("winograd", "multiply", s->isa, "%d panels, %d channels, %d tiles, more %d, %s", panels, channels, tiles, more, s->pattern);
     for (int k = 0; k < 2; k++) {
         const rk_winograd_kernels *kernels = s->kernels[k];
         const int blocks = (tiles + kernels->block - 1) / kernels->block;
@@ -212,7 +212,7 @@ static void test_winograd_multiply(const slots *s, const float *floats, const fl
         }
         m[k] = test_alloc(n * sizeof *m[k], sizeof *m[k]);
         if (more) memcpy(m[k], floats, n * sizeof *m[k]);
-        kernels->multiply(m[k], v, stride, u, channels, tiles, more);
+        kernels->multiply(m[k], v, stride, u, panels, channels, tiles, more);
         test_guards(m[k]);
         test_free(v);
     }
@@ -260,7 +260,9 @@ static void test_winograd_slots(int channels) {
             test_winograd_weights(&s, halves, RK_F16, channels, channels / 3, channels / 2);
             test_winograd_input(&s, floats, channels, 0);
             test_winograd_input(&s, floats, channels, 1);
-            for (int tiles = 1; tiles <= MOST_TILES; tiles++) test_winograd_multiply(&s, floats, floats + n, channels, tiles, tiles % 2);
+            for (int panels = 1; panels <= kernels.panels; panels++) {
+                for (int tiles = 1; tiles <= MOST_TILES; tiles++) test_winograd_multiply(&s, floats, floats + n, panels, channels, tiles, tiles % 2);
+            }
             for (int how = 0; how < 4; how++) test_winograd_output(&s, floats, bias, old, how & 1, how >> 1);
         }
     }
