@@ -1,7 +1,8 @@
 #include "conv.h"
 
-// Bytes of gathered patches that a worker keeps in its cache, and the panels of weights that it multiplies them with at a time.
-enum { PATCH_BYTES = 256 << 10, MAX_TILE = 192, TILE_STEP = 24, PANEL_GROUP = 16 };
+// Pixels whose patches a worker gathers at a time: as many as half of its second-level cache holds, or PATCH_BYTES where that is more. It multiplies
+// them with PANEL_GROUP panels of weights.
+enum { PATCH_BYTES = 256 << 10, MAX_TILE = 192, TILE_STEP = 12, PANEL_GROUP = 16 };
 
 // A whole image is its own matrix of patches: nothing to gather.
 static int is_pointwise(const rk_conv *conv) {
@@ -11,13 +12,22 @@ static int is_pointwise(const rk_conv *conv) {
 // Sixteen floats more than a patch, so that neighbouring patches do not fall on the same cache sets.
 static size_t patch_stride(const rk_conv *conv) { return (size_t)conv->weights.columns + 16; }
 
-static int tile_pixels(const rk_conv *conv) {
-    int pixels = (int)(PATCH_BYTES / (patch_stride(conv) * sizeof(float)));
-    return rk_max(TILE_STEP, rk_min(MAX_TILE, pixels / TILE_STEP * TILE_STEP));
+static int most_pixels(const rk_conv *conv, int pointwise) {
+    const size_t half = rk_cpu_cache() / 2, bytes = half > PATCH_BYTES ? half : PATCH_BYTES;
+    const int fitting = pointwise ? MAX_TILE : (int)(bytes / (patch_stride(conv) * sizeof(float)));
+    return rk_max(TILE_STEP, rk_min(MAX_TILE, fitting) / TILE_STEP * TILE_STEP);
+}
+
+// Tiles of equal size, at least two chunks for every worker.
+static int tile_pixels(const rk_conv *conv, int pixels, int groups, int workers) {
+    const int most = most_pixels(conv, is_pointwise(conv)), fewest = (2 * workers + groups - 1) / groups, tiles = rk_max(fewest, (pixels + most - 1) / most);
+    return rk_min(most, (pixels + tiles * TILE_STEP - 1) / (tiles * TILE_STEP) * TILE_STEP);
 }
 
 static size_t worker_scratch(const rk_conv *conv) {
-    return (size_t)tile_pixels(conv) * (patch_stride(conv) + PANEL_GROUP * RK_PANEL);
+    const size_t sums = PANEL_GROUP * RK_PANEL, gathered = (size_t)most_pixels(conv, 0) * (patch_stride(conv) + sums);
+    const size_t pointwise = (size_t)most_pixels(conv, 1) * sums;
+    return gathered > pointwise ? gathered : pointwise;
 }
 
 int rk_conv_is_fast(const rk_conv *conv) {
@@ -70,11 +80,11 @@ void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, cons
     const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
     const rk_norm_kernels norm = rk_norm_kernels_for(features);
     const int pointwise = is_pointwise(conv);
-    const int pixels = out_height * out_width, tile = tile_pixels(conv), tiles = (pixels + tile - 1) / tile;
     const int panels = (weights->rows + RK_PANEL - 1) / RK_PANEL, groups = (panels + PANEL_GROUP - 1) / PANEL_GROUP;
+    const int pixels = out_height * out_width, tile = tile_pixels(conv, pixels, groups, worker->count), tiles = (pixels + tile - 1) / tile;
     const size_t panel_bytes = rk_panel_bytes(weights->type, weights->columns);
     float *patches = scratch + (size_t)worker->index * worker_scratch(conv);
-    float *sums = patches + (size_t)tile * patch_stride(conv);
+    float *sums = patches + (pointwise ? 0 : (size_t)tile * patch_stride(conv));
 
     for (int chunk; (chunk = rk_next_chunk(worker, tiles * groups)) >= 0;) {
         const int first = chunk % tiles * tile, panel = chunk / tiles * PANEL_GROUP;
