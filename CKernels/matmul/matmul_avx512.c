@@ -309,16 +309,17 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
+RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT4) }
+RK_TARGET static void int4_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? int4_many(tile) : int4(tile); }
 
-// Twelve rows of x by one panel need as many broadcasts as products, which Zen 5 makes two of in a cycle, as many as it loads: many rows go eight by
-// two panels.
-RK_TARGET static void int4(const rk_matmul_tile *tile) {
-    if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4)
+// Twelve rows of x by one panel need as many broadcasts as products, and Zen 5, which makes two products in a cycle, loads no more: many rows go
+// eight by two panels.
+RK_TARGET static void int4_zen5(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) int4(tile);
     else RK_FOR_ROWS(tile->count, 8, INT4)
 }
 
-RK_TARGET static void int4_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? int4_many(tile) : int4(tile); }
-
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
 const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {[RK_INT4] = int4_intel}};
+const rk_matmul_kernels rk_matmul_avx512_zen5 = {.name = "avx512 of Zen 5", .tile = {[RK_INT4] = int4_zen5}};
 #endif
