@@ -281,8 +281,39 @@ RK_TARGET static void f32(const rk_matmul_tile *tile) {
     }
 }
 
-// Halves become floats in the first-level cache, once for all rows of x.
-RK_TARGET static void f16(const rk_matmul_tile *tile) {
+// Halves become floats in registers.
+RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+    const rk_f16 *w = rk_tile_panel(tile, RK_F16, panel);
+    const size_t stream = (size_t)tile->columns * RK_PANEL * (size_t)apart;
+    const float *x = tile->x + tile->x_stride * (size_t)first;
+    __m512 acc[ROWS][PANELS];
+    start_streams(tile, w, stream * sizeof *w, panel, panels, rows);
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int t = 0; t < rows; t++) {
+        for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
+    }
+    for (int k = 0; k < tile->columns; k++) {
+        __m512 weights[PANELS];
+        for (int p = 0; p < panels; p++) {
+            const rk_f16 *column = w + stream * (size_t)p + k * RK_PANEL;
+            rk_prefetch(column, ahead(tile, rows, panels), 64);
+            weights[p] = load_halves(column);
+        }
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) {
+            const __m512 column = _mm512_set1_ps(x[tile->x_stride * (size_t)t + (size_t)k]);
+            for (int p = 0; p < panels; p++) acc[t][p] = _mm512_fmadd_ps(weights[p], column, acc[t][p]);
+        }
+    }
+    for (int p = 0; p < panels; p++) {
+        const int at = panel + p * apart;
+        const __m512 bias = tile->bias ? _mm512_loadu_ps(tile->bias + at * RK_PANEL) : _mm512_setzero_ps();
+        for (int t = 0; t < rows; t++) _mm512_storeu_ps(rk_tile_out(tile, at, first + t), _mm512_add_ps(acc[t][p], bias));
+    }
+}
+
+// Many rows of x on Intel's processors, whose conversions need the pipes of products: halves become floats in the first-level cache, once for all rows.
+RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     enum { COLUMNS = 128 };
     float widened[2][COLUMNS * RK_PANEL];
     for (int panel = 0; panel < tile->panels; panel += 2) {
@@ -307,6 +338,11 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
 #define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, n)
 #define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, n)
 
+#define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, n)
+
+RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, F16) }
+RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? f16_many(tile) : f16(tile); }
+
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT4) }
@@ -320,6 +356,6 @@ RK_TARGET static void int4_zen5(const rk_matmul_tile *tile) {
 }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
-const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {[RK_INT4] = int4_intel}};
+const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {[RK_F16] = f16_intel, [RK_INT4] = int4_intel}};
 const rk_matmul_kernels rk_matmul_avx512_zen5 = {.name = "avx512 of Zen 5", .tile = {[RK_INT4] = int4_zen5}};
 #endif
