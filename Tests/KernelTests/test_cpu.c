@@ -76,7 +76,8 @@ void test_cpu(void) {
 
     test_begin("cpu", "dispatch", "any", "which kernels an instruction set gets");
     for (int i = 0; i < test_isa_count; i++) {
-        const char *name = rk_matmul_kernels_for(test_isas[i].features).name;
+        // A processor's own kernels are named "avx512 of ...".
+        const char *name = rk_matmul_kernels_for(test_isas[i].features & ~(uint32_t)RK_CPU_TRAITS).name;
         test_expect(strcmp(name, test_isas[i].name) == 0, "matmul kernels of %s are %s", test_isas[i].name, name);
     }
 }
