@@ -44,7 +44,9 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
     store(tile, panel, row, sum, _mm512_set1_ps(tile->scales[row]));
 }
 
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+// `starts`: where the sums of each row begin.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, int first,
+                                   const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
@@ -53,7 +55,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     start_streams(tile, w, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(rk_tile_start(tile, first + t));
+        for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
@@ -330,15 +332,20 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
 }
 
 // `most` panels in turn, or as many as the processor likes where those are fewer.
-#define IN_TURN(most, CALL, n)                                                                                                   \
-    if (most > 2 && tile->streams == 2) RK_FOR_STREAMS(tile, 2, CALL, first, n)                                                  \
-    else RK_FOR_STREAMS(tile, most, CALL, first, n)
+#define IN_TURN(most, CALL, ...)                                                                                                 \
+    if (most > 2 && tile->streams == 2) RK_FOR_STREAMS(tile, 2, CALL, __VA_ARGS__)                                               \
+    else RK_FOR_STREAMS(tile, most, CALL, __VA_ARGS__)
 
-#define INT8(n) IN_TURN((n <= 6 ? 4 : 2), int8_rows, n)
-#define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, n)
-#define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, n)
+#define INT8(n)                                                                                                                  \
+    {                                                                                                                            \
+        int32_t starts[n];                                                                                                       \
+        for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
+        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, first, n)                                                                   \
+    }
+#define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
+#define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, first, n)
 
-#define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, n)
+#define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, first, n)
 
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, F16) }
 RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? f16_many(tile) : f16(tile); }
