@@ -71,7 +71,10 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
 
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
-    enum { ACTIVATED = 32 << 10 }; // floats that an activation still finds in the second-level cache
+    enum {
+        ACTIVATED = 32 << 10, // floats that an activation still finds in the second-level cache
+        FEW_ROWS = 12
+    };
     const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
     const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
@@ -83,7 +86,8 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const size_t x_row_bytes = (size_t)columns * (int16 ? sizeof(int16_t) : integer ? sizeof(int8_t) : sizeof(float));
     const int rows = input->count > 0 ? block_rows(input->count, x_row_bytes) : 1;
     const int chunks = panels * divide_up(input->count, rows);                                 // a panel times a block of rows each
-    const int step = panels >= 16 * worker->count ? 4 : 1;                                     // in fours, as some kernels take them
+    // Panels to a piece, at least: few rows of x take them in fours, many rows take long for one.
+    const int step = panels >= 16 * worker->count && input->count <= FEW_ROWS ? 4 : 1;
     const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels;         // panels to a tile
     for (int chunk, taken; (taken = rk_next_chunks(worker, chunks, step, &chunk)) > 0;) {
         for (const int end = chunk + taken; chunk < end;) {

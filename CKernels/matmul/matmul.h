@@ -28,10 +28,13 @@ RK_INLINE int32_t rk_tile_start(const rk_matmul_tile *tile, int row) {
     return 128 / 8 * sum;
 }
 
-// A group's 16 half scales and its 256 bytes of nibbles, in the blocks of an int4 panel.
-RK_INLINE const uint8_t *rk_group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + group % 2 * 32; }
+// A group's 16 half scales and its 256 bytes of nibbles, in the blocks of an int4 panel: of two groups each.
+enum { RK_GROUP_BYTES = 32 + 256 };
+RK_INLINE const uint8_t *rk_group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 2 * RK_GROUP_BYTES + group % 2 * 32; }
 
-RK_INLINE const uint8_t *rk_group_weights(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 576 + 64 + group % 2 * 256; }
+RK_INLINE const uint8_t *rk_group_weights(const uint8_t *blocks, size_t group) {
+    return blocks + group / 2 * 2 * RK_GROUP_BYTES + 64 + group % 2 * 256;
+}
 
 RK_INLINE float *rk_tile_out(const rk_matmul_tile *tile, int panel, int row) {
     return tile->out + tile->out_stride * (size_t)row + (size_t)panel * RK_PANEL;

@@ -88,7 +88,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *halves = rk_group_scales(blocks, group);
-        if (first == 0) rk_prefetch(w, FEW_AHEAD, 288);
+        if (first == 0) rk_prefetch(w, FEW_AHEAD, RK_GROUP_BYTES);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
         RK_KEEP_LOOP // unrolled, the compiler moves the loads of x together and runs out of registers
@@ -190,7 +190,7 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, 
     const __m256i nibble = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8);
     for (size_t group = 0; group < count; group++) {
         const uint8_t *w = rk_group_weights(blocks, from + group), *halves = rk_group_scales(blocks, from + group);
-        rk_prefetch(w, FEW_AHEAD, 288);
+        rk_prefetch(w, FEW_AHEAD, RK_GROUP_BYTES);
         for (int half = 0; half < 2; half++) {
             __m256i sums = _mm256_setzero_si256(); // of 8 columns
             RK_UNROLL

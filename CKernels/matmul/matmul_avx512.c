@@ -142,20 +142,30 @@ RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
     return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
 }
 
-// Nibbles are unpacked in registers.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+// What many rows of x ask for meanwhile: at every group the lines from ..< to of those that begin here, in each of the panels that come next.
+typedef struct asked {
+    const uint8_t *at;
+    int from, to;
+} asked;
+
+// Nibbles are unpacked in registers. Few rows (`next` is NULL) ask for the weights of their own panels ahead.
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const asked *next, int first,
+                                   const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m512 acc[ROWS][PANELS];
-    start_streams(tile, blocks, stream, panel, panels, rows);
+    if (!next) start_streams(tile, blocks, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m512i sum[ROWS][PANELS];
+        for (int line = next ? next->from : 0; next && line < next->to; line++) {
+            for (int p = 0; p < panels; p++) rk_prefetch(next->at + stream * (size_t)p + RK_GROUP_BYTES * group, 64 * line, 64);
+        }
         for (int t = 0; t < rows; t++) {
             for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         }
@@ -164,7 +174,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                rk_prefetch(columns, ahead(tile, rows, panels), 64);
+                if (!next) rk_prefetch(columns, ahead(tile, rows, panels), 64);
                 pairs[p] = load_bytes(columns);
             }
             RK_UNROLL
@@ -190,7 +200,36 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Many rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it): GROUPS groups of a panel
+// Some dozens of rows of x on Intel's processors: two panels pass all of them before the next two come, of which each register tile asks for its share, spread
+// over its groups: a burst would keep its own loads waiting. The first tile asks for its own panels, ahead.
+#define PAIR_ROWS 8
+enum { MOST_PAIRED = 96 };
+
+RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels, int first) {
+    enum { LINES = (RK_GROUP_BYTES + 63) / 64 };
+    const uint8_t *own = rk_tile_panel(tile, RK_INT4, panel);
+    const int cold = panel == 0, tiles = (tile->count + PAIR_ROWS - 1) / PAIR_ROWS - cold, at = (first + PAIR_ROWS - 1) / PAIR_ROWS - cold;
+    if (at < 0) return (asked){own + tile->most_ahead, 0, LINES};
+    if (panel + panels >= tile->panels) return (asked){own, 0, 0};
+    return (asked){own + rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels, LINES * at / tiles, LINES * (at + 1) / tiles};
+}
+
+#define PAIRED(n, panels)                                                                                                        \
+    {                                                                                                                            \
+        const asked next = asked_by_tile(tile, panel, panels, first);                                                            \
+        int4_rows(tile, panel, 1, panels, &next, first, n);                                                                      \
+    }
+#define TWO_PAIRED(n) PAIRED(n, 2)
+#define ONE_PAIRED(n) PAIRED(n, 1)
+
+RK_TARGET static void int4_pairs(const rk_matmul_tile *tile) {
+    for (int panel = 0; panel < tile->panels; panel += 2) {
+        if (panel + 1 < tile->panels) RK_FOR_ROWS(tile->count, PAIR_ROWS, TWO_PAIRED)
+        else RK_FOR_ROWS(tile->count, PAIR_ROWS, ONE_PAIRED)
+    }
+}
+
+// More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it): GROUPS groups of a panel
 // are unpacked into the first-level cache for all rows.
 enum { GROUPS = 32 };
 typedef struct unpacked {
@@ -343,7 +382,7 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
         IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, first, n)                                                                   \
     }
 #define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
-#define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, first, n)
+#define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, first, n)
 
 #define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, first, n)
 
@@ -353,7 +392,11 @@ RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT4) }
-RK_TARGET static void int4_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? int4_many(tile) : int4(tile); }
+RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) int4(tile);
+    else if (tile->count <= MOST_PAIRED) int4_pairs(tile);
+    else int4_many(tile);
+}
 
 // Twelve rows of x by one panel need as many broadcasts as products, and Zen 5, which makes two products in a cycle, loads no more: many rows go
 // eight by two panels.

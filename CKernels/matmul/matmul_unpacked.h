@@ -2,7 +2,7 @@
 // RK_TARGET, GROUPS, `unpacked`, unpack(), unpacked_rows() and RK_UNPACKED_ROWS, the rows of x in a register tile.
 #define UNPACKED(n)                                                                                                              \
     unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
-    rk_prefetch_share(blocks + (from + count) * 288, count * 288, first, first + n, tile->count)
+    rk_prefetch_share(blocks + (from + count) * RK_GROUP_BYTES, count * RK_GROUP_BYTES, first, first + n, tile->count)
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;

@@ -196,6 +196,10 @@ static void check_tiles(void) {
             }
         }
         check_tile(kind, 3, 640, 100, TEST_RANDOM, TEST_RANDOM); // more than kernels take at once of anything
+        for (int count = 31; count <= 120; count += 11) { // some kernels differ for dozens of rows and for more than 96
+            const int few = 1 + test_random_below(100), many = 1000 + test_random_below(100);
+            check_tile(kind, 3 + test_random_below(3), count % 2 ? few : many, count, TEST_RANDOM, TEST_RANDOM);
+        }
         for (int panels = 4; panels <= 14; panels += 5) { // one row may go by several panels at a time
             for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) check_tile(kind, panels, columns[c], 1, TEST_RANDOM, TEST_RANDOM);
         }
@@ -203,6 +207,7 @@ static void check_tiles(void) {
             for (test_pattern x = 0; x < TEST_PATTERNS; x++) {
                 check_tile(kind, 1, 192, 1, w, x);
                 check_tile(kind, 1, 192, 13, w, x);
+                check_tile(kind, 1, 192, 97, w, x);
                 check_tile(kind, 1, 1024, 2, w, x);
             }
         }
