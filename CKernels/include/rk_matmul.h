@@ -33,7 +33,7 @@ typedef enum rk_type { RK_F32 = 0, RK_F16 = 1, RK_INT8 = 2, RK_INT4 = 3 } rk_typ
 enum { RK_PANEL = 16, RK_INT16_BLOCK = 512, RK_INT8_COLUMNS = 132096 };
 
 // Bytes of one panel of 16 rows.
-size_t rk_panel_bytes(rk_type type, int columns);
+__attribute__((const)) size_t rk_panel_bytes(rk_type type, int columns);
 
 // Packed weights, usually inside a mapped model file; 64-byte aligned.
 typedef struct rk_matrix {

@@ -73,7 +73,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
     enum {
         ACTIVATED = 32 << 10, // floats that an activation still finds in the second-level cache
-        FEW_ROWS = 12
+        FEW_ROWS = 24
     };
     const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
