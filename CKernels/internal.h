@@ -69,7 +69,6 @@ RK_INLINE int rk_tile_rows(int left, int largest) {
 #define RK_CASES_6(CALL) RK_CASES_4(CALL) RK_CASE(CALL, 5) RK_CASE(CALL, 6)
 #define RK_CASES_8(CALL) RK_CASES_6(CALL) RK_CASE(CALL, 7) RK_CASE(CALL, 8)
 #define RK_CASES_12(CALL) RK_CASES_8(CALL) RK_CASE(CALL, 9) RK_CASE(CALL, 10) RK_CASE(CALL, 11) RK_CASE(CALL, 12)
-#define RK_CASES_16(CALL) RK_CASES_12(CALL) RK_CASE(CALL, 13) RK_CASE(CALL, 14) RK_CASE(CALL, 15) RK_CASE(CALL, 16)
 
 // rk_exp(x), the definition: x clamped to [MIN, MAX] (NaN becomes MIN), n = rint(x * LOG2E), r = x - n ln 2 in two fused steps,
 // Horner with fmaf over C7 ... C0 (C7 stands at r^7), times 2^n built from exponent bits.

@@ -58,10 +58,10 @@ typedef struct rk_matmul_tile {
     const float *bias;         // [panels * 16] or NULL for 0
     float *out;                // [count][panels * 16], out_stride floats apart; padding rows are written too
     size_t out_stride;
-    // How this processor reads weights that no cache holds; x86-64 only.
-    int streams;               // panels that few rows of x take in turn, at most: 2 or 4
-    int ahead;                 // one row of x: how many bytes ahead to ask for weights by instruction, in each stream; 0: not at all
-    int most_ahead;            // several rows of x: likewise, at most
+    // How this processor reads weights that no cache holds; x86-64 only. 0 where they come from a cache.
+    int streams;               // AVX-512: panels that few rows of x take in turn, at most; 2, else 4
+    int ahead;                 // one row of x: how many bytes ahead to ask for weights by instruction, in each stream
+    int most_ahead;            // AVX-512, several rows of x: likewise, at most
 } rk_matmul_tile;
 
 typedef void (*rk_matmul_kernel)(const rk_matmul_tile *tile);

@@ -28,7 +28,7 @@ rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
 }
 
 size_t rk_panel_bytes(rk_type type, int columns) {
-    const size_t exact = (size_t)columns, padded = (size_t)rk_padded_columns(columns);
+    const size_t exact = (size_t)columns, padded = (exact + RK_COLUMN_BLOCK - 1) / RK_COLUMN_BLOCK * RK_COLUMN_BLOCK;
     switch (type) {
     case RK_F32: return RK_PANEL * sizeof(float) * exact;
     case RK_F16: return RK_PANEL * sizeof(rk_f16) * exact;

@@ -127,9 +127,10 @@ size_t cif_decoding_size(const cif_header *header) {
 }
 
 int cif_can_allocate(size_t size) {
-    void *memory = malloc(size ? size : 1);
+    void *volatile memory = malloc(size ? size : 1); // what is only compared and freed, the compiler would take as given
+    const int is_there = memory != NULL;
     free(memory);
-    return memory != NULL;
+    return is_there;
 }
 
 void cif_free(void *bytes) {

@@ -135,7 +135,7 @@ static uint64_t group_file_pages(const char *folder) {
     return bytes;
 }
 
-// Appends to `root` the group that `membership` names after "0::"; leaves it as it is where there is none that can be seen from here.
+// Appends to `folder` the group that `membership` names after "0::"; leaves it as it is where there is none that can be seen from here.
 static void append_group(char *folder, size_t size, const char *membership) {
     FILE *file = fopen(membership, "re");
     if (!file) return;

@@ -86,6 +86,10 @@ import Testing
         #expect(
             run.messages == "Error: \(path): out of memory: its 14000 x 14000 pixels need 588000000 bytes; 512000000 are available\n",
             "\(run.messages)")
+        // The limit would allow them, were the process not there itself.
+        let close = try Command.shell("ulimit -v 580000; \"$0\" encode \"$1\" --model \"$2\"", [path, try Project.model()])
+        #expect(close.status == 1)
+        #expect(close.messages == "Error: \(path): out of memory: its 14000 x 14000 pixels need 588000000 bytes\n", "\(close.messages)")
     }
 
     @Test func badModelFilesAreRefused() throws {

@@ -12,15 +12,15 @@ host=$(uname -m)
 mkdir -p "$out"
 passed=0 failed=0
 
-check() { # check NAME EXPECTED COMMAND...
-    local name=$1 expected=$2 found
-    shift 2
-    found=$("$@" 2>&1) || true
-    if [ "$found" = "$expected" ]; then
+check() { # check NAME STATUS EXPECTED COMMAND...
+    local name=$1 status=$2 expected=$3 found ended=0
+    shift 3
+    found=$("$@" 2>&1) || ended=$?
+    if [ "$found" = "$expected" ] && [ $ended = "$status" ]; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
-        echo "$name: expected \"$expected\", found \"$found\"" >&2
+        echo "$name: expected \"$expected\" and status $status, found \"$found\" and $ended" >&2
     fi
 }
 
@@ -43,11 +43,11 @@ for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
     if [ $arch = "$host" ]; then
         "$clang" -O2 -I "$out/$arch/include" Examples/c/caption.c "$out/$arch/librudolph.a" -lm -lomp5 -Wl,--gc-sections -o "$program"
         runners=(env)
-        check "the program that counts instructions" "" "$clang" -Wall -Wextra -Werror -I "$out/$arch/include" -fsyntax-only Benchmarks/arm/count.c
+        check "the program that counts instructions" 0 "" "$clang" -Wall -Wextra -Werror -I "$out/$arch/include" -fsyntax-only Benchmarks/arm/count.c
         for language in c c++; do
             "$clang" -x $language -Wall -Wextra -Werror -I "$out/$arch/include" "$out/usage.c" -x none "$out/$arch/librudolph.a" -lm -lomp5 \
                 -o "$out/usage"
-            check "rudolph.h's program in $language" "rudolph.gguf: cannot be opened: No such file or directory" "$out/usage"
+            check "rudolph.h's program in $language" 0 "rudolph.gguf: cannot be opened: No such file or directory" "$out/usage"
         done
     else
         "$clang" --target=aarch64-linux-gnu -O2 -I "$out/$arch/include" Examples/c/caption.c "$out/$arch/librudolph.a" -lm -lgomp \
@@ -58,16 +58,18 @@ for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
         done
     fi
     for runner in "${runners[@]}"; do
-        check "$runner" "$expected" $runner "$program" "$model" "$out/red.ppm"
+        check "$runner" 0 "$expected" $runner "$program" "$model" "$out/red.ppm"
     done
-    check "$arch, no model" "missing.gguf: cannot be opened: No such file or directory" ${runners[0]} "$program" missing.gguf "$out/red.ppm"
-    check "$arch, no picture" "$out/short.ppm: cannot be read as a binary PPM of 8 bits" ${runners[0]} "$program" "$model" "$out/short.ppm"
+    check "$arch, no model" 1 "missing.gguf: cannot be opened: No such file or directory" ${runners[0]} "$program" missing.gguf "$out/red.ppm"
+    check "$arch, no picture" 1 "$out/short.ppm: cannot be read as a binary PPM of 8 bits" ${runners[0]} "$program" "$model" "$out/short.ppm"
     while read -r name words; do
-        if ${runners[0]} "$program" "$out/$name.gguf" "$out/red.ppm" 2> "$out/message" > /dev/null || ! grep -q "$words" "$out/message"; then
-            failed=$((failed + 1))
-            echo "$arch: the $name model gave: $(cat "$out/message")" >&2
-        else
+        ended=0
+        ${runners[0]} "$program" "$out/$name.gguf" "$out/red.ppm" 2> "$out/message" > /dev/null || ended=$?
+        if [ $ended = 1 ] && grep -q "$words" "$out/message"; then
             passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            echo "$arch: the $name model gave status $ended and: $(cat "$out/message")" >&2
         fi
     done <<< $'cut cut off or damaged\ndamaged are not finite'
 done

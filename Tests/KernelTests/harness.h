@@ -75,7 +75,7 @@ int test_equal_bytes(const void *expected, const void *actual, size_t count);
 // Seconds of one call: the shortest of several runs, each repeated until it can be measured.
 double test_time(void (*call)(void *context), void *context);
 
-// One line of a benchmark: amount is what one call moves or computes, in units of 10^9 ("GB" or "GOP"). slower_seconds is the scalar time, 0 if
+// One line of a benchmark: amount is what one call moves or computes, in units of 10^9 ("GB" or "GOP"). scalar_seconds is the scalar time, 0 if
 // there is none.
 void test_report(const char *module, const char *slot, const char *isa, const char *shape, double amount, const char *unit,
                  double seconds, double scalar_seconds);

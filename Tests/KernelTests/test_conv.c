@@ -240,7 +240,7 @@ static void test_winograd_output(const slots *s, const float *m, const float *bi
 }
 
 static void test_winograd_slots(int channels) {
-    enum { MOST_TILES = 39 }; // more than two blocks of sixteen
+    enum { MOST_TILES = 39 }; // more than two blocks of any kernel
     const rk_winograd_kernels scalar = rk_winograd_kernels_for(0);
     const size_t n = (size_t)channels, panel = n * RK_PANEL, count = 9 * panel + MOST_TILES * RK_PANEL;
     float *floats = test_alloc(count * sizeof *floats, 64);
@@ -339,6 +339,7 @@ void test_conv(void) {
         {1, 1, 16, 16, 3, 1, 1, 0}, {4, 4, 16, 32, 3, 1, 1, 0},   {5, 9, 32, 16, 3, 1, 1, 0},    {3, 6, 16, 16, 3, 1, 1, 1},
         {8, 8, 48, 48, 3, 1, 1, 0}, {30, 41, 16, 16, 3, 1, 1, 0}, {56, 60, 208, 16, 3, 1, 1, 0},
         {9, 6, 16, 3, 3, 1, 1, 0},  {13, 10, 144, 20, 3, 1, 1, 1}, {80, 84, 16, 20, 3, 1, 1, 0}, {37, 32, 16, 16, 3, 1, 1, 1},
+        {80, 84, 16, 80, 3, 1, 1, 0},
     };
     const size_t cache = rk_cpu_cache();
     for (size_t i = 0; i < COUNT(fast); i++) {

@@ -209,6 +209,8 @@ static void check_tiles(void) {
                 check_tile(kind, 1, 192, 13, w, x);
                 check_tile(kind, 1, 192, 97, w, x);
                 check_tile(kind, 1, 1024, 2, w, x);
+                check_tile(kind, 5, 1024, 1, w, x);
+                check_tile(kind, 1, 1024, 13, w, x);
             }
         }
     }
