@@ -1,7 +1,6 @@
 // The only file that knows OpenMP. It calls the runtime library directly, as the compiler would for `#pragma omp parallel`, so that
 // no source needs -fopenmp. With RK_SERIAL defined there is one worker and no OpenMP symbol.
 #define _GNU_SOURCE
-#include <limits.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -159,19 +158,6 @@ static int core_capacity(int core) {
     return capacity;
 }
 
-// The processors' time that a container may use, rounded up to whole ones; INT_MAX where that is not limited or not known.
-static int quota(void) {
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-    long long micros = 0, period = 0;
-    int found = 0;
-    if (file) {
-        found = fscanf(file, "%lld %lld", &micros, &period); // "max 100000" where there is no limit
-        fclose(file);
-    }
-    if (found != 2 || micros <= 0 || period <= 0 || micros / period >= INT_MAX) return INT_MAX;
-    return (int)(micros / period + (micros % period != 0));
-}
-
 int rk_default_threads(void) {
     cpu_set_t cores;
     if (sched_getaffinity(0, sizeof cores, &cores) != 0) return 1; // more than 1024 cores: nobody wants a thread on each
@@ -186,7 +172,7 @@ int rk_default_threads(void) {
             count += capacity == fastest;
         }
     }
-    return rk_max(1, rk_min(count, quota()));
+    return rk_max(1, count);
 }
 
 #else

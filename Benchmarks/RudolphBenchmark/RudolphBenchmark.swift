@@ -51,7 +51,7 @@ struct RudolphBenchmark: ParsableCommand {
     }
 
     func run() throws {
-        let threads = self.threads ?? Int(rk_default_threads())
+        let threads = self.threads ?? Session.usualThreads
         let precision: ActivationPrecision? = int8Activations ? .int8 : nil
         if let caption {
             print(try OneCaption(path: model, picture: caption, threads: threads, precision: precision).run())

@@ -15,8 +15,7 @@ typedef struct rk_worker {
 
 typedef void (*rk_body)(void *context, rk_worker *worker);
 
-// The cores that this process may run on: its affinity mask, on big.LITTLE boards only the cores of the fastest kind, in a container no more
-// than its share of processor time (cgroup v2: what its namespace shows at the root, not a limit of a service's own group).
+// The cores that this process may run on: its affinity mask, on big.LITTLE boards only the cores of the fastest kind.
 int rk_default_threads(void);
 
 // Runs body on `threads` workers (at least 1; the caller is worker 0) and returns when all are done. Steps need up to 96 KB of each one's stack.

@@ -19,7 +19,7 @@ public struct Conversion: Sendable {
 
     public init(
         transformer: String, imageTokenizer: String, textTokenizer: String, configuration: ModelConfiguration, type: WeightType,
-        isCalibrated: Bool = true, threads: Int = ProcessInfo.processInfo.activeProcessorCount, isStrict: Bool = false
+        isCalibrated: Bool = true, threads: Int = Session.usualThreads, isStrict: Bool = false
     ) {
         self.transformer = transformer
         self.imageTokenizer = imageTokenizer
@@ -53,6 +53,11 @@ public struct Conversion: Sendable {
         public var tensors: Int { rows.reduce(0) { $0 + $1.tensors } }
         public var values: Int { rows.reduce(0) { $0 + $1.distortion.count } }
         public var bitsPerWeight: Double { values == 0 ? 0 : Double(rows.reduce(0) { $0 + $1.bytes }) * 8 / Double(values) }
+    }
+
+    /// Throws where `output` is a file that the caller has made the conversion from, as `run` does for those that it knows.
+    public static func checkOutput(_ output: String, isNot input: String) throws(ConversionError) {
+        try AtomicFile.check(output, isNoneOf: [input])
     }
 
     /// Writes the packed file `output`, which appears only when it is complete. `progress` is called after each chunk on the calling

@@ -151,24 +151,46 @@ static void append_group(char *folder, size_t size, const char *membership) {
     fclose(file);
 }
 
-uint64_t rp_group_memory(const char *membership, const char *root) {
+// The least that a group and those around it leave, each as `left` says of its folder.
+static uint64_t least_of_groups(const char *membership, const char *root, uint64_t (*left)(const char *folder)) {
     char folder[PATH_MAX];
     const size_t shortest = strlen(root);
     if (shortest >= sizeof folder) return UINT64_MAX;
     strcpy(folder, root);
     append_group(folder, sizeof folder, membership);
-    uint64_t left = UINT64_MAX;
+    uint64_t found = UINT64_MAX;
     for (;;) {
-        const uint64_t limit = group_number(folder, "memory.max"), current = group_number(folder, "memory.current");
-        if (limit != UINT64_MAX && current != UINT64_MAX) {
-            const uint64_t kept = current - least(current, group_file_pages(folder));
-            left = least(left, limit - least(limit, kept));
-        }
+        found = least(found, left(folder));
         char *end = strrchr(folder, '/');
-        if (!end || end < folder + shortest) return left;
+        if (!end || end < folder + shortest) return found;
         *end = 0;
     }
 }
+
+static uint64_t memory_left(const char *folder) {
+    const uint64_t limit = group_number(folder, "memory.max"), current = group_number(folder, "memory.current");
+    if (limit == UINT64_MAX || current == UINT64_MAX) return UINT64_MAX;
+    const uint64_t kept = current - least(current, group_file_pages(folder));
+    return limit - least(limit, kept);
+}
+
+uint64_t rp_group_memory(const char *membership, const char *root) { return least_of_groups(membership, root, memory_left); }
+
+// Time in a period, rounded up to whole processors.
+static uint64_t processors_left(const char *folder) {
+    FILE *file = open_in(folder, "cpu.max");
+    if (!file) return UINT64_MAX;
+    unsigned long long time, period;
+    const int found = fscanf(file, "%llu %llu", &time, &period); // "max 100000" where there is no limit
+    fclose(file);
+    return found == 2 && time > 0 && period > 0 ? time / period + (time % period != 0) : UINT64_MAX;
+}
+
+uint64_t rp_group_processors(const char *membership, const char *root) { return least_of_groups(membership, root, processors_left); }
+
+static const char own_groups[] = "/proc/self/cgroup", all_groups[] = "/sys/fs/cgroup";
+
+uint64_t rp_allowed_processors(void) { return rp_group_processors(own_groups, all_groups); }
 
 uint64_t rp_available_memory(void) {
     uint64_t available = UINT64_MAX;
@@ -186,7 +208,7 @@ uint64_t rp_available_memory(void) {
     }
     struct rlimit limit;
     if (getrlimit(RLIMIT_AS, &limit) == 0) available = least(available, limit.rlim_cur);
-    available = least(available, rp_group_memory("/proc/self/cgroup", "/sys/fs/cgroup"));
+    available = least(available, rp_group_memory(own_groups, all_groups));
     // 0 would say that it is not known.
     return available == UINT64_MAX ? 0 : available == 0 ? 1 : available;
 }

@@ -46,8 +46,8 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The model's name in the file, if not the preset's.", valueName: "text"))
     var name: String?
 
-    @Option(help: ArgumentHelp("Threads that quantize. Default: all cores.", valueName: "count"))
-    var threads: Int = ProcessInfo.processInfo.activeProcessorCount
+    @Option(help: ArgumentHelp("Threads that quantize. Default: one for each core that the process may use.", valueName: "count"))
+    var threads: Int?
 
     @Flag(help: "Write nothing when there is anything to warn about, such as a tensor that must fall back to another type.")
     var strict = false
@@ -59,13 +59,15 @@ struct ConvertCommand: ParsableCommand {
         if let preset, ModelConfiguration.preset(preset) == nil {
             throw ValidationError("There is no preset '\(preset)'; there are \(ModelConfiguration.presetNames.joined(separator: ", ")).")
         }
-        guard (1...256).contains(threads) else { throw ValidationError("--threads is \(threads), expected 1 to 256.") }
+        let most = Session.maximumThreads
+        if let threads, !(1...most).contains(threads) { throw ValidationError("--threads is \(threads), expected 1 to \(most).") }
     }
 
     func run() throws {
         var configuration: ModelConfiguration
         if let config {
             configuration = try ModelConfiguration(file: config)
+            try Conversion.checkOutput(output, isNot: config)
         } else if let known = preset.flatMap(ModelConfiguration.preset) {
             configuration = known
         } else {
@@ -76,11 +78,11 @@ struct ConvertCommand: ParsableCommand {
         let start = ContinuousClock.now
         let conversion = Conversion(
             transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type.type,
-            isCalibrated: calibration, threads: threads, isStrict: strict)
+            isCalibrated: calibration, threads: threads ?? Session.usualThreads, isStrict: strict)
         let report = try RudolphQuant.withProgress {
             try conversion.run(output: output, progress: $0) { FileHandle.standardError.write(Data("warning: \(printable($0))\n".utf8)) }
         }
-        print(table(report, seconds: (ContinuousClock.now - start) / .seconds(1)))
+        try RudolphQuant.write(table(report, seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 
     private func table(_ report: Conversion.Report, seconds: Double) -> String {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Converters
-import Foundation
+import Rudolph
 
 struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -18,9 +18,9 @@ struct ExportCommand: ParsableCommand {
 
     func run() throws {
         let report = try RudolphQuant.withProgress {
-            try Export.run(input: input, output: output, type: type, threads: ProcessInfo.processInfo.activeProcessorCount, progress: $0)
+            try Export.run(input: input, output: output, type: type, threads: Session.usualThreads, progress: $0)
         }
-        print("\(output): \(report.fileSize) bytes, \(report.tensors.map { "\($0.count) tensors \($0.type)" }.joined(separator: ", "))")
+        try RudolphQuant.write("\(output): \(report.fileSize) bytes, \(report.tensors.map { "\($0.count) tensors \($0.type)" }.joined(separator: ", "))")
     }
 }
 

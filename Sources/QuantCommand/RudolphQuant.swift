@@ -33,13 +33,23 @@ struct RudolphQuant: ParsableCommand {
         }
     }
 
+    /// A line of results. Unlike `print` it fails where nobody takes it, as on a full disk.
+    static func write(_ line: String) throws {
+        do {
+            try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
+        } catch {
+            FileHandle.standardError.write(Data("Error: standard output: the results cannot be written\n".utf8))
+            throw ExitCode(1)
+        }
+    }
+
     /// The command line after the program's name.
-    private static func utf8Arguments() throws(ConversionError) -> [String] {
+    private static func utf8Arguments() throws(ValidationError) -> [String] {
         var arguments: [String] = []
         for index in 1..<max(1, Int(CommandLine.argc)) {
             guard let argument = CommandLine.unsafeArgv[index] else { break }
             guard let text = String(validatingCString: argument) else {
-                throw .invalid(file: "argument \(index)", reason: "\"\(String(cString: argument))\" is not UTF-8; expected UTF-8")
+                throw ValidationError("argument \(index), \"\(printable(String(cString: argument)))\", is not UTF-8; expected UTF-8")
             }
             arguments.append(text)
         }

@@ -16,8 +16,8 @@ struct VerifyCommand: ParsableCommand {
         for file in files {
             do {
                 let damage = try RudolphQuant.withProgress { try Verification.run(path: file, progress: $0) }
-                for part in damage { print("\(file): \(part)") }
-                if damage.isEmpty { print("\(file): whole") }
+                for part in damage { try RudolphQuant.write("\(file): \(part)") }
+                if damage.isEmpty { try RudolphQuant.write("\(file): whole") }
                 isDamaged = isDamaged || !damage.isEmpty
             } catch let error as ConversionError {
                 FileHandle.standardError.write(Data("Error: \(error)\n".utf8))

@@ -2,7 +2,7 @@ import CPlatform
 import Foundation
 import Testing
 
-/// Available memory, as control groups limit it.
+/// Available memory and processors, as control groups limit them.
 @Suite struct MemoryTests {
     /// Made-up groups: folders of files, and the file that says which one the process is in.
     struct Groups: ~Copyable {
@@ -17,10 +17,14 @@ import Testing
             }
         }
 
-        func memory(of membership: String) throws -> UInt64 {
+        func memory(of membership: String) throws -> UInt64 { try least(of: membership) { rp_group_memory($0, $1) } }
+
+        func processors(of membership: String) throws -> UInt64 { try least(of: membership) { rp_group_processors($0, $1) } }
+
+        private func least(of membership: String, by limit: (String, String) -> UInt64) throws -> UInt64 {
             let file = folder.appending(path: "membership").path
             try Data(membership.utf8).write(to: URL(filePath: file))
-            return rp_group_memory(file, folder.appending(path: "root").path)
+            return limit(file, folder.appending(path: "root").path)
         }
 
         deinit { try? FileManager.default.removeItem(at: folder) }
@@ -67,6 +71,22 @@ import Testing
         }
         #expect(rp_group_memory("/nonexistent/membership", "/nonexistent/root") == .max)
         #expect(rp_group_memory("/nonexistent", String(repeating: "/x", count: 10_000)) == .max)
+    }
+
+    @Test func groupsLimitProcessors() throws {
+        func share(_ text: String) -> [String: String] { ["cpu.max": text] }
+        let groups = try Groups([
+            "": share("max 100000\n"), "/two": share("200000 100000\n"), "/two/three": share("300000 100000\n"), "/two/free": share("max 100000\n"),
+            "/more": share("250001 100000\n"), "/less": share("1000 100000\n"), "/none": [:], "/damaged": share("two 100000\n"),
+            "/zero": share("0 0\n"), "/cut": share("200000"), "/most": share("18446744073709551615 1\n"),
+        ])
+        for (group, expected) in [
+            ("/", UInt64.max), ("/two", 2), ("/two/three", 2), ("/two/free", 2), ("/more", 3), ("/less", 1), ("/none", .max), ("/damaged", .max),
+            ("/zero", .max), ("/cut", .max), ("/most", .max), ("/two/missing", 2), ("/../two", .max),
+        ] {
+            #expect(try groups.processors(of: "0::\(group)\n") == expected, "\(group)")
+        }
+        #expect(rp_allowed_processors() >= 1)
     }
 
     /// Small and large blocks, on both sides of where they begin to be mapped, in pages of either size.

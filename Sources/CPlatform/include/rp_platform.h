@@ -36,6 +36,10 @@ uint64_t rp_available_memory(void);
 // those around it, in bytes; UINT64_MAX where nothing is limited. `membership` is a file like /proc/self/cgroup, and `root` where the groups
 // are mounted.
 uint64_t rp_group_memory(const char *membership, const char *root);
+// The processors whose time control groups give this process, a share of one counted as one; UINT64_MAX where it is not limited.
+uint64_t rp_allowed_processors(void);
+// The same of others: the least of cpu.max of a group and those around it.
+uint64_t rp_group_processors(const char *membership, const char *root);
 // The largest resident set of this process so far, in bytes.
 uint64_t rp_peak_memory(void);
 

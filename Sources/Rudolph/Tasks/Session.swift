@@ -40,14 +40,14 @@ public final class Session {
     /// The most workers that a session can have.
     public static let maximumThreads = 1024
 
-    /// The workers of a session where nothing is said.
-    static var usualThreads: Int { min(Int(rk_default_threads()), maximumThreads) }
+    /// The workers of a session where nothing is said: the cores that the process may use, the fast ones where they differ, and in a container or a
+    /// service no more than its share of processor time.
+    public static var usualThreads: Int { Int(min(UInt64(rk_default_threads()), rp_allowed_processors(), UInt64(maximumThreads))) }
 
     /// Allocates the buffers of the transformer and of one sequence.
     /// - Parameters:
     ///   - model: what to run; other sessions may run it as well.
-    ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes the cores that the process may use, the fast ones where they
-    ///     differ.
+    ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes `usualThreads`.
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
     ///   - imageArithmetic: of the image tokenizer; the fast one gives the same tokens but for ties within its rounding.
     ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
