@@ -36,7 +36,7 @@ enum SafetensorsFile {
         do {
             items = try JSONDecoder().decode([String: Item].self, from: Data(header))
         } catch {
-            throw .invalid(file: file.path, reason: "safetensors header: \(error)")
+            throw .invalid(file: file.path, reason: "safetensors header: \((error as? DecodingError)?.inWords ?? "\(error)")")
         }
         let data = UnsafeRawBufferPointer(rebasing: file.bytes[reader.position...])
         var found: [(name: String, content: Checkpoint.Content)] = []

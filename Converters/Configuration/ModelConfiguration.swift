@@ -141,18 +141,7 @@ extension ModelConfiguration {
     }
 
     private static func describe(_ error: any Error) -> String {
-        guard let error = error as? DecodingError else { return "is not a JSON configuration: \(error)" }
-        func place(_ context: DecodingError.Context) -> String {
-            context.codingPath.isEmpty ? "" : context.codingPath.map(\.stringValue).joined(separator: ".") + ": "
-        }
-        return switch error {
-        case .keyNotFound(let key, let context): "\(place(context))\(key.stringValue) is missing"
-        case .typeMismatch(let type, let context): "\(place(context))\(type) expected"
-        case .valueNotFound(let type, let context): "\(place(context))\(type) expected, found null"
-        case .dataCorrupted(let context):
-            "\(place(context))\(context.debugDescription)\(context.underlyingError.map { " \($0)" } ?? "")"
-        @unknown default: "\(error)"
-        }
+        (error as? DecodingError)?.inWords ?? "is not a JSON configuration: \(error)"
     }
 
     /// Fails when a size makes no sense; afterwards products of sizes cannot overflow.

@@ -16,13 +16,15 @@ final class AtomicFile {
     private(set) var size = 0
 
     init(path: String) throws(ConversionError) {
-        _ = try Self.status(path)
+        let replaced = try Self.status(path)
         let target = try Self.target(path)
         // A local until it is open: deinit must not unlink what this object did not create.
         let temporaryPath = Self.temporaryPath(beside: target, "part")
         // As any file is made, not by mkstemp: the user's mask and the folder's rules say who may read it.
         let descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw .system(file: path, operation: "create a file beside it", code: errno) }
+        // But one that is replaced stays as private as it was.
+        if let replaced { fchmod(descriptor, replaced.st_mode & 0o777) }
         self.path = path
         self.target = target
         self.temporaryPath = temporaryPath
@@ -45,7 +47,7 @@ final class AtomicFile {
 
     /// The state of the file that `path` names, nil when there is none. Fails when no file can have that name.
     private static func status(_ path: String) throws(ConversionError) -> stat? {
-        guard let last = path.utf8.last, last != UInt8(ascii: "/") else {
+        guard let last = path.utf8.last, last != UInt8(ascii: "/"), path != "-" else {
             throw .invalid(file: "output \"\(path)\"", reason: "is not the name of a file")
         }
         var status = stat()

@@ -126,6 +126,17 @@ import Testing
         }
     }
 
+    @Test func aSafetensorsHeaderIsToldInWords() throws {
+        let folder = try TemporaryFolder()
+        for (header, words) in [
+            (#"{"w":{"dtype":"F32","shape":"x","data_offsets":[0,4]}}"#, "w.shape: "), (#"{"w":{"dtype":"F32","shape":[1]}}"#, "w: data_offsets is missing"),
+        ] {
+            let path = try folder.write("w.safetensors", safetensors(header, data: 4))
+            let reason = failure { _ = try Checkpoint(path: path) }
+            #expect(reason?.hasPrefix("\(path): safetensors header: \(words)") == true, "\(reason ?? "accepted")")
+        }
+    }
+
     @Test func refusesTooManyDimensions() throws {
         let folder = try TemporaryFolder()
         func reason(_ dimensions: Int) throws -> String? {

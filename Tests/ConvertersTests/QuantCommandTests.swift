@@ -169,6 +169,17 @@ import Testing
         #expect(try FileManager.default.attributesOfItem(atPath: folder.path("out.gguf"))[.posixPermissions] as? Int == permissions)
     }
 
+    @Test func permissionsOfAReplacedFileStay() throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        let run = try shell(
+            "umask 077; echo old > out.gguf; umask 022; exec \"$0\" \"$@\"",
+            ["--config", "config.json", "--no-calibration", "-o", "out.gguf"] + Self.inputs, in: folder)
+        #expect(run.status == 0, "\(run.messages)")
+        #expect(try FileManager.default.attributesOfItem(atPath: folder.path("out.gguf"))[.posixPermissions] as? Int == 0o600)
+    }
+
     @Test func argumentsThatAreNotUTF8AreRefused() throws {
         let folder = try TemporaryFolder()
         _ = try SmallModel().conversion(folder)
@@ -176,9 +187,23 @@ import Testing
         let before = folder.contents
         let run = try shell(
             "exec \"$0\" \"$@\" -o \"$(printf 'a\\317\\360.gguf')\"", ["--config", "config.json", "--no-calibration"] + Self.inputs, in: folder)
-        #expect(run.status == 1)
-        #expect(run.messages == "Error: argument 11: \"a\u{FFFD}\u{FFFD}.gguf\" is not UTF-8; expected UTF-8\n", "\(run.messages)")
+        #expect(run.status == 64)
+        #expect(run.messages.hasPrefix("Error: argument 11, \"a\u{FFFD}\u{FFFD}.gguf\", is not UTF-8; expected UTF-8\n"), "\(run.messages)")
         #expect(folder.contents == before)
+    }
+
+    @Test func theConfigurationIsNotReplaced() throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        let run = try run(["--config", "config.json", "--no-calibration", "-o", "config.json"] + Self.inputs, in: folder)
+        #expect(run.status == 1 && run.messages == "Error: config.json: would replace the input config.json\n", "\(run.messages)")
+    }
+
+    @Test func aFullDiskIsAnError() throws {
+        let folder = try TemporaryFolder()
+        let run = try shell("exec \"$0\" verify \"$@\" > /dev/full", [Project.folder.appending(path: "Models/demo/rudolph-demo-int8.gguf").path], in: folder)
+        #expect(run.status == 1 && run.messages == "Error: standard output: the results cannot be written\n", "\(run.messages)")
     }
 
     /// Nobody writes to it: to wait for somebody who does would be to wait for ever.
