@@ -32,6 +32,7 @@ public enum OutputFile {
     /// Throws when `write` is bound to fail: to be asked before long work, not instead of `write`'s own errors.
     public static func check(path: String) throws(ImageFileError) {
         guard !path.isEmpty else { throw ImageFileError("an empty name for an output file") }
+        guard path != "-" else { throw ImageFileError("-: expected the name of a file to write; ./- is a file of that name") }
         var information = stat()
         if stat(path, &information) == 0 {
             let kind = information.st_mode & S_IFMT

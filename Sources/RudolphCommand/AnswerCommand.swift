@@ -48,6 +48,9 @@ struct AnswerCommand: ParsableCommand {
 
     func run() throws {
         try OutputFile.check(path: output)
+        guard !fileExists(output) || isRegularFile(output) else {
+            throw CommandError("\(output): it is no regular file; expected one, which is read to go on with and written anew after each batch")
+        }
         if isSameFile(input, output) { throw CommandError("\(output): it is the input as well; expected another file for the answers") }
         let (name, bytes) = try readInput(input)
         let samples = try decodeTasks(bytes, name: name)
@@ -63,17 +66,24 @@ struct AnswerCommand: ParsableCommand {
         var failures = FailureCount()
         var done = samples.count - pending.count
         let kept = done
+        var written = done
+        func write() throws {
+            if done == written { return }
+            let text = encodePredictions(predictions)
+            try holdingSignals { try OutputFile.write(Array(text.utf8), path: output) }
+            written = done
+        }
         do {
             for start in stride(from: 0, to: pending.count, by: batch) {
                 let group = pending[start..<min(start + batch, pending.count)]
                 try answer(group, session, seed, progress, &predictions, &failures, done: &done, of: samples.count)
-                if done == kept { continue }
-                let text = encodePredictions(predictions)
-                try holdingSignals { try OutputFile.write(Array(text.utf8), path: output) }
+                try write()
             }
-        } catch let error as ExitCode {
+        } catch {
             progress.clear()
-            note("\(output): \(done) of \(samples.count) tasks answered; the same command goes on")
+            // Of a batch that did not come to its end, too.
+            try write()
+            if error is ExitCode { note("\(output): \(done) of \(samples.count) tasks answered; the same command goes on") }
             throw error
         }
         progress.clear()

@@ -33,6 +33,9 @@ struct AskCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Answers to draw; the most frequent one comes first.", valueName: "n"))
     var candidates = 1
 
+    @Option(help: ArgumentHelp("Tokens of a text at most (default: as many as the model's texts have).", valueName: "n"))
+    var maxTokens: Int?
+
     @OptionGroup(title: "Sampling") var sampling: SamplingArguments
 
     @Flag(help: "Print all different answers, the most frequent first, with how often each was drawn.")
@@ -52,12 +55,15 @@ struct AskCommand: ParsableCommand {
             try validateText("the question", inputs[1])
         }
         try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
+        try validateCount("--max-tokens", maxTokens, atMost: 4096)
+        if sampling.greedy, candidates != 1 { throw ValidationError("--greedy gives one answer: no --candidates") }
     }
 
     func run() throws {
         let model = try shared.openModel()
         var options = AskOptions()
         options.candidates = candidates
+        options.maximumTokens = maxTokens
         options.sampling = sampling.sampling(.answer)
         options.seed = sampling.seed
         options.leftTaskToken = try taskToken(leftTask, in: model)

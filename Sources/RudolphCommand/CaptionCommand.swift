@@ -41,6 +41,9 @@ struct CaptionCommand: ParsableCommand {
             + "(default: image; with --greedy: count).", valueName: "image|count"))
     var rank: RankingName?
 
+    @Option(help: ArgumentHelp("Tokens of a text at most, the template included (default: as many as the model's texts have).", valueName: "n"))
+    var maxTokens: Int?
+
     @OptionGroup(title: "Sampling") var sampling: SamplingArguments
 
     @Flag(help: "Print all different texts, best first, with how often each was drawn.")
@@ -54,6 +57,7 @@ struct CaptionCommand: ParsableCommand {
     func validate() throws {
         try validateImages(images)
         try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
+        try validateCount("--max-tokens", maxTokens, atMost: 4096)
         if sampling.greedy, candidates ?? 1 != 1 { throw ValidationError("--greedy gives one caption: no --candidates") }
     }
 
@@ -65,6 +69,7 @@ struct CaptionCommand: ParsableCommand {
         options.seed = sampling.seed
         if let rank { options.ranking = rank == .image ? .image : .count }
         options.leftText = leftText
+        options.maximumTokens = maxTokens
         return options
     }
 

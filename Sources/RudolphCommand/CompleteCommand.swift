@@ -28,6 +28,9 @@ struct CompleteCommand: ParsableCommand {
             + "Without 3, the end, the text fills its segment.", valueName: "ids|file"), completion: .file(extensions: ["json"]))
     var allowed: String?
 
+    @Option(help: ArgumentHelp("Tokens of a text at most, the beginning included (default: as many as the model's texts have).", valueName: "n"))
+    var maxTokens: Int?
+
     @OptionGroup(title: "Sampling") var sampling: SamplingArguments
 
     @Option(help: ArgumentHelp("Draw the text and write the picture to this file.", valueName: "file"), completion: .file())
@@ -46,6 +49,7 @@ struct CompleteCommand: ParsableCommand {
 
     func validate() throws {
         try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
+        try validateCount("--max-tokens", maxTokens, atMost: 4096)
         if sampling.greedy, candidates ?? 1 != 1 { throw ValidationError("--greedy gives one text: no --candidates") }
         if preview, draw == nil { throw ValidationError("--preview shows a picture; expected --draw with its file") }
         if let allowed, allowed.contains(","), !allowed.contains("/") { _ = try ids(allowed) }
@@ -56,6 +60,7 @@ struct CompleteCommand: ParsableCommand {
         var options = CompleteOptions()
         options.candidates = candidates ?? (sampling.greedy ? 1 : options.candidates)
         options.sampling = sampling.sampling(.text)
+        options.maximumTokens = maxTokens
         options.seed = sampling.seed
         if let allowed { options.allowedTokens = try allowedTokens(allowed) }
         let model = try shared.openModel()

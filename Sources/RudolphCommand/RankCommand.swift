@@ -6,7 +6,7 @@ struct RankCommand: ParsableCommand {
         commandName: "rank",
         abstract: "Order pictures by how well a text describes them.",
         discussion: """
-            Pictures are printed best first, each behind its score: 0 for the best, 1 for the middle one, more for those behind it. \
+            Pictures are printed best first, each behind its score: the less, the better; near 0 for the best, about 1 in the middle. \
             A score compares pictures of one run, not of different ones.
 
             EXAMPLES

@@ -80,6 +80,26 @@ import Testing
         #expect(try predictions(folder.file("some.json")) == expected)
     }
 
+    /// It would be read first, which for a pipe never ends.
+    @Test func answersNeedARegularFile() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let run = try Command.shell(
+            "mkfifo pipe; \"$0\" answer tasks/input.json -o pipe --model \"$1\"", [try Project.model()], folder: folder.url)
+        #expect(run.status == 1 && run.messages.hasPrefix("Error: pipe: it is no regular file; expected one"), "\(run.messages)")
+    }
+
+    /// What stops a batch at its second answer does not take the first one away.
+    @Test func aBatchThatIsInterruptedKeepsItsAnswers() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        // Nobody takes the results: the first flush of a line fails.
+        let run = try Command.shell(
+            "\"$0\" answer tasks/input.json -o x.json --json --greedy --model \"$1\" > /dev/full", [try Project.model()], folder: folder.url)
+        #expect(run.status == 1 && run.messages.contains("standard output: No space left on device"), "\(run.messages)")
+        #expect(try predictions(folder.file("x.json")).count == 1)
+    }
+
     @Test func badTasksDoNotStopTheOthers() throws {
         let folder = try TemporaryFolder()
         try input(folder)

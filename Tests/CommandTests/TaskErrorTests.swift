@@ -15,6 +15,9 @@ import Testing
         (["draw", "кот", "-o", "x.png", "--guidance", "1.5"], "--guidance is 1.5; expected 0 to 1"),
         (["draw", "кот", "-o", "x.png", "--guidance-mode", "both"], "probabilities"),
         (["draw", "кот", "-o", "x.png", "--greedy", "--top-k", "5"], "--greedy takes the most probable tokens"),
+        (["draw", "кот", "-o", "x.png", "--greedy", "-n", "2"], "--greedy draws one picture"),
+        (["draw", "кот", "-o", "x.png", "--greedy", "--candidates", "2"], "--greedy draws one picture"),
+        (["draw", "кот", "-o", "x.png", "--temperature", "1e-7"], "--temperature is 1e-07; expected 0.000001 or more"),
         (["draw", "кот", "-o", "x.png", "--keep", "up=1"], "expected --inpaint"),
         (["draw", "кот", "-o", "x.png", "--inpaint", "a.png"], "either --keep or --keep-mask"),
         (["draw", "кот", "-o", "x.png", "--inpaint", "a.png", "--keep", "up=1", "--keep-mask", "b.png"], "either --keep or --keep-mask"),
@@ -29,6 +32,8 @@ import Testing
         (["ask", "x.png", " "], "the question is empty"), (["ask", "--text", ""], "the text of --text is empty"),
         (["ask", "x.png", "что?", "--text", "что?"], "--text takes no picture"),
         (["ask", "--text", "что?", "--candidates", "0"], "--candidates is 0"),
+        (["ask", "--text", "что?", "--greedy", "--candidates", "2"], "--greedy gives one answer"),
+        (["ask", "--text", "что?", "--max-tokens", "0"], "--max-tokens is 0; expected 1 to 4096"),
         (["classify", "x.png", "кот", "--greedy"], "Unknown option '--greedy'"), (["rank", "кот", "x.png", "--greedy"], "Unknown option '--greedy'"),
         (["caption", "x.png", "--greedy", "--top-p", "0.5"], "--greedy takes the most probable tokens"),
         (["caption", "x.png", "--greedy", "--candidates", "2"], "--greedy gives one caption"),
@@ -189,6 +194,7 @@ import Testing
         try FileManager.default.createDirectory(at: folder.file("folder"), withIntermediateDirectories: true)
         for (path, message) in [
             ("missing/x.png", "missing/x.png: cannot write beside it"), ("folder", "folder: it is a directory"), ("", "an empty name"),
+            ("-", "-: expected the name of a file"),
         ] {
             // The model is not even looked for.
             for arguments in [["draw", "кот"], ["masks"], ["decode", "--tokens", "-"], ["answer", "x.json"], ["logits", "--ids", "x.json"]] {

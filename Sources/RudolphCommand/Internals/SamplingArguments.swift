@@ -21,8 +21,9 @@ struct SamplingArguments: ParsableArguments {
     func validate() throws {
         if let topK, topK < 0 { throw ValidationError("--top-k is \(topK); expected 0 or more") }
         if let topP, !(topP >= 0 && topP <= 1) { throw ValidationError("--top-p is \(topP); expected 0 to 1") }
-        if let temperature, !(temperature > 0 && temperature.isFinite) {
-            throw ValidationError("--temperature is \(temperature); expected a number above 0")
+        let smallest = SamplingOptions.smallestTemperature
+        if let temperature, !(temperature >= smallest && temperature.isFinite) {
+            throw ValidationError("--temperature is \(temperature); expected \(decimal(Double(smallest), places: 6)) or more")
         }
         if greedy, topK ?? 1 != 1 || topP != nil || temperature != nil {
             throw ValidationError("--greedy takes the most probable tokens: no --top-k, --top-p or --temperature")

@@ -55,6 +55,11 @@ func fileExists(_ path: String) -> Bool {
     access(path, F_OK) == 0
 }
 
+func isRegularFile(_ path: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+}
+
 /// Whether two paths lead to one file; `-` is standard input as the first.
 func isSameFile(_ first: String, _ second: String) -> Bool {
     var one = stat(), other = stat()
