@@ -200,8 +200,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Some dozens of rows of x on Intel's processors: two panels pass all of them before the next two come, of which each register tile asks for its share, spread
-// over its groups: a burst would keep its own loads waiting. The first tile asks for its own panels, ahead.
+// Some dozens of rows of x on Intel's processors: two panels pass all of them before the next two come. Each register tile asks for its share
+// of those, spread over its groups: a burst would keep its own loads waiting. The first tile asks for its own panels, ahead.
 #define PAIR_ROWS 8
 enum { MOST_PAIRED = 96 };
 

@@ -20,7 +20,8 @@ struct ExportCommand: ParsableCommand {
         let report = try RudolphQuant.withProgress {
             try Export.run(input: input, output: output, type: type, threads: Session.usualThreads, progress: $0)
         }
-        try RudolphQuant.write("\(output): \(report.fileSize) bytes, \(report.tensors.map { "\($0.count) tensors \($0.type)" }.joined(separator: ", "))")
+        let types = report.tensors.map { "\($0.count) tensors \($0.type)" }.joined(separator: ", ")
+        try RudolphQuant.write("\(output): \(report.fileSize) bytes, \(types)")
     }
 }
 

@@ -129,7 +129,8 @@ import Testing
     @Test func aSafetensorsHeaderIsToldInWords() throws {
         let folder = try TemporaryFolder()
         for (header, words) in [
-            (#"{"w":{"dtype":"F32","shape":"x","data_offsets":[0,4]}}"#, "w.shape: "), (#"{"w":{"dtype":"F32","shape":[1]}}"#, "w: data_offsets is missing"),
+            (#"{"w":{"dtype":"F32","shape":"x","data_offsets":[0,4]}}"#, "w.shape: "),
+            (#"{"w":{"dtype":"F32","shape":[1]}}"#, "w: data_offsets is missing"),
         ] {
             let path = try folder.write("w.safetensors", safetensors(header, data: 4))
             let reason = failure { _ = try Checkpoint(path: path) }

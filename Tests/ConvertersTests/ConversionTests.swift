@@ -397,7 +397,8 @@ import Testing
         for (output, words) in [
             (conversion.transformer, "would replace the input"), (folder.url.path, "is not a regular file"),
             (folder.path("missing/out.gguf"), "No such file"), ("/dev/null", "is not a regular file"),
-            ("", "output \"\": is not the name of a file"), ("-", "output \"-\": is not the name of a file"), (folder.path("new") + "/", "is not the name of a file"),
+            ("", "output \"\": is not the name of a file"),
+            ("-", "output \"-\": is not the name of a file"), (folder.path("new") + "/", "is not the name of a file"),
             (folder.path(String(repeating: "m", count: 256)), "File name too long"),
             (folder.path("bpe.model/out.gguf"), "bpe.model/out.gguf: cannot create: Not a directory"),
         ] {

@@ -202,7 +202,8 @@ import Testing
 
     @Test func aFullDiskIsAnError() throws {
         let folder = try TemporaryFolder()
-        let run = try shell("exec \"$0\" verify \"$@\" > /dev/full", [Project.folder.appending(path: "Models/demo/rudolph-demo-int8.gguf").path], in: folder)
+        let run = try shell(
+            "exec \"$0\" verify \"$@\" > /dev/full", [Project.folder.appending(path: "Models/demo/rudolph-demo-int8.gguf").path], in: folder)
         #expect(run.status == 1 && run.messages == "Error: standard output: the results cannot be written\n", "\(run.messages)")
     }
 
