@@ -18,10 +18,9 @@ static int most_pixels(const rk_conv *conv, int pointwise) {
     return rk_max(TILE_STEP, rk_min(MAX_TILE, fitting) / TILE_STEP * TILE_STEP);
 }
 
-// Tiles of equal size, at least two chunks for every worker.
-static int tile_pixels(const rk_conv *conv, int pixels, int groups, int workers) {
-    const int most = most_pixels(conv, is_pointwise(conv)), fewest = (2 * workers + groups - 1) / groups, tiles = rk_max(fewest, (pixels + most - 1) / most);
-    return rk_min(most, (pixels + tiles * TILE_STEP - 1) / (tiles * TILE_STEP) * TILE_STEP);
+int rk_conv_tile(int pixels, int groups, int workers, int most, int step) {
+    const int fewest = (2 * workers + groups - 1) / groups, tiles = rk_max(fewest, (pixels + most - 1) / most);
+    return rk_min(most, (pixels + tiles * step - 1) / (tiles * step) * step);
 }
 
 static size_t worker_scratch(const rk_conv *conv) {
@@ -30,12 +29,16 @@ static size_t worker_scratch(const rk_conv *conv) {
     return gathered > pointwise ? gathered : pointwise;
 }
 
-int rk_conv_is_fast(const rk_conv *conv) {
-    return conv->fast && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0;
+int rk_conv_is_winograd(const rk_conv *conv) {
+    return conv->way != RK_CONV_DIRECT && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0;
 }
 
+int rk_conv_is_int16(const rk_conv *conv) { return conv->way == RK_CONV_INT16 && conv->in_channels % 32 == 0; }
+
 size_t rk_conv_scratch(uint32_t features, const rk_conv *conv, int workers) {
-    return rk_conv_is_fast(conv) ? rk_winograd_scratch(features, conv, workers) : (size_t)workers * worker_scratch(conv);
+    if (rk_conv_is_winograd(conv)) return rk_winograd_scratch(features, conv, workers);
+    if (rk_conv_is_int16(conv)) return rk_conv_int16_scratch(features, conv, workers);
+    return (size_t)workers * worker_scratch(conv);
 }
 
 void rk_conv_read(const rk_conv *conv, const rk_norm_kernels *norm, float *to, const float *from, int pixels) {
@@ -68,20 +71,27 @@ static void gather(const rk_conv *conv, const rk_norm_kernels *norm, float *patc
     }
 }
 
+const float *rk_conv_patch(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const float *x, int height, int width, int oy, int ox) {
+    if (is_pointwise(conv)) return x + ((size_t)oy * (size_t)width + (size_t)ox) * (size_t)conv->in_channels;
+    gather(conv, norm, patch, x, height, width, oy, ox);
+    return patch;
+}
+
 // A chunk is a tile of output pixels times a group of panels. All tiles pass one group before the next one comes, so that the group's
 // weights stay in the caches that the cores share; gathering a patch again costs a hundredth of its products.
 void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                  float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
-    if (rk_conv_is_fast(conv)) {
-        rk_winograd_run(worker, features, conv, x, height, width, out, out_height, out_width, out_stride, residual, scratch);
-        return;
-    }
+    if (rk_conv_is_winograd(conv))
+        return rk_winograd_run(worker, features, conv, x, height, width, out, out_height, out_width, out_stride, residual, scratch);
+    if (rk_conv_is_int16(conv))
+        return rk_conv_int16_run(worker, features, conv, x, height, width, out, out_height, out_width, out_stride, residual, scratch);
     const rk_matrix *weights = &conv->weights;
     const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
     const rk_norm_kernels norm = rk_norm_kernels_for(features);
     const int pointwise = is_pointwise(conv);
     const int panels = (weights->rows + RK_PANEL - 1) / RK_PANEL, groups = (panels + PANEL_GROUP - 1) / PANEL_GROUP;
-    const int pixels = out_height * out_width, tile = tile_pixels(conv, pixels, groups, worker->count), tiles = (pixels + tile - 1) / tile;
+    const int pixels = out_height * out_width, most = most_pixels(conv, pointwise);
+    const int tile = rk_conv_tile(pixels, groups, worker->count, most, TILE_STEP), tiles = (pixels + tile - 1) / tile;
     const size_t panel_bytes = rk_panel_bytes(weights->type, weights->columns);
     float *patches = scratch + (size_t)worker->index * worker_scratch(conv);
     float *sums = patches + (pointwise ? 0 : (size_t)tile * patch_stride(conv));

@@ -1,15 +1,22 @@
 #include "conv.h"
 
-rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
-    rk_winograd_kernels kernels = rk_winograd_scalar;
+rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way) {
+    const int integers = way == RK_CONV_INT16;
+    rk_conv_kernels kernels = integers ? rk_winograd_scalar_int16 : rk_winograd_scalar;
 #if defined(__x86_64__)
-    if (features & RK_CPU_AVX2) kernels = rk_winograd_avx2;
-    if (features & RK_CPU_AVX512) kernels = rk_winograd_avx512;
+    if (features & RK_CPU_AVX2) kernels = integers ? rk_winograd_avx2_int16 : rk_winograd_avx2;
+    if (features & RK_CPU_AVXVNNI && integers) kernels = rk_winograd_avxvnni_int16;
+    if (features & RK_CPU_AVX512) kernels = integers ? rk_winograd_avx512_int16 : rk_winograd_avx512;
 #elif defined(__aarch64__)
-    if (features & RK_CPU_NEON) kernels = rk_winograd_neon;
+    if (features & RK_CPU_NEON && !integers) kernels = rk_winograd_neon;
 #endif
     (void)features;
     return kernels;
+}
+
+rk_conv_way rk_conv_fastest(uint32_t features) {
+    const int integers = features & (RK_CPU_AVXVNNI | RK_CPU_AVX512) || (features & RK_CPU_AVX2 && features & RK_CPU_MADD);
+    return integers ? RK_CONV_INT16 : RK_CONV_WINOGRAD;
 }
 
 // Panels of weights go in groups of as many as a register tile has. A group's weights of a position follow each other.
@@ -18,35 +25,71 @@ rk_winograd_kernels rk_winograd_kernels_for(uint32_t features) {
 // of its weights at a time into memory of its own and multiplies them with up to TILES tiles, so that weights and products stay in its second-level
 // cache.
 //
-// By tiles, where they are many and the weights of all panels, transformed, are no more than that: a worker transforms as many tiles as its second-level cache
-// holds into memory of its own, where they stay while the weights, which all workers read, pass by. Only those come from further away, once for
-// each range of tiles, where by panels all tiles would come for each panel.
+// By tiles, where they are many and the weights of all panels, transformed, are no more than that: a worker transforms as many tiles as its
+// second-level cache holds into memory of its own, where they stay while the weights, which all workers read, pass by. Only those come from further
+// away, once for each range of tiles, where by panels all tiles would come for each panel.
 //
-// Either way tiles lie in blocks, a cache line of each after the other, and blocks follow each other in slices of the channels that are multiplied at a
-// time: products read one stream. TILES is a multiple of every block. CHANNELS are those of all panels of a group together.
+// Either way tiles lie in blocks, a cache line of each after the other, and blocks follow each other in slices of the channels that are multiplied at
+// a time: products read one stream. TILES is a multiple of every block. CHANNELS are those of all panels of a group together; integers have slices of
+// their own, as their roundings must not depend on the way.
 enum { SHARED_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
 static size_t odd_lines(size_t floats) { return (floats / 16 | 1) * 16; }
 
-// Blocks of transformed tiles that fit into so many bytes.
-static int blocks_in(const rk_conv *conv, int block, size_t bytes) {
-    return rk_max(1, (int)(bytes / (RK_WINOGRAD_POSITIONS * (size_t)conv->in_channels * (size_t)block * sizeof(float))));
+static rk_conv_kernels kernels_of(uint32_t features, const rk_conv *conv) {
+    return rk_conv_kernels_for(features, rk_conv_is_int16(conv) ? RK_CONV_INT16 : RK_CONV_WINOGRAD);
 }
 
-static size_t input_stride(const rk_conv *conv, int tiles) { return odd_lines((size_t)conv->in_channels * (size_t)tiles); }
+// A convolution, its kernels and channels that are multiplied at a time: at most `slice`.
+typedef struct job {
+    const rk_conv *conv;
+    rk_conv_kernels kernels;
+    int slice;
+} job;
 
-static size_t weights_stride(int panels, int channels) { return odd_lines((size_t)panels * (size_t)channels * RK_PANEL); }
+// Floats of memory that a slice of `channels` takes: of a block of tiles, of a panel of weights.
+static size_t block_floats(const job *j, int channels) {
+    return j->kernels.slice ? rk_int16_block(&j->kernels, channels) : (size_t)channels * (size_t)j->kernels.block;
+}
 
-static size_t products_stride(int panels, int tiles) { return odd_lines((size_t)panels * (size_t)tiles * RK_PANEL); }
+static size_t panel_floats(const job *j, int channels) {
+    return j->kernels.slice ? rk_int16_panel(channels) : (size_t)channels * RK_PANEL;
+}
+
+// Of all channels, of which all slices but the last one have j->slice.
+static size_t in_slices(const job *j, size_t (*floats)(const job *j, int channels)) {
+    const int channels = j->conv->in_channels, last = channels % j->slice;
+    return floats(j, j->slice) * (size_t)(channels / j->slice) + (last ? floats(j, last) : 0);
+}
+
+static size_t input_stride(const job *j, int blocks) { return odd_lines(in_slices(j, block_floats) * (size_t)blocks); }
+
+static size_t products_stride(const job *j, int tiles) { return odd_lines((size_t)j->kernels.panels * (size_t)tiles * RK_PANEL); }
+
+// Of one slice of a group's weights, and of all.
+static size_t slice_stride(const job *j) { return odd_lines((size_t)j->kernels.panels * panel_floats(j, j->slice)); }
+
+static size_t weights_stride(const job *j) { return odd_lines((size_t)j->kernels.panels * in_slices(j, panel_floats)); }
 
 static int panel_count(const rk_conv *conv) { return (conv->weights.rows + RK_PANEL - 1) / RK_PANEL; }
 
-// Groups of at most `panels` panels.
-static int group_count(const rk_conv *conv, int panels) { return (panel_count(conv) + panels - 1) / panels; }
+// Groups of at most as many panels as a register tile has.
+static int group_count(const job *j) { return (panel_count(j->conv) + j->kernels.panels - 1) / j->kernels.panels; }
 
-// Channels of a group's weights that are transformed at a time.
-static int channels_at_once(const rk_conv *conv, int panels) { return rk_min(CHANNELS / panels / 16 * 16, conv->in_channels); }
+static job by_panels(const rk_conv *conv, const rk_conv_kernels *kernels) {
+    const int most = kernels->slice ? kernels->slice : CHANNELS / kernels->panels / 16 * 16;
+    return (job){conv, *kernels, rk_min(most, conv->in_channels)};
+}
+
+static job by_tiles(const rk_conv *conv, const rk_conv_kernels *kernels) {
+    return (job){conv, *kernels, kernels->slice ? rk_min(kernels->slice, conv->in_channels) : conv->in_channels};
+}
+
+// Blocks of transformed tiles that fit into so many bytes.
+static int blocks_in(const job *j, size_t bytes) {
+    return rk_max(1, (int)(bytes / (RK_WINOGRAD_POSITIONS * sizeof(float) * in_slices(j, block_floats))));
+}
 
 // Tiles whose pixels are normalized together.
 static int tiles_in_band(const rk_conv *conv) { return rk_max(2, BAND / conv->in_channels); }
@@ -62,26 +105,25 @@ typedef struct layout {
     size_t shared, own; // floats
 } layout;
 
-static layout by_panels(const rk_conv *conv, int panels, int tiles) {
-    return (layout){RK_WINOGRAD_POSITIONS * input_stride(conv, tiles),
-                    RK_WINOGRAD_POSITIONS * (weights_stride(panels, channels_at_once(conv, panels)) + products_stride(panels, TILES))};
+static layout layout_by_panels(const job *j, int blocks) {
+    return (layout){RK_WINOGRAD_POSITIONS * input_stride(j, blocks), RK_WINOGRAD_POSITIONS * (slice_stride(j) + products_stride(j, TILES))};
 }
 
-static layout by_tiles(const rk_conv *conv, int panels, int tiles) {
-    return (layout){RK_WINOGRAD_POSITIONS * weights_stride(panels, conv->in_channels) * (size_t)group_count(conv, panels),
-                    RK_WINOGRAD_POSITIONS * (input_stride(conv, tiles) + products_stride(panels, tiles))};
+static layout layout_by_tiles(const job *j, int blocks) {
+    return (layout){RK_WINOGRAD_POSITIONS * weights_stride(j) * (size_t)group_count(j),
+                    RK_WINOGRAD_POSITIONS * (input_stride(j, blocks) + products_stride(j, blocks * j->kernels.block))};
 }
 
-static int may_go_by_tiles(const rk_conv *conv, int panels) { return by_tiles(conv, panels, 0).shared * sizeof(float) <= SHARED_BYTES; }
+static int may_go_by_tiles(const job *j) { return layout_by_tiles(j, 0).shared * sizeof(float) <= SHARED_BYTES; }
 
 // The most blocks of tiles that a worker takes at once: its products and a group of panels need some of the cache as well.
-static int most_blocks(const rk_conv *conv, int block) { return blocks_in(conv, block, rk_cpu_cache() / 8 * 5); }
+static int most_blocks(const job *j) { return blocks_in(j, rk_cpu_cache() / (j->kernels.slice ? 16 : 8) * 5); }
 
 // Blocks of tiles that a worker takes at once; 0: by panels, as so few tiles are not worth reading all weights for.
-static int blocks_by_tiles(const rk_conv *conv, const rk_winograd_kernels *kernels, int blocks, int workers) {
+static int blocks_by_tiles(const job *j, int blocks, int workers) {
     enum { FEWEST = 2, RANGES_PER_WORKER = 4 };
-    const int fair = rk_min(most_blocks(conv, kernels->block), blocks / (workers * RANGES_PER_WORKER));
-    return may_go_by_tiles(conv, kernels->panels) && fair >= FEWEST ? fair : 0;
+    const int fair = rk_min(most_blocks(j), blocks / (workers * RANGES_PER_WORKER));
+    return may_go_by_tiles(j) && fair >= FEWEST ? fair : 0;
 }
 
 static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
@@ -89,11 +131,11 @@ static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
 }
 
 size_t rk_winograd_scratch(uint32_t features, const rk_conv *conv, int workers) {
-    const rk_winograd_kernels kernels = rk_winograd_kernels_for(features);
-    const int block = kernels.block, panels = kernels.panels, most = block * blocks_in(conv, block, SHARED_BYTES);
-    const size_t floats = scratch_floats(conv, by_panels(conv, panels, most), workers);
-    if (!may_go_by_tiles(conv, panels)) return floats;
-    const size_t others = scratch_floats(conv, by_tiles(conv, panels, block * most_blocks(conv, block)), workers);
+    const rk_conv_kernels kernels = kernels_of(features, conv);
+    const job panels = by_panels(conv, &kernels), tiles = by_tiles(conv, &kernels);
+    const size_t floats = scratch_floats(conv, layout_by_panels(&panels, blocks_in(&panels, SHARED_BYTES)), workers);
+    if (!may_go_by_tiles(&tiles)) return floats;
+    const size_t others = scratch_floats(conv, layout_by_tiles(&tiles, most_blocks(&tiles)), workers);
     return floats > others ? floats : others;
 }
 
@@ -147,10 +189,9 @@ static region read_band(const rk_conv *conv, const rk_norm_kernels *norm, float 
     return read;
 }
 
-// A convolution, and one worker's memory for it.
+// A job, and one worker's memory for it.
 typedef struct pass {
-    const rk_conv *conv;
-    rk_winograd_kernels kernels;
+    job job;
     rk_norm_kernels norm;
     region image;
     int height, width;
@@ -159,28 +200,31 @@ typedef struct pass {
     const float *residual;
     int out_height, out_width;
     size_t out_stride;
-    int slice, tiles; // channels that are multiplied at a time, and tiles in the memory for transformed ones
+    int blocks; // of tiles in the memory for transformed ones
     float *shared, *own, *band;
 } pass;
 
-// Where channel c, the first of a slice of `channels`, of tile t of the memory v lies: at the first position.
-static size_t tile_offset(const pass *p, int c, int channels, int t) {
-    const int block = p->kernels.block;
-    return (size_t)c * (size_t)p->tiles + (size_t)(t / block) * (size_t)(channels * block) + (size_t)(t % block * 16);
+static int channels_from(const job *j, int c) { return rk_min(j->slice, j->conv->in_channels - c); }
+
+// Where a slice of a block of tiles lies that begins with channel c: at the first position.
+static size_t block_offset(const pass *p, int c, int block) {
+    const size_t before = (size_t)(c / p->job.slice) * (size_t)p->blocks * block_floats(&p->job, p->job.slice);
+    return before + (size_t)block * block_floats(&p->job, channels_from(&p->job, c));
 }
 
 // Transforms the tiles first ..< end of a memory that begins with tile `start`. At most tiles_in_band if they are normalized.
 static void read_tiles(const pass *p, float *v, size_t position, int start, int first, int end) {
+    const rk_conv *conv = p->job.conv;
+    const int block = p->job.kernels.block;
     for (int last; first < end; first = last) {
         last = rk_min(end, (pair_of(p->all, first) + 1) * 2 * p->all.across);
-        const region from = p->conv->scale
-            ? read_band(p->conv, &p->norm, p->band, &p->image, p->height, p->width, p->all, first, last) : p->image;
+        const region from = conv->scale ? read_band(conv, &p->norm, p->band, &p->image, p->height, p->width, p->all, first, last) : p->image;
         for (int tile = first; tile < last; tile++) {
             const float *pixels[RK_WINOGRAD_POSITIONS];
-            find_pixels(p->conv, &from, p->height, p->width, find_tile(p->all, tile), pixels);
-            for (int c = 0; c < p->conv->in_channels; c += p->slice) {
-                const int some = rk_min(p->slice, p->conv->in_channels - c);
-                p->kernels.input(v + tile_offset(p, c, some, tile - start), position, pixels, some, p->conv->upsample);
+            find_pixels(conv, &from, p->height, p->width, find_tile(p->all, tile), pixels);
+            for (int c = 0; c < conv->in_channels; c += p->job.slice) {
+                const int some = channels_from(&p->job, c), at = tile - start;
+                p->job.kernels.input(v + block_offset(p, c, at / block), position, at % block, pixels, some, conv->upsample);
                 for (int i = 0; i < RK_WINOGRAD_POSITIONS; i++) pixels[i] += some;
             }
         }
@@ -190,10 +234,10 @@ static void read_tiles(const pass *p, float *v, size_t position, int start, int 
 // `channels` of the weights of a group at u, times those of `count` tiles at v.
 static void multiply(const pass *p, float *m, size_t product, const float *v, size_t position, const float *u, size_t weight, int panels,
                      int channels, int count, int more) {
-    const size_t block = (size_t)channels * (size_t)p->kernels.block;
+    const size_t block = block_floats(&p->job, channels);
     for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
-        if (p->conv->upsample && (i / 6 == 2 || i % 6 == 2)) continue;
-        p->kernels.multiply(m + i * product, v + i * position, block, u + i * weight, panels, channels, count, more);
+        if (p->job.conv->upsample && (i / 6 == 2 || i % 6 == 2)) continue;
+        p->job.kernels.multiply(m + i * product, v + i * position, block, u + i * weight, panels, channels, count, more);
     }
 }
 
@@ -211,8 +255,8 @@ static void write_tiles(const pass *p, const float *m, size_t product, int panel
             added[i] = inside && p->residual ? p->residual + at : NULL;
         }
         for (int n = 0; n < panels; n++, m += RK_PANEL) {
-            const float *bias = p->conv->bias ? p->conv->bias + (size_t)(panel + n) * RK_PANEL : NULL;
-            p->kernels.output(pixels, p->residual ? added : NULL, m, product, bias);
+            const float *bias = p->job.conv->bias ? p->job.conv->bias + (size_t)(panel + n) * RK_PANEL : NULL;
+            p->job.kernels.output(pixels, p->residual ? added : NULL, m, product, bias);
             for (int i = 0; i < STEP * STEP; i++) {
                 if (pixels[i]) pixels[i] += RK_PANEL;
                 if (added[i]) added[i] += RK_PANEL;
@@ -221,21 +265,21 @@ static void write_tiles(const pass *p, const float *m, size_t product, int panel
     }
 }
 
-// The weights of a group for channels first ..< first + count.
-static void transform_weights(const pass *p, float *u, size_t weight, int panel, int panels, int first, int count) {
-    const rk_matrix *weights = &p->conv->weights;
+// The weights of a group of panels for channels first ..< first + count.
+static void transform_weights(const job *j, float *u, size_t weight, int panel, int panels, int first, int count) {
+    const rk_matrix *weights = &j->conv->weights;
     const size_t bytes = rk_panel_bytes(weights->type, weights->columns);
-    for (int n = 0; n < panels; n++, u += count * RK_PANEL) {
+    for (int n = 0; n < panels; n++, u += panel_floats(j, count)) {
         const void *from = (const char *)weights->data + bytes * (size_t)(panel + n);
-        p->kernels.weights(u, weight, from, weights->type, p->conv->in_channels, first, count);
+        j->kernels.weights(u, weight, from, weights->type, j->conv->in_channels, first, count);
     }
 }
 
-static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int in_pass) {
-    const rk_conv *conv = p->conv;
-    const int channels = conv->in_channels, most = p->kernels.panels, groups = group_count(conv, most);
-    const int at_once = conv->scale ? tiles_in_band(conv) : 1, slice = p->slice;
-    const size_t weight = weights_stride(most, slice), product = products_stride(most, TILES), position = input_stride(conv, in_pass);
+static void run_by_panels(rk_worker *worker, const pass *p, int tiles) {
+    const rk_conv *conv = p->job.conv;
+    const int channels = conv->in_channels, block = p->job.kernels.block, most = p->job.kernels.panels, groups = group_count(&p->job);
+    const int at_once = conv->scale ? tiles_in_band(conv) : 1, in_pass = p->blocks * block;
+    const size_t weight = slice_stride(&p->job), product = products_stride(&p->job, TILES), position = input_stride(&p->job, p->blocks);
     float *u = p->own, *m = u + RK_WINOGRAD_POSITIONS * weight, *v = p->shared;
     if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
     for (int start = 0; start < tiles; start += in_pass) {
@@ -252,10 +296,10 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int in_pa
             const int begin = chunk % parts * part, end = rk_min(count, begin + part);
             for (int first = begin; first < end; first += TILES) {
                 const int rows = rk_min(TILES, end - first);
-                for (int c = 0; c < channels; c += slice) {
-                    const int some = rk_min(slice, channels - c);
-                    const float *inputs = v + tile_offset(p, c, some, first);
-                    if (first == begin || channels > slice) transform_weights(p, u, weight, panel, panels, c, some);
+                for (int c = 0; c < channels; c += p->job.slice) {
+                    const int some = channels_from(&p->job, c);
+                    const float *inputs = v + block_offset(p, c, first / block);
+                    if (first == begin || channels > p->job.slice) transform_weights(&p->job, u, weight, panel, panels, c, some);
                     multiply(p, m, product, inputs, position, u, weight, panels, some, rows, c > 0);
                 }
                 write_tiles(p, m, product, panel, panels, start + first, rows);
@@ -265,16 +309,20 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles, int in_pa
     }
 }
 
-static void run_by_tiles(rk_worker *worker, const pass *p, int tiles, int range) {
-    const rk_conv *conv = p->conv;
-    const int channels = conv->in_channels, most = p->kernels.panels, groups = group_count(conv, most);
+static void run_by_tiles(rk_worker *worker, const pass *p, int tiles) {
+    const rk_conv *conv = p->job.conv;
+    const int channels = conv->in_channels, most = p->job.kernels.panels, groups = group_count(&p->job), range = p->blocks * p->job.kernels.block;
     const int at_once = conv->scale ? tiles_in_band(conv) : range;
-    const size_t weight = weights_stride(most, channels), product = products_stride(most, range), position = input_stride(conv, range);
+    const size_t weight = weights_stride(&p->job), product = products_stride(&p->job, range), position = input_stride(&p->job, p->blocks);
     float *u = p->shared, *v = p->own, *m = v + RK_WINOGRAD_POSITIONS * position;
     if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
     for (int group; (group = rk_next_chunk(worker, groups)) >= 0;) {
+        const int panel = group * most, panels = rk_min(most, panel_count(conv) - panel);
         float *to = u + RK_WINOGRAD_POSITIONS * weight * (size_t)group;
-        transform_weights(p, to, weight, group * most, rk_min(most, panel_count(conv) - group * most), 0, channels);
+        for (int c = 0; c < channels; c += p->job.slice) {
+            transform_weights(&p->job, to, weight, panel, panels, c, channels_from(&p->job, c));
+            to += (size_t)panels * panel_floats(&p->job, p->job.slice);
+        }
     }
     rk_barrier(worker);
     for (int chunk; (chunk = rk_next_chunk(worker, (tiles + range - 1) / range)) >= 0;) {
@@ -283,7 +331,10 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles, int range)
         for (int group = 0; group < groups; group++) {
             const float *weights = u + RK_WINOGRAD_POSITIONS * weight * (size_t)group;
             const int panel = group * most, panels = rk_min(most, panel_count(conv) - panel);
-            multiply(p, m, product, v, position, weights, weight, panels, channels, end - start, 0);
+            for (int c = 0; c < channels; c += p->job.slice) {
+                multiply(p, m, product, v + block_offset(p, c, 0), position, weights, weight, panels, channels_from(&p->job, c), end - start, c > 0);
+                weights += (size_t)panels * panel_floats(&p->job, p->job.slice);
+            }
             write_tiles(p, m, product, panel, panels, start, end - start);
         }
     }
@@ -293,21 +344,21 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles, int range)
 void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                      float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
     const grid all = {(out_width + STEP - 1) / STEP, (out_height + STEP - 1) / STEP};
-    const rk_winograd_kernels kernels = rk_winograd_kernels_for(features);
-    const int block = kernels.block, tiles = all.across * all.down, blocks = (tiles + block - 1) / block;
-    const int most = blocks_in(conv, block, SHARED_BYTES), passes = (blocks + most - 1) / most;
-    const int in_pass = (blocks + passes - 1) / passes * block, in_range = blocks_by_tiles(conv, &kernels, blocks, worker->count) * block;
-    const layout l = in_range ? by_tiles(conv, kernels.panels, in_range) : by_panels(conv, kernels.panels, in_pass);
+    const rk_conv_kernels kernels = kernels_of(features, conv);
+    const job panels = by_panels(conv, &kernels), ranges = by_tiles(conv, &kernels);
+    const int tiles = all.across * all.down, blocks = (tiles + kernels.block - 1) / kernels.block;
+    const int most = blocks_in(&panels, SHARED_BYTES), passes = (blocks + most - 1) / most;
+    const int in_pass = (blocks + passes - 1) / passes, in_range = blocks_by_tiles(&ranges, blocks, worker->count);
+    const layout l = in_range ? layout_by_tiles(&ranges, in_range) : layout_by_panels(&panels, in_pass);
     float *zeros = scratch, *shared = zeros + conv->in_channels, *own = shared + l.shared + (size_t)worker->index * (l.own + band_floats(conv));
     const pass p = {
-        .conv = conv, .kernels = kernels, .norm = rk_norm_kernels_for(features),
+        .job = in_range ? ranges : panels, .norm = rk_norm_kernels_for(features),
         .image = {x, zeros, 0, 0, width}, .height = height, .width = width, .all = all,
         .out = out, .residual = residual, .out_height = out_height, .out_width = out_width, .out_stride = out_stride,
-        .slice = in_range ? conv->in_channels : channels_at_once(conv, kernels.panels), .tiles = in_range ? in_range : in_pass,
-        .shared = shared, .own = own, .band = own + l.own,
+        .blocks = in_range ? in_range : in_pass, .shared = shared, .own = own, .band = own + l.own,
     };
     if (worker->index == 0) memset(zeros, 0, (size_t)conv->in_channels * sizeof *zeros);
     rk_barrier(worker);
-    if (in_range) run_by_tiles(worker, &p, tiles, in_range);
-    else run_by_panels(worker, &p, tiles, in_pass);
+    if (in_range) run_by_tiles(worker, &p, tiles);
+    else run_by_panels(worker, &p, tiles);
 }

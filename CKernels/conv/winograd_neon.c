@@ -6,6 +6,7 @@
 #define RK_WINOGRAD_PANELS 1
 #define RK_WINOGRAD_LANES 4
 #include "winograd_lanes.h"
+#include "winograd_floats.h"
 
-const rk_winograd_kernels rk_winograd_neon = RK_WINOGRAD_KERNELS("neon");
+const rk_conv_kernels rk_winograd_neon = RK_WINOGRAD_KERNELS("neon");
 #endif

@@ -6,7 +6,16 @@
 #include <stdint.h>
 #include "rk_matmul.h"
 
-// To the bit, unless `fast`, an output is that of rk_matmul.h for RK_F32 and RK_F16 weights with the patch of its pixel as x, zeros included.
+// How a convolution is summed.
+typedef enum rk_conv_way {
+    RK_CONV_DIRECT,
+    // By Winograd's transform where rk_conv_is_winograd says so: a quarter of the products, other roundings.
+    RK_CONV_WINOGRAD,
+    // Likewise, products of 16-bit integers where rk_conv_is_int16 says so: about 2^-10 of the output's root mean square off.
+    RK_CONV_INT16,
+} rk_conv_way;
+
+// To the bit, if direct, an output is that of rk_matmul.h for RK_F32 and RK_F16 weights with the patch of its pixel as x, zeros included.
 typedef struct rk_conv {
     rk_matrix weights;  // RK_F32 or RK_F16; rows = output channels, columns = kernel * kernel * in_channels in the order (ky, kx, channel)
     const float *bias;  // [rows rounded up to 16] or NULL
@@ -16,7 +25,7 @@ typedef struct rk_conv {
     int upsample;       // 1: the input is read as if each pixel were a 2 x 2 block (nearest neighbour), else 0
     int in_channels;
     const float *scale, *shift; // [in_channels], of rk_group_norm_scales: the input is read through scale_shift with swish; or NULL
-    int fast;           // 1: by rk_winograd_kernels where rk_conv_is_fast says so: a quarter of the products, other roundings
+    rk_conv_way way;    // where it does not apply, an output is as if direct
 } rk_conv;
 
 // Winograd's F(4x4, 3x3): 4 x 4 pixels of output from 6 x 6 of input, one product for each of the 36 positions i, j of the transformed
@@ -28,31 +37,61 @@ typedef struct rk_conv {
 //   A(m)  0: (m0 + p) + r   1: fmaf(2, s, q)   2: fmaf(4, r, p)   3: fmaf(8, s, q) + m5
 //         with p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4
 // An upsampled image needs 25 of the products, the others are 0. Channels of the input come in sixteens.
+//
+// With RK_CONV_INT16 x and weights become integers whose products cannot overflow a sum of 32 bits, by the inequality of Cauchy and Schwarz: for some
+// columns at a time those of x are scaled to the norm RK_INT16_X_NORM, those of a row of weights to at most RK_INT16_WEIGHT_NORM, and the two norms'
+// product is less than 2^31, roundings included. Of a position of transformed tiles it is RK_INT16_SLICE channels at a time, of a patch twice as many
+// columns.
+//   x: n = sqrt of its sum of squares, as rk_math.h adds up; integers rint(x * (X_NORM / n)), factor n * (1 / X_NORM)
+//   weights: n = sqrt(max(sum of e, 4 * largest e)), e the square of a weight, of transformed ones that of their 9, by fmaf from 0;
+//         integers rint(g * (WEIGHT_NORM / n)), factor n * (1 / WEIGHT_NORM); the transform is that of the scaled 9 with G's rows divided by
+//         their norms k, by which the factor of i, j is multiplied: 1 / WEIGHT_NORM * (k[i] * k[j])
+// Below RK_INT16_LEAST a sum of squares gives zeros. 4 keeps each integer within 16 bits.
 enum { RK_WINOGRAD_OUT = 4, RK_WINOGRAD_IN = 6, RK_WINOGRAD_POSITIONS = 36 };
+enum { RK_INT16_SLICE = 128, RK_INT16_X_NORM = 32736, RK_INT16_WEIGHT_NORM = 65408 };
+#define RK_INT16_LEAST 0x1p-80f
 
-typedef struct rk_winograd_kernels {
+// Distances (`stride`) count floats, whatever lies there.
+typedef struct rk_conv_kernels {
     const char *name;
     int block;  // tiles whose lines of 16 channels lie side by side: those of a register tile, whose products thus read one stream
     int panels; // of weights in a register tile: the most that multiply takes
+    int slice;  // channels that are transformed to integers together and multiplied at once, at most; 0: floats, any number
     // G of the channels first ..< first + count of one panel of weights, type RK_F32 or RK_F16, 9 * channels columns: position i * 6 + j
-    // becomes an RK_F32 panel of `count` columns at u + (i * 6 + j) * stride.
+    // goes to u + (i * 6 + j) * stride. Floats: an RK_F32 panel of `count` columns. Integers: for each row what its products are to be multiplied
+    // with, float[16], then int16_t[count / 2][16][2], two channels of each row.
     void (*weights)(float *u, size_t stride, const void *panel, rk_type type, int channels, int first, int count);
-    // B of one tile, `channels` channels from each pixels[y * 6 + x]: channel c of position i * 6 + j goes to
-    // v[(i * 6 + j) * stride + c / 16 * 16 * block + c % 16].
+    // B of tile t of a block, `channels` channels from each pixels[y * 6 + x]: position i * 6 + j goes to the block at v + (i * 6 + j) * stride,
+    // channel c of it to [c / 16][t][c % 16] of float[channels / 16][block][16], or to [c / 32][t][c % 32] of int16_t[channels / 32][block][32],
+    // behind which lies for each tile what its products are to be multiplied with, float[block].
     // `upsampled`: pixels 1 and 2 of each row and column are the same, and 3 and 4. Positions with i = 2 or j = 2 are then 0; they are not written.
-    void (*input)(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled);
+    void (*input)(float *v, size_t stride, int t, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled);
     // One position of `panels` panels, which follow each other: for panel p of n, i = (t * n + p) * 16 + r,
-    // m[i] = fmaf(u[(p * channels + c) * 16 + r], channel c of tile t, m[i]) for c ascending, from 0 unless `more`. Blocks of tiles are `stride` floats apart.
+    // m[i] = fmaf(u[(p * channels + c) * 16 + r], channel c of tile t, m[i]) for c ascending, from 0 unless `more`; integers:
+    // m[i] = fmaf(sum of products, factor of the row * factor of the tile, m[i]). Blocks of tiles are `stride` apart.
     void (*multiply)(float *m, const float *v, size_t stride, const float *u, int panels, int channels, int tiles, int more);
     // A of one tile of one panel, position i * 6 + j at m[(i * 6 + j) * stride ...]; then + bias[16] (0 when NULL), then + added[y * 4 + x][16]
     // unless `added` is NULL. out[y * 4 + x] takes 16 floats; NULL for pixels outside the image. added may be out.
     void (*output)(float *const out[16], const float *const added[16], const float *m, size_t stride, const float *bias);
-} rk_winograd_kernels;
+    // Of patches, integers only, else NULL: columns first ..< first + count of one panel of weights, untransformed, as `weights` puts them; and
+    // `columns` columns of a patch, as `input` puts a tile.
+    void (*columns)(float *u, const void *panel, rk_type type, int first, int count);
+    void (*patch)(float *v, int t, const float *x, int columns);
+    // out[p * stride + i] = m[p * panels * 16 + i] + bias[i] (0 when NULL), + added[p * stride + i] unless `added` is NULL, for p < count.
+    void (*pixels)(float *out, size_t stride, const float *added, const float *m, int panels, int count, const float *bias);
+} rk_conv_kernels;
 
-rk_winograd_kernels rk_winograd_kernels_for(uint32_t features);
+// way: not RK_CONV_DIRECT. Integers without AVX2 are the scalar definition's.
+rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way);
 
-// Whether `fast` changes anything: 3 x 3, stride 1, padding 1, channels in sixteens.
-int rk_conv_is_fast(const rk_conv *conv);
+// Whether it goes by Winograd's transform: 3 x 3, stride 1, padding 1, channels in sixteens.
+int rk_conv_is_winograd(const rk_conv *conv);
+
+// Whether its products are those of integers: channels in thirty-twos.
+int rk_conv_is_int16(const rk_conv *conv);
+
+// The way that takes these instruction sets the least time.
+rk_conv_way rk_conv_fastest(uint32_t features);
 
 // Scratch floats that rk_conv_run needs with these features for `workers` workers, with scales or without.
 size_t rk_conv_scratch(uint32_t features, const rk_conv *conv, int workers);

@@ -11,11 +11,13 @@ enum {
     RK_CPU_AVX2 = 1 << 0,
     RK_CPU_AVXVNNI = 1 << 1,
     RK_CPU_AVX512 = 1 << 2,
-    // No instruction sets, but how processors differ that have the same: those that read faster what they are asked for ahead by instruction (Intel's,
-    // and AMD's from Zen 5 on), and Intel's, which ask less far ahead and unpack weights once for many rows.
+    // No instruction sets, but how processors differ that have the same: those that multiply pairs of 16-bit integers as often as single floats, 256
+    // bits twice in a cycle (Intel's from Skylake, AMD's from Zen 3 on), those that read faster what they are asked for ahead by instruction
+    // (Intel's, and AMD's from Zen 5 on), and Intel's, which ask less far ahead and unpack weights once for many rows.
+    RK_CPU_MADD = 1 << 5,
     RK_CPU_AHEAD = 1 << 6,
     RK_CPU_INTEL = 1 << 7,
-    RK_CPU_TRAITS = RK_CPU_AHEAD | RK_CPU_INTEL,
+    RK_CPU_TRAITS = RK_CPU_MADD | RK_CPU_AHEAD | RK_CPU_INTEL,
     RK_CPU_NEON = 1 << 8,
     RK_CPU_DOTPROD = 1 << 9,
     RK_CPU_I8MM = 1 << 10,

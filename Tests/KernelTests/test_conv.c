@@ -137,37 +137,64 @@ static void test_shape(const shape *s, rk_type type, int gap, int residual, int 
 
 // The slots of Winograd's transform against the scalar ones.
 typedef struct slots {
-    const rk_winograd_kernels *kernels[2]; // scalar, and those that are tested
+    const rk_conv_kernels *kernels[2]; // scalar, and those that are tested
     const char *isa, *pattern;
 } slots;
 
+static const char *numbers(const slots *s) { return s->kernels[0]->slice ? "int16" : "f32"; }
+
 static void test_winograd_weights(const slots *s, const void *panel, rk_type type, int channels, int first, int count) {
-    const size_t n = (size_t)count * RK_PANEL, stride = n + 5, used = (RK_WINOGRAD_POSITIONS - 1) * stride + n;
+    const size_t n = (size_t)count * RK_PANEL, floats = s->kernels[0]->slice ? RK_PANEL + n / 2 : n;
+    const size_t stride = floats + 5, used = (RK_WINOGRAD_POSITIONS - 1) * stride + floats;
     float *u[2];
-    test_begin("winograd", "weights", s->isa, "%s, %d channels, %d from %d, %s", type == RK_F32 ? "f32" : "f16", channels, count, first,
-               s->pattern);
+    test_begin("winograd", "weights", s->isa, "%s of %s, %d channels, %d from %d, %s", numbers(s), type == RK_F32 ? "f32" : "f16", channels, count,
+               first, s->pattern);
     for (int k = 0; k < 2; k++) {
         u[k] = test_alloc(used * sizeof *u[k], sizeof *u[k]);
         s->kernels[k]->weights(u[k], stride, panel, type, channels, first, count);
         test_guards(u[k]);
     }
-    test_equal_floats(u[0], u[1], used);
+    for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
+        // Factors or all, then integers, and what lies between two positions and is left as it is.
+        const size_t at = i * stride, then = at + (s->kernels[0]->slice ? RK_PANEL : floats), end = at + stride < used ? at + stride : used;
+        if (!test_equal_floats(u[0] + at, u[1] + at, then - at)) break;
+        if (end > then && !test_equal_bytes(u[0] + then, u[1] + then, (end - then) * sizeof *u[0])) break;
+    }
     test_free(u[0]), test_free(u[1]);
 }
 
-// Where channel c of a tile lies in its block.
-static size_t in_block(const rk_winograd_kernels *kernels, int c) { return (size_t)(c / 16 * 16 * kernels->block + c % 16); }
+// Floats of a block of tiles.
+static size_t block_floats(const rk_conv_kernels *kernels, int channels) {
+    const size_t numbers = (size_t)(channels * kernels->block);
+    return kernels->slice ? numbers / 2 + (size_t)kernels->block : numbers;
+}
 
-// One tile's transformed channels, position after position.
-static float *transformed(const rk_winograd_kernels *kernels, const float *const tile[RK_WINOGRAD_POSITIONS], int channels, int upsampled) {
-    const size_t lines = in_block(kernels, channels - 1) + 1, stride = lines + 3;
-    const size_t used = (RK_WINOGRAD_POSITIONS - 1) * stride + lines;
+static size_t in_block(const rk_conv_kernels *kernels, int t, int c) {
+    const int line = kernels->slice ? 32 : 16;
+    return (size_t)(c / line * line * kernels->block + t * line + c % line);
+}
+
+// Channel c of tile t of a block, with integers the integer.
+static float channel_of(const rk_conv_kernels *kernels, const float *block, int t, int c) {
+    const size_t at = in_block(kernels, t, c);
+    int16_t integer;
+    if (!kernels->slice) return block[at];
+    memcpy(&integer, (const char *)block + at * sizeof integer, sizeof integer);
+    return integer;
+}
+
+// Transformed channels of one tile, position after position, then of each position the factor of its products.
+static float *transformed(const rk_conv_kernels *kernels, const float *const tile[RK_WINOGRAD_POSITIONS], int channels, int upsampled) {
+    const int t = kernels->block - 1;
+    const size_t floats = block_floats(kernels, channels), stride = floats + 3, used = (RK_WINOGRAD_POSITIONS - 1) * stride + floats;
     float *v = test_alloc(used * sizeof *v, sizeof *v);
-    kernels->input(v, stride, tile, channels, upsampled);
+    memset(v, 0, used * sizeof *v);
+    kernels->input(v, stride, t, tile, channels, upsampled);
     test_guards(v);
-    float *result = test_alloc((size_t)(RK_WINOGRAD_POSITIONS * channels) * sizeof *result, sizeof *result), *to = result;
+    float *result = test_alloc((size_t)(RK_WINOGRAD_POSITIONS * (channels + 1)) * sizeof *result, sizeof *result), *to = result;
     for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++)
-        for (int c = 0; c < channels; c++) *to++ = v[i * stride + in_block(kernels, c)];
+        for (int c = 0; c < channels; c++) *to++ = channel_of(kernels, v + i * stride, t, c);
+    for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) *to++ = kernels->slice ? v[i * stride + floats - 1] : 1;
     test_free(v);
     return result;
 }
@@ -178,9 +205,9 @@ static void test_winograd_input(const slots *s, const float *pixels, int channel
         const int y = p / 6, x = p % 6, from = upsampled ? (y + 1) / 2 * 6 + (x + 1) / 2 : p * 5 % RK_WINOGRAD_POSITIONS;
         tile[p] = pixels + (size_t)from * (size_t)channels;
     }
-    test_begin("winograd", "input", s->isa, "%d channels, upsampled %d, %s", channels, upsampled, s->pattern);
+    test_begin("winograd", "input", s->isa, "%s, %d channels, upsampled %d, %s", numbers(s), channels, upsampled, s->pattern);
     float *expected = transformed(s->kernels[0], tile, channels, upsampled), *v = transformed(s->kernels[1], tile, channels, upsampled);
-    test_equal_floats(expected, v, (size_t)(RK_WINOGRAD_POSITIONS * channels));
+    test_equal_floats(expected, v, (size_t)(RK_WINOGRAD_POSITIONS * (channels + 1)));
     if (upsampled) { // what is left out is 0
         float *all = transformed(s->kernels[1], tile, channels, 0);
         int zero = 1, equal = 1;
@@ -197,19 +224,32 @@ static void test_winograd_input(const slots *s, const float *pixels, int channel
     test_free(expected), test_free(v);
 }
 
+// Numbers of a block, or integers whose products do not overflow a sum, and the factors of tiles.
+static void fill_blocks(const rk_conv_kernels *kernels, float *v, size_t stride, const float *floats, int channels, int tiles) {
+    for (int t = 0; t < tiles; t++) {
+        float *block = v + (size_t)(t / kernels->block) * stride;
+        for (int c = 0; c < channels; c++) {
+            const size_t at = in_block(kernels, t % kernels->block, c);
+            const int16_t integer = (int16_t)((c * 977 + t * 4111) % 4001 - 2000);
+            if (!kernels->slice) block[at] = floats[c + t];
+            else memcpy((char *)block + at * sizeof integer, &integer, sizeof integer);
+        }
+        if (kernels->slice) block[channels * kernels->block / 2 + t % kernels->block] = floats[t];
+    }
+}
+
 static void test_winograd_multiply(const slots *s, const float *floats, const float *u, int panels, int channels, int tiles, int more) {
     const size_t n = (size_t)tiles * (size_t)panels * RK_PANEL;
     float *m[2];
-    test_begin("winograd", "multiply", s->isa, "%d panels, %d channels, %d tiles, more %d, %s", panels, channels, tiles, more, s->pattern);
+    test_begin("winograd", "multiply", s->isa, "%s, %d panels, %d channels, %d tiles, more %d, %s", numbers(s), panels, channels, tiles, more,
+               s->pattern);
     for (int k = 0; k < 2; k++) {
-        const rk_winograd_kernels *kernels = s->kernels[k];
+        const rk_conv_kernels *kernels = s->kernels[k];
         const int blocks = (tiles + kernels->block - 1) / kernels->block;
-        const size_t stride = (size_t)(channels * kernels->block) + 16;
-        float *v = test_alloc((size_t)blocks * stride * sizeof *v, 64);
-        for (int t = 0; t < tiles; t++) {
-            float *to = v + (size_t)(t / kernels->block) * stride + 16 * (t % kernels->block);
-            for (int c = 0; c < channels; c++) to[in_block(kernels, c)] = floats[c + t];
-        }
+        const size_t stride = block_floats(kernels, channels) + 16, used = (size_t)blocks * stride;
+        float *v = test_alloc(used * sizeof *v, 64);
+        memset(v, 0, used * sizeof *v);
+        fill_blocks(kernels, v, stride, floats, channels, tiles);
         m[k] = test_alloc(n * sizeof *m[k], sizeof *m[k]);
         if (more) memcpy(m[k], floats, n * sizeof *m[k]);
         kernels->multiply(m[k], v, stride, u, panels, channels, tiles, more);
@@ -218,6 +258,50 @@ static void test_winograd_multiply(const slots *s, const float *floats, const fl
     }
     test_equal_floats(m[0], m[1], n);
     test_free(m[0]), test_free(m[1]);
+}
+
+static void test_int16_columns(const slots *s, const void *panel, rk_type type, int first, int count) {
+    const size_t used = RK_PANEL + (size_t)count / 2 * RK_PANEL;
+    float *u[2];
+    test_begin("int16", "columns", s->isa, "%s, %d from %d, %s", type == RK_F32 ? "f32" : "f16", count, first, s->pattern);
+    for (int k = 0; k < 2; k++) {
+        u[k] = test_alloc(used * sizeof *u[k], sizeof *u[k]);
+        s->kernels[k]->columns(u[k], panel, type, first, count);
+        test_guards(u[k]);
+    }
+    if (test_equal_floats(u[0], u[1], RK_PANEL)) test_equal_bytes(u[0] + RK_PANEL, u[1] + RK_PANEL, (used - RK_PANEL) * sizeof *u[0]);
+    test_free(u[0]), test_free(u[1]);
+}
+
+static void test_int16_patch(const slots *s, const float *x, int columns) {
+    test_begin("int16", "patch", s->isa, "%d columns, %s", columns, s->pattern);
+    float *v[2], *values[2];
+    for (int k = 0; k < 2; k++) {
+        const rk_conv_kernels *kernels = s->kernels[k];
+        const int t = kernels->block / 2;
+        const size_t floats = block_floats(kernels, columns);
+        v[k] = test_alloc(floats * sizeof *v[k], sizeof *v[k]);
+        values[k] = test_alloc((size_t)(columns + 1) * sizeof *values[k], sizeof *values[k]);
+        kernels->patch(v[k], t, x, columns);
+        test_guards(v[k]);
+        for (int c = 0; c < columns; c++) values[k][c] = channel_of(kernels, v[k], t, c);
+        values[k][columns] = v[k][columns * kernels->block / 2 + t];
+    }
+    test_equal_floats(values[0], values[1], (size_t)columns + 1);
+    for (int k = 0; k < 2; k++) test_free(v[k]), test_free(values[k]);
+}
+
+static void test_int16_pixels(const slots *s, const float *m, const float *bias, const float *added, int panels, int count) {
+    const size_t stride = (size_t)panels * RK_PANEL + 3, used = (size_t)(count - 1) * stride + (size_t)panels * RK_PANEL;
+    float *out[2];
+    test_begin("int16", "pixels", s->isa, "%d panels, %d pixels, bias %d, residual %d, %s", panels, count, bias != NULL, added != NULL, s->pattern);
+    for (int k = 0; k < 2; k++) {
+        out[k] = test_alloc(used * sizeof *out[k], sizeof *out[k]);
+        s->kernels[k]->pixels(out[k], stride, added, m, panels, count, bias);
+        test_guards(out[k]);
+    }
+    test_equal_floats(out[0], out[1], used);
+    test_free(out[0]), test_free(out[1]);
 }
 
 // With a bias, with pixels outside and something to add.
@@ -239,21 +323,32 @@ static void test_winograd_output(const slots *s, const float *m, const float *bi
     test_free(out[0]), test_free(out[1]);
 }
 
+// In thirty-twos those of integers, else those of floats.
 static void test_winograd_slots(int channels) {
-    enum { MOST_TILES = 39 }; // more than two blocks of any kernel
-    const rk_winograd_kernels scalar = rk_winograd_kernels_for(0);
+    enum { MOST_TILES = 39, MOST_PANELS = 3 }; // more than two blocks of any kernel
     const size_t n = (size_t)channels, panel = n * RK_PANEL, count = 9 * panel + MOST_TILES * RK_PANEL;
     float *floats = test_alloc(count * sizeof *floats, 64);
-    float *bias = test_alloc(RK_PANEL * sizeof *bias, 64), *old = test_alloc(16 * RK_PANEL * sizeof *old, sizeof *old);
+    float *bias = test_alloc(2 * RK_PANEL * sizeof *bias, 64), *old = test_alloc(16 * RK_PANEL * sizeof *old, sizeof *old);
     rk_f16 *halves = test_alloc(9 * panel * sizeof *halves, 64);
+    // Weights as integers: for each panel the factors of its rows, and what does not overflow a sum.
+    const size_t of_panel = RK_PANEL + panel / 2;
+    float *integers = test_alloc(MOST_PANELS * of_panel * sizeof *integers, 64);
+    for (size_t p = 0; p < MOST_PANELS; p++) {
+        test_fill_floats(integers + p * of_panel, RK_PANEL, TEST_RANDOM, 1);
+        for (size_t i = 0; i < panel; i++) {
+            const int16_t w = (int16_t)((i * 7919 + p * 31) % 8001) - 4000;
+            memcpy((char *)(integers + p * of_panel + RK_PANEL) + i * sizeof w, &w, sizeof w);
+        }
+    }
     for (int pattern = 0; pattern < TEST_PATTERNS; pattern++) {
         test_fill_floats(floats, count, (test_pattern)pattern, 1e3f);
         test_fill_halves(halves, 9 * panel, (test_pattern)pattern, 1e3f);
-        test_fill_floats(bias, RK_PANEL, TEST_RANDOM, 1e3f);
+        test_fill_floats(bias, 2 * RK_PANEL, TEST_RANDOM, 1e3f);
         test_fill_floats(old, 16 * RK_PANEL, TEST_RANDOM, 1e3f);
         for (int isa = 1; isa < test_isa_count; isa++) {
-            const rk_winograd_kernels kernels = rk_winograd_kernels_for(test_isas[isa].features);
-            if (kernels.input == rk_winograd_kernels_for(test_isas[isa - 1].features).input) continue;
+            const rk_conv_way way = channels % 32 ? RK_CONV_WINOGRAD : RK_CONV_INT16;
+            const rk_conv_kernels scalar = rk_conv_kernels_for(0, way), kernels = rk_conv_kernels_for(test_isas[isa].features, way);
+            if (kernels.multiply == rk_conv_kernels_for(test_isas[isa - 1].features, way).multiply) continue;
             const slots s = {{&scalar, &kernels}, test_isas[isa].name, test_pattern_names[pattern]};
             test_winograd_weights(&s, floats, RK_F32, channels, 0, channels);
             test_winograd_weights(&s, halves, RK_F16, channels, 0, channels);
@@ -261,19 +356,42 @@ static void test_winograd_slots(int channels) {
             test_winograd_input(&s, floats, channels, 0);
             test_winograd_input(&s, floats, channels, 1);
             for (int panels = 1; panels <= kernels.panels; panels++) {
-                for (int tiles = 1; tiles <= MOST_TILES; tiles++) test_winograd_multiply(&s, floats, floats + n, panels, channels, tiles, tiles % 2);
+                for (int tiles = 1; tiles <= MOST_TILES; tiles++)
+                    test_winograd_multiply(&s, floats, scalar.slice ? integers : floats + n, panels, channels, tiles, tiles % 2);
             }
             for (int how = 0; how < 4; how++) test_winograd_output(&s, floats, bias, old, how & 1, how >> 1);
+            for (int columns = 32; scalar.slice && columns <= 2 * RK_INT16_SLICE && columns <= 9 * channels; columns += 32) {
+                test_int16_columns(&s, floats, RK_F32, 0, columns);
+                test_int16_columns(&s, halves, RK_F16, 9 * channels - columns, columns);
+                test_int16_patch(&s, floats, columns);
+            }
+            for (int how = 0; scalar.slice && how < 4; how++)
+                test_int16_pixels(&s, floats, how & 1 ? bias : NULL, how & 2 ? floats + 64 : NULL, 1 + how % 2, 7 - how);
         }
     }
-    test_free(floats), test_free(halves), test_free(bias), test_free(old);
+    test_free(floats), test_free(halves), test_free(bias), test_free(old), test_free(integers);
+}
+
+// How far an output may be off, of the sum of its products' magnitudes. They are products of numbers below 1.
+//
+// The three transforms together enlarge a rounding by at most 48 in each direction, the sum of |A| |B| |G| in the worst row (1 1 1 8 8 1):
+// 5 + 5 + 8 * 1.75 + 8 * 1.75 + 10. All of it in one direction and as little in the other is allowed.
+//
+// Integers are off by half each, of which the norms of n columns are WEIGHT_NORM and X_NORM: together by
+// sqrt(n) / 2 (1 / WEIGHT_NORM + 1 / X_NORM) of the norms' product. That is n at most; of n channels transformed 3 n (nine weights, whose norm is at
+// most 3 sqrt(n)) times, in each direction, the sum of |A| k |B| in the worst row, 2 * 0.289 * 10 + 2 * 8 * 0.191 * 6 + 10 = 34.1.
+static double fast_bound(const rk_conv *conv) {
+    const int winograd = rk_conv_is_winograd(conv), slice = winograd ? RK_INT16_SLICE : 2 * RK_INT16_SLICE;
+    const double floats = 48 * 0x1p-24, n = fmin(winograd ? conv->in_channels : conv->weights.columns, slice);
+    const double halves = sqrt(n) / 2 * (1.0 / RK_INT16_WEIGHT_NORM + 1.0 / RK_INT16_X_NORM);
+    return floats + (!rk_conv_is_int16(conv) ? 0 : winograd ? halves * 3 * 34.1 * 34.1 / (9 / 4.0) : halves / (1 / 4.0));
 }
 
 // A fast convolution: the same bits for every instruction set, number of threads and size of cache, and close to the definition.
-static void test_fast(const shape *s, rk_type type, int residual, int normalized) {
+static void test_fast(const shape *s, rk_type type, rk_conv_way way, int residual, int normalized) {
     problem p = make_problem(s, type, normalized);
     const float *bias = p.conv.bias;
-    p.conv.fast = 1;
+    p.conv.way = way;
     p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16 + 5);
     const size_t pixels = (size_t)p.out_height * (size_t)p.out_width, used = pixels * p.out_stride;
     float *added = test_alloc(used * sizeof *added, sizeof *added), *expected = test_alloc(used * sizeof *added, sizeof *added);
@@ -288,24 +406,25 @@ static void test_fast(const shape *s, rk_type type, int residual, int normalized
             p.residual = residual == RESIDUAL_NONE ? NULL : residual == RESIDUAL_OTHER ? added : p.out;
             memcpy(p.out, added, used * sizeof *added);
             test_begin("conv", type == RK_F16 ? "f16 fast" : "f32 fast", test_isas[isa].name,
-                       "%d x %d x %d to %d, upsample %d, residual %d, normalized %d, %d threads, cache of %zu bytes", s->height, s->width, s->in_channels,
-                       s->out_channels, s->upsample, residual, normalized, threads, rk_cpu_cache());
-            test_expect(rk_conv_is_fast(&p.conv), "not fast");
+                       "%s, %d x %d x %d to %d, kernel %d, stride %d, upsample %d, residual %d, normalized %d, %d threads, cache of %zu bytes",
+                       way == RK_CONV_WINOGRAD ? "f32" : "int16", s->height, s->width, s->in_channels, s->out_channels, s->kernel, s->stride,
+                       s->upsample, residual, normalized, threads, rk_cpu_cache());
+            test_expect(rk_conv_is_winograd(&p.conv) || (way == RK_CONV_INT16 && rk_conv_is_int16(&p.conv)), "not fast");
             rk_parallel(threads, run_conv, &p);
             if (isa == 0 && variant == 0) {
-                // Products of numbers below 1: the sum of their magnitudes is what the error is measured by. The three transforms
-                // together enlarge a rounding by at most 48 in each direction, the sum of |A| |B| |G| in the worst row (1 1 1 8 8 1):
-                // 5 + 5 + 8 * 1.75 + 8 * 1.75 + 10. All of it in one direction and as little in the other is allowed.
-                const double scale = 9 * s->in_channels / 4.0;
-                double worst = 0;
+                const double scale = p.conv.weights.columns / 4.0, bound = fast_bound(&p.conv);
+                double worst = 0, squares = 0, errors = 0;
                 for (size_t i = 0; i < pixels; i++) {
                     for (int r = 0; r < s->out_channels; r++) {
                         float v = convolved(&p, (int)i / p.out_width, (int)i % p.out_width, r);
                         if (residual) v += added[i * p.out_stride + (size_t)r];
+                        squares += (double)v * v, errors += pow((double)v - (double)p.out[i * p.out_stride + (size_t)r], 2);
                         worst = fmax(worst, fabs((double)v - (double)p.out[i * p.out_stride + (size_t)r]) / scale);
                     }
                 }
-                test_expect(worst < 48 * 0x1p-24, "off by 2^%.1f of the products' magnitude, expected less than 2^-18.4", log2(worst));
+                test_expect(worst < bound, "off by 2^%.1f of the products' magnitude, expected less than 2^%.1f", log2(worst), log2(bound));
+                // Roundings mostly cancel out.
+                test_expect(errors < squares * 0x1p-16, "root mean square off by 2^%.1f, expected less than 2^-8", log2(errors / squares) / 2);
                 memcpy(expected, p.out, used * sizeof *expected);
             }
             test_equal_floats(expected, p.out, used);
@@ -335,6 +454,8 @@ void test_conv(void) {
 
     test_winograd_slots(16);
     test_winograd_slots(48);
+    test_winograd_slots(32);
+    test_winograd_slots(96);
     const shape fast[] = {
         {1, 1, 16, 16, 3, 1, 1, 0}, {4, 4, 16, 32, 3, 1, 1, 0},   {5, 9, 32, 16, 3, 1, 1, 0},    {3, 6, 16, 16, 3, 1, 1, 1},
         {8, 8, 48, 48, 3, 1, 1, 0}, {30, 41, 16, 16, 3, 1, 1, 0}, {56, 60, 208, 16, 3, 1, 1, 0},
@@ -345,11 +466,26 @@ void test_conv(void) {
     for (size_t i = 0; i < COUNT(fast); i++) {
         for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++) {
             for (int normalized = 0; normalized <= 1; normalized++)
-                test_fast(&fast[i], (i + (size_t)residual) % 2 ? RK_F16 : RK_F32, residual, normalized);
+                test_fast(&fast[i], (i + (size_t)residual) % 2 ? RK_F16 : RK_F32, RK_CONV_WINOGRAD, residual, normalized);
         }
+    }
+    // Small ones first, for processors whose integers are the scalar definition's only.
+    const shape integers[] = {
+        {1, 1, 32, 16, 3, 1, 1, 0},   {5, 9, 96, 20, 3, 1, 1, 0},  {3, 6, 64, 16, 3, 1, 1, 1},  {1, 1, 32, 3, 1, 1, 0, 0},
+        {6, 9, 64, 40, 1, 1, 0, 0},   {6, 8, 32, 16, 3, 2, 0, 0},  {4, 3, 64, 16, 1, 1, 0, 1},  {5, 5, 32, 16, 3, 1, 0, 0},
+        {8, 8, 48, 48, 3, 1, 1, 0},   {9, 10, 288, 20, 3, 1, 1, 1}, {17, 13, 96, 33, 3, 2, 0, 0}, {20, 21, 320, 290, 1, 1, 0, 0},
+        {37, 32, 32, 40, 3, 1, 1, 1}, {48, 64, 32, 36, 3, 1, 1, 0}, {48, 64, 160, 16, 3, 1, 1, 0}, {60, 68, 288, 16, 3, 1, 1, 0},
+    };
+    const int small = 9, simd = rk_conv_kernels_for(test_isas[test_isa_count - 1].features, RK_CONV_INT16).multiply !=
+                                rk_conv_kernels_for(0, RK_CONV_INT16).multiply;
+    for (int i = 0; i < (simd ? (int)COUNT(integers) : small); i++) {
+        for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++)
+            test_fast(&integers[i], (i + residual) % 2 ? RK_F16 : RK_F32, RK_CONV_INT16, residual, (i + residual) % 2);
     }
     rk_cpu_set_cache(cache);
 }
+
+static const char *const ways[] = {"f16", "f16 winograd", "f16 int16"};
 
 static void call_conv(void *context) { rk_parallel(test_threads, run_conv, context); }
 
@@ -371,10 +507,11 @@ void bench_conv(void) {
             p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16);
             const double pixels = (double)p.out_height * p.out_width;
             p.out = test_alloc((size_t)pixels * p.out_stride * sizeof *p.out, 64);
-            for (p.conv.fast = 0; p.conv.fast <= 1; p.conv.fast++) {
-                if (p.conv.fast && !rk_conv_is_fast(&p.conv)) continue;
+            for (int way = RK_CONV_DIRECT; way <= RK_CONV_INT16; way++) {
+                p.conv.way = (rk_conv_way)way;
+                if ((way == RK_CONV_WINOGRAD && !rk_conv_is_winograd(&p.conv)) || (way == RK_CONV_INT16 && !rk_conv_is_int16(&p.conv))) continue;
                 p.scratch = test_alloc(rk_conv_scratch(p.features, &p.conv, test_threads) * sizeof *p.scratch, 64);
-                test_report("conv", p.conv.fast ? "f16 fast" : "f16", test_isas[isa].name, text,
+                test_report("conv", ways[way], test_isas[isa].name, text,
                             2e-9 * pixels * s->out_channels * p.conv.weights.columns, "GFLOP", test_time(call_conv, &p), 0);
                 test_free(p.scratch);
             }

@@ -83,4 +83,12 @@ void test_cpu(void) {
         const char *name = rk_matmul_kernels_for(test_isas[i].features & ~(uint32_t)RK_CPU_TRAITS).name;
         test_expect(strcmp(name, test_isas[i].name) == 0, "matmul kernels of %s are %s", test_isas[i].name, name);
     }
+    const struct {
+        uint32_t features;
+        rk_conv_way fastest;
+    } ways[] = {{0, RK_CONV_WINOGRAD}, {RK_CPU_NEON | RK_CPU_DOTPROD, RK_CONV_WINOGRAD}, {RK_CPU_AVX2, RK_CONV_WINOGRAD},
+                {RK_CPU_AVX2 | RK_CPU_MADD, RK_CONV_INT16}, {RK_CPU_AVX2 | RK_CPU_AVXVNNI, RK_CONV_INT16}, {RK_CPU_AVX2 | RK_CPU_AVX512, RK_CONV_INT16}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+        test_expect(rk_conv_fastest(ways[i].features) == ways[i].fastest, "fastest convolutions of 0x%x: %d", ways[i].features,
+                    rk_conv_fastest(ways[i].features));
 }

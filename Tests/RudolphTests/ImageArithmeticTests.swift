@@ -4,9 +4,10 @@ import Rudolph
 
 /// Winograd's transform against direct products.
 @Suite struct ImageArithmeticTests {
-    @Test func sameTokens() throws {
+    @Test(arguments: [ImageArithmetic.winograd, .fast])
+    func sameTokens(arithmetic: ImageArithmetic) throws {
         let model = try Demo.session().model
-        let fast = try Session(model, threads: 1, imageArithmetic: .fast)
+        let fast = try Session(model, threads: 1, imageArithmetic: arithmetic)
         let direct = try Session(model, threads: 1, imageArithmetic: .direct)
         for image in try Golden.images() {
             let picture = try Golden.picture(image.png)
@@ -17,9 +18,10 @@ import Rudolph
         }
     }
 
-    @Test func samePictures() throws {
+    @Test(arguments: [ImageArithmetic.winograd, .fast])
+    func samePictures(arithmetic: ImageArithmetic) throws {
         let model = try Demo.session().model
-        let fast = try Session(model, threads: 1, imageArithmetic: .fast)
+        let fast = try Session(model, threads: 1, imageArithmetic: arithmetic)
         let direct = try Session(model, threads: 1, imageArithmetic: .direct)
         for image in try Golden.images() {
             let expected = try direct.image(of: image.indices).pixels

@@ -20,8 +20,9 @@ struct ImageBuffers {
         mutating func cover(scratch floats: Int) { scratch = max(scratch, floats) }
 
         mutating func cover(_ convolutions: [rk_conv], _ arithmetic: ImageArithmetic, threads: Int) {
+            let features = rk_cpu_features()
             for conv in convolutions {
-                cover(scratch: withUnsafePointer(to: conv.summed(arithmetic)) { rk_conv_scratch(rk_cpu_features(), $0, Int32(threads)) })
+                cover(scratch: withUnsafePointer(to: conv.summed(arithmetic, features: features)) { rk_conv_scratch(features, $0, Int32(threads)) })
             }
         }
 

@@ -59,7 +59,7 @@ struct ImagePass {
         outHeight: Int? = nil, outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
     ) {
         if isStopped { return }
-        var conv = conv.summed(arithmetic)
+        var conv = conv.summed(arithmetic, features: features)
         if let norm {
             rk_group_norm_scales(
                 worker, features, scales, scales + widest, input, norm.weight, norm.bias, Int32(height * width), Int32(norm.channels),

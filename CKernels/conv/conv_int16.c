@@ -1,0 +1,86 @@
+#include "conv.h"
+
+// As in conv.c, but a worker makes each patch integers, in slices of their columns, and keeps them while the panels of a group pass, a few at a time.
+enum { MOST_PIXELS = 192, STEP = 24, GROUP = 16, SLICE = 256 }; // STEP is a multiple of every block
+
+typedef struct layout {
+    size_t patch, patches, weights, sums; // floats
+} layout;
+
+static int columns_from(const rk_conv *conv, int c) { return rk_min(SLICE, conv->weights.columns - c); }
+
+// Where the slice that begins with column c starts, of so many blocks of pixels.
+static size_t slice_offset(const rk_conv_kernels *kernels, int c, int blocks) {
+    return rk_int16_block(kernels, SLICE) * (size_t)(c / SLICE) * (size_t)blocks;
+}
+
+static layout layout_for(const rk_conv *conv, const rk_conv_kernels *kernels, int pixels) {
+    const int columns = conv->weights.columns, slices = (columns + SLICE - 1) / SLICE;
+    return (layout){(size_t)columns, slice_offset(kernels, slices * SLICE, pixels / kernels->block),
+                    rk_int16_panel(SLICE) * (size_t)kernels->panels, (size_t)(pixels * kernels->panels * RK_PANEL)};
+}
+
+static size_t floats_of(layout l) { return l.patch + l.patches + l.weights + l.sums; }
+
+// Half of the second-level cache may hold patches.
+static int most_pixels(const rk_conv *conv) {
+    const int fitting = (int)(rk_cpu_cache() / 2 / ((size_t)conv->weights.columns * sizeof(int16_t)));
+    return rk_max(STEP, rk_min(MOST_PIXELS, fitting) / STEP * STEP);
+}
+
+size_t rk_conv_int16_scratch(uint32_t features, const rk_conv *conv, int workers) {
+    const rk_conv_kernels kernels = rk_conv_kernels_for(features, RK_CONV_INT16);
+    return (size_t)workers * floats_of(layout_for(conv, &kernels, most_pixels(conv)));
+}
+
+static void read_patch(const rk_conv *conv, const rk_conv_kernels *kernels, float *patches, int blocks, int pixel, const float *x) {
+    const int block = kernels->block;
+    for (int c = 0; c < conv->weights.columns; c += SLICE) {
+        const int some = columns_from(conv, c);
+        const size_t at = slice_offset(kernels, c, blocks) + rk_int16_block(kernels, some) * (size_t)(pixel / block);
+        kernels->patch(patches + at, pixel % block, x + c, some);
+    }
+}
+
+// `panels` panels from `panel` on times the patches of `count` pixels.
+static void multiply(const rk_conv *conv, const rk_conv_kernels *kernels, float *sums, const float *patches, int blocks, float *weights,
+                     int panel, int panels, int count) {
+    const rk_matrix *matrix = &conv->weights;
+    const size_t bytes = rk_panel_bytes(matrix->type, matrix->columns);
+    for (int c = 0; c < matrix->columns; c += SLICE) {
+        const int some = columns_from(conv, c);
+        for (int n = 0; n < panels; n++) {
+            const void *from = (const char *)matrix->data + bytes * (size_t)(panel + n);
+            kernels->columns(weights + rk_int16_panel(some) * (size_t)n, from, matrix->type, c, some);
+        }
+        kernels->multiply(sums, patches + slice_offset(kernels, c, blocks), rk_int16_block(kernels, some), weights, panels, some, count, c > 0);
+    }
+}
+
+void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width, float *out, int out_height,
+                       int out_width, size_t out_stride, const float *residual, float *scratch) {
+    const rk_conv_kernels kernels = rk_conv_kernels_for(features, RK_CONV_INT16);
+    const rk_norm_kernels norm = rk_norm_kernels_for(features);
+    const int panels = (conv->weights.rows + RK_PANEL - 1) / RK_PANEL, groups = (panels + GROUP - 1) / GROUP;
+    const int pixels = out_height * out_width, tile = rk_conv_tile(pixels, groups, worker->count, most_pixels(conv), STEP);
+    const int tiles = (pixels + tile - 1) / tile, blocks = tile / kernels.block;
+    const layout l = layout_for(conv, &kernels, tile);
+    float *patch = scratch + (size_t)worker->index * floats_of(l), *patches = patch + l.patch;
+    float *weights = patches + l.patches, *sums = weights + l.weights;
+
+    for (int chunk; (chunk = rk_next_chunk(worker, tiles * groups)) >= 0;) {
+        const int first = chunk % tiles * tile, count = rk_min(tile, pixels - first);
+        const int group = chunk / tiles * GROUP, end = rk_min(panels, group + GROUP);
+        for (int p = 0; p < count; p++) {
+            const float *from = rk_conv_patch(conv, &norm, patch, x, height, width, (first + p) / out_width, (first + p) % out_width);
+            read_patch(conv, &kernels, patches, blocks, p, from);
+        }
+        for (int panel = group, some; panel < end; panel += some) {
+            some = rk_min(kernels.panels, end - panel);
+            multiply(conv, &kernels, sums, patches, blocks, weights, panel, some, count);
+            const size_t channel = (size_t)panel * RK_PANEL, at = (size_t)first * out_stride + channel;
+            kernels.pixels(out + at, out_stride, residual ? residual + at : NULL, sums, some, count, conv->bias ? conv->bias + channel : NULL);
+        }
+    }
+    rk_barrier(worker);
+}
