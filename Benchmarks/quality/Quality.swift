@@ -22,8 +22,6 @@ struct Quality {
     var accuracyTrain = Share(), accuracyHeldOut = Share()
     /// Pictures whose name comes first among it and nine other pictures' names.
     var classifiedTrain = Share(), classifiedHeldOut = Share()
-    /// Of pictures decoded from the reference's tokens, against the reference's pixels; 8-bit steps.
-    var decodedPSNR = 0.0, decodedDifference = 0
     /// The files of the pictures whose captions differ from the reference's.
     var different: [String] = []
 
@@ -33,7 +31,7 @@ struct Quality {
     ///   - isClassifying: whether pictures are classified as well, which takes as long as captioning them.
     ///   - progress: called with each picture's index.
     init(
-        _ session: Session, _ pictures: [Reference.Emoji], _ decoded: [Reference.Decoded], classifying isClassifying: Bool = true,
+        _ session: Session, _ pictures: [Reference.Emoji], classifying isClassifying: Bool = true,
         progress: (Int) -> Void = { _ in }
     ) throws {
         let captioner = Captioner(session)
@@ -56,19 +54,6 @@ struct Quality {
             let isFirst = best.first?.name == picture.name
             if picture.isHeldOut { classifiedHeldOut.add(isFirst) } else { classifiedTrain.add(isFirst) }
         }
-        var squares = 0.0, count = 0
-        for reference in decoded {
-            let expected = try Reference.picture(reference.file).pixels
-            let pixels = try session.image(of: reference.tokens).pixels
-            guard pixels.count == expected.count else { throw RudolphError("\(reference.file): another size") }
-            for (found, wanted) in zip(pixels, expected) {
-                let difference = abs(Int(found) - Int(wanted))
-                decodedDifference = max(decodedDifference, difference)
-                squares += Double(difference * difference)
-            }
-            count += pixels.count
-        }
-        decodedPSNR = squares == 0 ? .infinity : 10 * log10(255 * 255 * Double(count) / squares)
     }
 
     /// The name and nine others, the same ones at every run, in the order in which they were drawn.

@@ -1,5 +1,6 @@
 import Foundation
 import ImageFiles
+import Rudolph
 
 /// What the reference makes of the demo model: Tests/Golden, see its README.
 enum Reference {
@@ -34,7 +35,10 @@ enum Reference {
         } + json([Image].self, "t2i.json").map { Decoded(tokens: $0.indices, file: $0.png) }
     }
 
-    static func picture(_ name: String) throws -> Picture { try Picture(path: folder.appending(path: name).path) }
+    static func picture(_ name: String) throws -> RGBImage {
+        let picture = try Picture(path: folder.appending(path: name).path)
+        return try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
+    }
 
     private static func json<T: Decodable>(_ type: T.Type, _ name: String) throws -> T {
         try JSONDecoder().decode(type, from: Data(contentsOf: folder.appending(path: name)))

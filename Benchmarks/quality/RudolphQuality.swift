@@ -3,7 +3,8 @@ import Foundation
 import Rudolph
 
 /// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values, int4 without calibration as well,
-/// and prints the table of Docs/QUALITY.md: `swift run -c release rudolph-quality`.
+/// then the image tokenizer, which is the same in all of them, with each arithmetic, and prints the tables of Docs/QUALITY.md:
+/// `swift run -c release rudolph-quality`.
 @main
 struct RudolphQuality {
     static func main() throws {
@@ -11,7 +12,6 @@ struct RudolphQuality {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let pictures = try Reference.emoji()
-        let decoded = try Reference.decoded()
         let exact = try Session(try Model(path: try DemoModel(.f32, in: folder).path))
         var variants: [(name: String, model: DemoModel, cache: KeyValueFormat)] = []
         for type in [WeightType.f16, .int8, .int4] {
@@ -24,7 +24,7 @@ struct RudolphQuality {
         var columns: [[String]] = []
         for (name, model, cache) in variants {
             let session = try Session(try Model(path: model.path), keyValueFormat: cache)
-            let quality = try Quality(session, pictures, decoded) { index in
+            let quality = try Quality(session, pictures) { index in
                 guard isatty(STDERR_FILENO) != 0 else { return }
                 FileHandle.standardError.write(Data("\r\(name): \(index + 1) of \(pictures.count) pictures".utf8))
             }
@@ -36,23 +36,38 @@ struct RudolphQuality {
         for (row, title) in titles.enumerated() {
             print("| \(title) | " + columns.map { $0[row] }.joined(separator: " | ") + " |")
         }
+        print()
+        try printImageTokenizer(variants[0].model, pictures)
+    }
+
+    static func printImageTokenizer(_ model: DemoModel, _ pictures: [Reference.Emoji]) throws {
+        let decoded = try Reference.decoded()
+        print("| arithmetic | image tokens that are the reference's | decoded pictures: PSNR to the reference's | largest difference, of 255 |")
+        print("|---|---:|---:|---:|")
+        for arithmetic in ImageArithmetic.allCases {
+            let quality = try ImageQuality(try Session(try Model(path: model.path), imageArithmetic: arithmetic), pictures, decoded)
+            print(
+                "| \(arithmetic.name) | \(share(quality.tokens, digits: 2)) | \(String(format: "%.1f dB", quality.decodedPSNR)) "
+                    + "| \(quality.decodedDifference) |")
+        }
     }
 
     static let titles = [
         "captions identical to the reference's", "the same, with the template", "right captions, pictures seen in training",
         "right captions, held-out pictures", "right of \(Quality.classes) classes, pictures seen in training",
         "right of \(Quality.classes) classes, held-out pictures", "divergence from f32, nats a token of a caption",
-        "divergence from f32, nats an image token", "decoded pictures: PSNR to the reference's",
-        "decoded pictures: largest difference, of 255", "file", "bits per weight",
+        "divergence from f32, nats an image token", "file", "bits per weight",
     ]
 
+    static func share(_ share: Quality.Share, digits: Int = 1) -> String {
+        String(format: "%.\(digits)f %% (%d of %d)", share.percent, share.hits, share.total)
+    }
+
     static func cells(_ quality: Quality, _ divergence: Divergence, _ report: Conversion.Report) -> [String] {
-        func share(_ share: Quality.Share) -> String { String(format: "%.1f %% (%d of %d)", share.percent, share.hits, share.total) }
         return [
             share(quality.identical), share(quality.identicalWithTemplate), share(quality.accuracyTrain), share(quality.accuracyHeldOut),
             share(quality.classifiedTrain), share(quality.classifiedHeldOut), String(format: "%.5f", divergence.text),
-            String(format: "%.5f", divergence.image), String(format: "%.1f dB", quality.decodedPSNR),
-            "\(quality.decodedDifference)", String(format: "%.2f MB", Double(report.fileSize) / 1e6),
+            String(format: "%.5f", divergence.image), String(format: "%.2f MB", Double(report.fileSize) / 1e6),
             String(format: "%.2f", report.bitsPerWeight),
         ]
     }

@@ -15,6 +15,14 @@ struct SharedOptions: ParsableArguments {
         help: ArgumentHelp("How keys and values are kept: f16, or int8 in about half the memory and a little less exact.", valueName: "format"))
     var keyValueFormat = KeyValueFormat.f16
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            How pictures become tokens and back: fast, which on most x86-64 processors rounds to 16-bit integers, winograd, the same on every \
+            processor, or direct (default: fast for int8 and int4 models, else winograd).
+            """, valueName: "way"))
+    var imageArithmetic: ImageArithmetic?
+
     @Flag(help: "Say nothing on standard error but errors.")
     var quiet = false
 
@@ -36,7 +44,7 @@ struct SharedOptions: ParsableArguments {
     /// Opens a session, which Ctrl-C stops. Where the memory for the work is not there, says so on standard error.
     func openSession(_ model: Model, for work: Work) throws -> Session {
         if !quiet, let warning = work.memoryWarning(model, threads, keyValueFormat) { note("Warning: \(warning)") }
-        let session = try Session(model, threads: threads, keyValueFormat: keyValueFormat)
+        let session = try Session(model, threads: threads, imageArithmetic: imageArithmetic, keyValueFormat: keyValueFormat)
         stopOnInterrupt(session)
         return session
     }
@@ -70,6 +78,16 @@ extension KeyValueFormat: ExpressibleByArgument {
     public init?(argument: String) {
         guard let format = Self.allCases.first(where: { $0.name == argument }) else { return nil }
         self = format
+    }
+
+    public var defaultValueDescription: String { name }
+    public static var allValueStrings: [String] { allCases.map(\.name) }
+}
+
+extension ImageArithmetic: ExpressibleByArgument {
+    public init?(argument: String) {
+        guard let way = Self.allCases.first(where: { $0.name == argument }) else { return nil }
+        self = way
     }
 
     public var defaultValueDescription: String { name }

@@ -47,6 +47,13 @@ import Testing
             #expect(object["image"] as? String == Project.sample(reference.from_sample))
             #expect(object["tokens"] as? [Int] == reference.indices, "\(reference.from_sample)")
         }
+        let sample = Project.sample(references[0].from_sample)
+        for way in ["fast", "winograd", "direct"] {
+            let run = try Command.run(["encode", sample, "--json", "--image-arithmetic", way, "--model", try Project.model()])
+            #expect(try run.objects().first?["tokens"] as? [Int] == references[0].indices, "\(way): \(run.messages)")
+        }
+        let unknown = try Command.run(["encode", sample, "--image-arithmetic", "slow"])
+        #expect(unknown.status == 64 && unknown.messages.contains("'fast', 'winograd' or 'direct'"), "\(unknown.messages)")
     }
 
     @Test func oneCaptionIsPrintedAloneAndSeveralWithTheirNames() throws {

@@ -10,7 +10,9 @@ _FOLDER = Path(os.environ.get("RUDOLPH_BIN", ROOT / ".build" / "release"))
 
 
 def run(program: str, *arguments, stdin: bytes | None = None) -> bytes:
-    """What the program printed; a failure shows its command and its messages."""
+    """What the program printed; a failure shows its command and its messages. Pictures go through floats, unless the arguments say otherwise."""
+    if program == "rudolph" and "--image-arithmetic" not in arguments:
+        arguments = (arguments[0], "--image-arithmetic", "winograd", *arguments[1:])
     command = [str(_FOLDER / program), *map(str, arguments)]
     done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:

@@ -1,6 +1,5 @@
 import CKernels
 import Foundation
-import ImageFiles
 import Testing
 
 @testable import Rudolph
@@ -88,10 +87,7 @@ extension Golden {
     static func images() throws -> [Image] { try json([Image].self, "images.json") }
     static func drawings() throws -> [Drawing] { try json([Drawing].self, "t2i.json") }
 
-    static func picture(_ name: String) throws -> RGBImage {
-        let picture = try Picture(path: folder.appending(path: name).path)
-        return try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
-    }
+    static func picture(_ name: String) throws -> RGBImage { try Reference.picture(name) }
 
     /// A NumPy array of a little-endian element type, in C order.
     struct Array {

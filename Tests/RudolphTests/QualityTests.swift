@@ -10,7 +10,7 @@ import Testing
     func captionsStayWhatTheyWere(type: WeightType, percent: Double) throws {
         let pictures = try Reference.emoji()
         #expect(pictures.count == 342)
-        let quality = try Quality(try Demo.session(type), pictures, [], classifying: type == .int4)
+        let quality = try Quality(try Demo.session(type), pictures, classifying: type == .int4)
         for share in [quality.identical, quality.identicalWithTemplate] {
             #expect(share.percent >= percent, "\(type.name): captions differ from the reference's: \(quality.different)")
         }
@@ -64,15 +64,9 @@ import Testing
     @Test(arguments: [ImageArithmetic.fast, .winograd, .direct])
     func picturesBecomeTheReferencesTokens(arithmetic: ImageArithmetic) throws {
         let session = try Session(try Model(path: Demo.path(.f16)), threads: 1, imageArithmetic: arithmetic)
-        var tokens = 0
-        var different: [String] = []
-        for picture in try Reference.emoji() {
-            let found = try session.imageTokens(of: try Golden.picture("emoji/\(picture.file)"))
-            #expect(found.count == picture.tokens.count)
-            for index in found.indices where found[index] != picture.tokens[index] { different.append("\(picture.file) at \(index)") }
-            tokens += found.count
-        }
-        // Integers choose otherwise where two codes are nearly as good: 0.11 % of the tokens.
-        #expect(different.count <= (arithmetic == .fast ? tokens / 400 : 0), "\(arithmetic): of \(tokens) tokens \(different)")
+        let quality = try ImageQuality(session, try Reference.emoji(), [])
+        // Integers choose otherwise where two codes are nearly as near: measured 0.12 %.
+        let allowed = arithmetic == .fast ? 0.25 : 0
+        #expect(100 - quality.tokens.percent <= allowed, "\(arithmetic): \(quality.different)")
     }
 }

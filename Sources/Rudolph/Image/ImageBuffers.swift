@@ -10,19 +10,25 @@ struct ImageBuffers {
         /// The output of a shortcut or the queries of attention.
         private(set) var spare = 0
         /// What the steps need for themselves.
-        private(set) var scratch = 0
+        private var ownScratch = 0
+        /// What lies in the scratch while a 1 x 1 convolution runs, and what that needs behind it.
+        private var kept = 0, pointwise = 0
         /// The most channels that are normalized.
         private(set) var channels = 0
 
         /// A picture between two layers, as floats with padding.
         mutating func cover(picture floats: Int) { activation = max(activation, floats) }
 
-        mutating func cover(scratch floats: Int) { scratch = max(scratch, floats) }
+        mutating func cover(scratch floats: Int) { ownScratch = max(ownScratch, floats) }
+
+        mutating func cover(keptInScratch floats: Int) { kept = max(kept, floats) }
 
         mutating func cover(_ convolutions: [rk_conv], _ arithmetic: ImageArithmetic, threads: Int) {
             let features = rk_cpu_features()
             for conv in convolutions {
-                cover(scratch: withUnsafePointer(to: conv.summed(arithmetic, features: features)) { rk_conv_scratch(features, $0, Int32(threads)) })
+                let scratch = withUnsafePointer(to: conv.summed(arithmetic, features: features)) { rk_conv_scratch(features, $0, Int32(threads)) }
+                cover(scratch: scratch)
+                if conv.kernel == 1 { pointwise = max(pointwise, scratch) }
             }
         }
 
@@ -33,10 +39,15 @@ struct ImageBuffers {
             cover(picture: pixels * widest)
             cover(scratch: rk_group_norm_scratch(Int32(pixels), Int32(widest)))
             if channels != out || attention { spare = max(spare, pixels * out) }
-            if attention { cover(scratch: ImagePass.attentionScratch(positions: pixels, channels: out)) }
+            if attention {
+                cover(scratch: ImagePass.attentionScratch(positions: pixels, channels: out))
+                cover(keptInScratch: ImagePass.attentionRows(positions: pixels, channels: out))
+            }
         }
 
-        private var parts: [Int] { [activation, activation, spare, scratch, 2 * channels].map { paddedToPanel($0) } }
+        private var parts: [Int] {
+            [activation, activation, spare, max(ownScratch, kept + pointwise), 2 * channels].map { paddedToPanel($0) }
+        }
 
         var bytes: Int { 4 * parts.reduce(0, +) }
 

@@ -39,7 +39,7 @@ final class ImageDecoder {
         return sizes
     }
 
-    static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic = .fast) -> UInt64 {
+    static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic) -> UInt64 {
         guard let weights = model.imageDecoder else { return 0 }
         return UInt64(sizes(model, weights, threads: threads, arithmetic: arithmetic).bytes)
     }

@@ -45,7 +45,7 @@ final class ImageEncoder {
     /// Logits over the codes are computed for so many positions at a time.
     private static let positionsAtOnce = 64
 
-    static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic = .fast) -> UInt64 {
+    static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic) -> UInt64 {
         UInt64(sizes(model, threads: threads, arithmetic: arithmetic).bytes)
     }
 

@@ -118,10 +118,13 @@ struct ImagePass {
         }
     }
 
+    /// Floats of scratch that the rows of keys and values take.
+    static func attentionRows(positions: Int, channels: Int) -> Int { paddedToPanel(positions) * 2 * channels }
+
     /// Floats of scratch that `attention` takes: keys and values, both as rows and as panels, and the scores.
     static func attentionScratch(positions: Int, channels: Int) -> Int {
         let padded = paddedToPanel(positions)
-        return padded * (4 * channels + padded)
+        return 2 * attentionRows(positions: positions, channels: channels) + padded * padded
     }
 
     mutating func attention(_ block: AttentionBlock) {
@@ -139,9 +142,9 @@ struct ImagePass {
         rk_group_norm(
             worker, features, free, x, block.norm.weight, block.norm.bias, Int32(positions), Int32(channels), Self.groups, Self.epsilon, 0,
             scratch)
-        project(block.query, free, to: queries, positions)
-        project(block.key, free, to: keys, positions)
-        project(block.value, free, to: values, positions)
+        pointwise(block.query, of: positions, from: free, to: queries, scratch: keyPanels)
+        pointwise(block.key, of: positions, from: free, to: keys, scratch: keyPanels)
+        pointwise(block.value, of: positions, from: free, to: values, scratch: keyPanels)
         rk_pack_f32(worker, keyPanels, keys, Int32(positions), Int32(channels), channels, 1)
         rk_pack_f32(worker, valuePanels, values, Int32(channels), Int32(positions), 1, channels)
         multiply(keyPanels, rows: positions, columns: channels, by: queries, stride: channels, count: positions, to: scores, padded)
@@ -152,16 +155,14 @@ struct ImagePass {
         convolve(block.output, from: free, to: x, residual: x)
     }
 
-    /// A 1x1 convolution as a plain product: its scratch must not be used, keys and values lie there.
-    private func project(
-        _ conv: rk_conv, _ input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>, _ positions: Int
+    /// A 1 x 1 convolution of some pixels while something lies in the scratch, which is free from `scratch` on.
+    func pointwise(
+        _ conv: rk_conv, of pixels: Int, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
+        scratch: UnsafeMutablePointer<Float>
     ) {
-        var rows = rk_input()
-        rows.x = UnsafePointer(input)
-        rows.stride = Int(conv.in_channels)
-        rows.count = Int32(positions)
-        var matrix = conv.weights
-        rk_matmul(worker, features, &matrix, &rows, 0, matrix.rows, conv.bias, RK_NONE, output, paddedToPanel(Int(matrix.rows)))
+        var conv = conv.summed(arithmetic, features: features)
+        rk_conv_run(
+            worker, features, &conv, input, 1, Int32(pixels), output, 1, Int32(pixels), paddedToPanel(Int(conv.weights.rows)), nil, scratch)
     }
 
     private func multiply(

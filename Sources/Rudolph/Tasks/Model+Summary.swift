@@ -94,7 +94,8 @@ extension Model {
             transformerBytes: Transformer.bytes(
                 configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
-            imageEncoderBytes: ImageEncoder.bytes(self, threads: threads), availableBytes: rp_available_memory(),
+            imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: .standard(for: weightType)),
+            availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
             threads: threads)
     }

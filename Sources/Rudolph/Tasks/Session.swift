@@ -49,13 +49,14 @@ public final class Session {
     ///   - model: what to run; other sessions may run it as well.
     ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes `usualThreads`.
     ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
-    ///   - imageArithmetic: of the image tokenizer; the fast one gives the same tokens but for ties within its rounding.
+    ///   - imageArithmetic: of the image tokenizer; nil takes `.fast` where the model's weights are integers, else `.winograd`. But for `.fast` a
+    ///     picture's tokens do not depend on the processor.
     ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
     /// - Throws: for any other number of threads, for more than the system lets this process have at that time (`ulimit -u`, a container's limit
     ///   of pids), and where there is not enough memory. The OpenMP runtime starts them at the first task, others for each thread that runs tasks,
     ///   and ends the process where the system refuses one then.
     public init(
-        _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic = .fast,
+        _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil,
         keyValueFormat: KeyValueFormat = .f16
     ) throws(RudolphError) {
         let threads = threads ?? Self.usualThreads
@@ -65,7 +66,7 @@ public final class Session {
         try Self.checkThreads(threads)
         self.model = model
         self.threads = threads
-        self.imageArithmetic = imageArithmetic
+        self.imageArithmetic = imageArithmetic ?? .standard(for: model.weightType)
         self.keyValueFormat = keyValueFormat
         let standard = ActivationPrecision.standard(for: model.weightType)
         takesStored = keyValueFormat == .f16 && (precision ?? standard) == standard
