@@ -90,7 +90,7 @@ int rk_conv_is_winograd(const rk_conv *conv);
 // Whether its products are those of integers: channels in thirty-twos.
 int rk_conv_is_int16(const rk_conv *conv);
 
-// The way that takes these instruction sets the least time.
+// The way that takes a processor with these features the least time.
 rk_conv_way rk_conv_fastest(uint32_t features);
 
 // Scratch floats that rk_conv_run needs with these features for `workers` workers, with scales or without.

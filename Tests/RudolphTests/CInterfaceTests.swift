@@ -146,10 +146,10 @@ import Testing
         let image = try #require(try Golden.images().first)
         let picture = try Golden.picture(image.png)
         var options = rudolph_session_options(
-            threads: 7, int8_cache: 7, release_image_tokenizer: 7, reserved_integer: 7, reserved: (7, 7, 7, 7, 7, 7, 7))
+            threads: 7, int8_cache: 7, release_image_tokenizer: 7, image_arithmetic: 7, reserved: (7, 7, 7, 7, 7, 7, 7))
         rudolph_session_options_default(&options)
         #expect(options.threads == 0 && options.int8_cache == 0 && options.release_image_tokenizer == 0)
-        #expect(options.reserved_integer == 0 && options.reserved.6 == 0)
+        #expect(options.image_arithmetic == 0 && options.reserved.6 == 0)
         rudolph_session_options_default(nil)
         try withModel { model in
             var session: OpaquePointer?
@@ -159,6 +159,17 @@ import Testing
             #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (RUDOLPH_ERROR.code, "-1 threads, expected 1 to 1024"))
             #expect(session == nil)
             options.threads = 1
+            for (number, expected) in [(0, ImageArithmetic.fast), (1, .fast), (2, .winograd), (3, .direct)] { // the model is int4
+                options.image_arithmetic = Int32(number)
+                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
+                let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
+                #expect(opened.imageArithmetic == expected)
+                rudolph_session_close(session)
+            }
+            options.image_arithmetic = 4
+            let unknown = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
+            #expect(unknown == (RUDOLPH_ERROR.code, "image_arithmetic is 4, expected 0 to 3"))
+            options.image_arithmetic = 0
             options.int8_cache = 1
             #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
             let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
@@ -352,7 +363,7 @@ import Testing
             }
         }
         try withModel { model in
-            for change in [{ $0.reserved.6 = 1 }, { $0.reserved_integer = 1 }] as [(inout rudolph_session_options) -> Void] {
+            for change in [{ $0.reserved.0 = 1 }, { $0.reserved.6 = 1 }] as [(inout rudolph_session_options) -> Void] {
                 var options = rudolph_session_options()
                 rudolph_session_options_default(&options)
                 change(&options)

@@ -72,12 +72,20 @@ void rudolph_model_close(rudolph_model *model); // NULL is allowed
 // closed first. On success *session is the caller's; on failure it is NULL.
 int32_t rudolph_session_open(rudolph_model *model, int32_t threads, rudolph_session **session, char *error, size_t error_size);
 
+// How pictures become tokens and back.
+enum {
+    RUDOLPH_IMAGES_DEFAULT = 0,  // fast where the model's weights are int8 or int4, else winograd
+    RUDOLPH_IMAGES_FAST = 1,     // on most x86-64 processors rounded to 16-bit integers: about one token in a thousand is another
+    RUDOLPH_IMAGES_WINOGRAD = 2, // floats, the same tokens and pictures on every CPU
+    RUDOLPH_IMAGES_DIRECT = 3,   // likewise, in the order of the definition: about half as fast
+};
+
 typedef struct rudolph_session_options {
     int32_t threads;                 // as above
     int32_t int8_cache;              // 1: keys and values of earlier positions in 8 bits: about half the memory, a little less exact
     int32_t release_image_tokenizer; // 1: what turns pictures into tokens and back is freed after each picture, before captions and
                                      //    answers are generated: the least memory at once, some time for the next picture
-    int32_t reserved_integer;
+    int32_t image_arithmetic;        // RUDOLPH_IMAGES_...
     uint64_t reserved[7];
 } rudolph_session_options;
 
@@ -115,7 +123,7 @@ typedef struct rudolph_caption_options {
     float temperature;         // 0.000001 or more
     int32_t top_k;             // draw from the k most probable tokens; 0: all
     float top_p;               // 0 to 1: draw from the most probable tokens that together reach this probability
-    uint64_t seed;             // the same seed gives the same captions on every CPU
+    uint64_t seed;             // the same seed gives the same captions on every CPU, unless RUDOLPH_IMAGES_FAST reads the picture otherwise
     rudolph_progress progress; // or NULL
     void *user_data;
     uint64_t reserved[8];

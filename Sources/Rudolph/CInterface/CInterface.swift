@@ -48,10 +48,10 @@ public func rudolph_session_open_with(
         session.pointee = nil
         let shared = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(try given(model, "model"))).takeUnretainedValue()
         let fields = options?.pointee ?? rudolph_session_options()
-        try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
         let opened = try Session(
-            shared, threads: fields.threads == 0 ? nil : Int(fields.threads), keyValueFormat: fields.int8_cache == 0 ? .f16 : .int8)
+            shared, threads: fields.threads == 0 ? nil : Int(fields.threads), imageArithmetic: try imageArithmetic(fields.image_arithmetic),
+            keyValueFormat: fields.int8_cache == 0 ? .f16 : .int8)
         opened.keepsImageTokenizer = fields.release_image_tokenizer == 0
         session.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
     }
@@ -236,6 +236,16 @@ private func code(_ stage: Progress.Stage) -> Int32 {
 }
 
 /// Throws unless all bytes of reserved fields are zero.
+private func imageArithmetic(_ number: Int32) throws(RudolphError) -> ImageArithmetic? {
+    switch number {
+    case 0: nil
+    case 1: .fast
+    case 2: .winograd
+    case 3: .direct
+    default: throw RudolphError("image_arithmetic is \(number), expected 0 to 3")
+    }
+}
+
 private func checkReserved<Field: BitwiseCopyable>(_ field: Field) throws(RudolphError) {
     let isZero = withUnsafeBytes(of: field) { $0.allSatisfy { $0 == 0 } }
     guard isZero else { throw RudolphError("reserved fields of the options are not zero") }

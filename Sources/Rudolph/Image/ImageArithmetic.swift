@@ -31,16 +31,22 @@ public enum ImageArithmetic: Sendable, CaseIterable {
     }
 }
 
+extension ImageArithmetic {
+    /// As the kernels know it. What is fast depends on the processor, not on the instruction sets that `RUDOLPH_CPU` allows, so that these do not
+    /// change results.
+    var way: rk_conv_way {
+        switch self {
+        case .fast: rk_conv_fastest(rk_cpu_detected())
+        case .winograd: RK_CONV_WINOGRAD
+        case .direct: RK_CONV_DIRECT
+        }
+    }
+}
+
 extension rk_conv {
-    /// The same convolution, summed like this on a processor with these features.
-    func summed(_ arithmetic: ImageArithmetic, features: UInt32) -> rk_conv {
+    func summed(_ way: rk_conv_way) -> rk_conv {
         var conv = self
-        conv.way =
-            switch arithmetic {
-            case .fast: rk_conv_fastest(features)
-            case .winograd: RK_CONV_WINOGRAD
-            case .direct: RK_CONV_DIRECT
-            }
+        conv.way = way
         return conv
     }
 }

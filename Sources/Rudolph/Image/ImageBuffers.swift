@@ -23,10 +23,10 @@ struct ImageBuffers {
 
         mutating func cover(keptInScratch floats: Int) { kept = max(kept, floats) }
 
-        mutating func cover(_ convolutions: [rk_conv], _ arithmetic: ImageArithmetic, threads: Int) {
+        mutating func cover(_ convolutions: [rk_conv], _ way: rk_conv_way, threads: Int) {
             let features = rk_cpu_features()
             for conv in convolutions {
-                let scratch = withUnsafePointer(to: conv.summed(arithmetic, features: features)) { rk_conv_scratch(features, $0, Int32(threads)) }
+                let scratch = withUnsafePointer(to: conv.summed(way)) { rk_conv_scratch(features, $0, Int32(threads)) }
                 cover(scratch: scratch)
                 if conv.kernel == 1 { pointwise = max(pointwise, scratch) }
             }

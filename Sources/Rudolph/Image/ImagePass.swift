@@ -7,7 +7,7 @@ import CKernels
 struct ImagePass {
     let worker: UnsafeMutablePointer<rk_worker>
     let features: UInt32
-    let arithmetic: ImageArithmetic
+    let way: rk_conv_way
     var x, free: UnsafeMutablePointer<Float>
     let spare: UnsafeMutablePointer<Float>
     let scratch: UnsafeMutablePointer<Float>
@@ -25,12 +25,12 @@ struct ImagePass {
     private(set) var isStopped = false
 
     init(
-        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, arithmetic: ImageArithmetic, buffers: ImageBuffers, height: Int, width: Int,
+        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, way: rk_conv_way, buffers: ImageBuffers, height: Int, width: Int,
         stop: StopFlag, decisions: UnsafeMutablePointer<Bool>
     ) {
         self.worker = worker
         self.features = features
-        self.arithmetic = arithmetic
+        self.way = way
         x = buffers.first
         free = buffers.second
         spare = buffers.spare
@@ -59,7 +59,7 @@ struct ImagePass {
         outHeight: Int? = nil, outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
     ) {
         if isStopped { return }
-        var conv = conv.summed(arithmetic, features: features)
+        var conv = conv.summed(way)
         if let norm {
             rk_group_norm_scales(
                 worker, features, scales, scales + widest, input, norm.weight, norm.bias, Int32(height * width), Int32(norm.channels),
@@ -160,7 +160,7 @@ struct ImagePass {
         _ conv: rk_conv, of pixels: Int, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
         scratch: UnsafeMutablePointer<Float>
     ) {
-        var conv = conv.summed(arithmetic, features: features)
+        var conv = conv.summed(way)
         rk_conv_run(
             worker, features, &conv, input, 1, Int32(pixels), output, 1, Int32(pixels), paddedToPanel(Int(conv.weights.rows)), nil, scratch)
     }

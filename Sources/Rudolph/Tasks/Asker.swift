@@ -4,7 +4,7 @@ public struct AskOptions: Sendable {
     public var candidates = 1
     /// How tokens are chosen.
     public var sampling = SamplingOptions.greedy
-    /// The same seed gives the same answers on every CPU; nil takes a random one.
+    /// The same seed gives the same answers of the same image tokens on every CPU (see ``ImageArithmetic``); nil takes a random one.
     public var seed: UInt64? = nil
     /// The task token of the question; the public instruction model is always asked with the unknown pair.
     public var leftTaskToken = "<LT_UNK>"

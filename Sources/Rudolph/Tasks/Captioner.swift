@@ -18,7 +18,7 @@ public struct CaptionOptions: Sendable {
     public var sampling = SamplingOptions.text
     /// How candidates are ordered.
     public var ranking = Ranking.image
-    /// The same seed gives the same captions on every CPU; nil takes a random one.
+    /// The same seed gives the same captions of the same image tokens on every CPU (see ``ImageArithmetic``); nil takes a random one.
     public var seed: UInt64? = nil
     /// Tokens of the right text at most, template included; nil for the whole segment.
     public var maximumTokens: Int? = nil

@@ -13,7 +13,7 @@ public struct DrawOptions: Sendable {
     public var guidance: Guidance? = nil
     /// What to keep of a given picture.
     public var prompt: ImagePrompt? = nil
-    /// The same seed gives the same pictures on every CPU; nil takes a random one.
+    /// The same seed gives the same image tokens on every CPU, and pictures but for ``ImageArithmetic/fast``; nil takes a random one.
     public var seed: UInt64? = nil
     /// Pictures drawn at the same time, 1 to 64; each needs keys and values of its own.
     public var batch = 8
