@@ -1,7 +1,7 @@
 #include "conv.h"
 
 // As in conv.c, but a worker makes each patch integers, in slices of their columns, and keeps them while the panels of a group pass, a few at a time.
-enum { MOST_PIXELS = 192, STEP = 24, GROUP = 16, SLICE = 256 }; // STEP is a multiple of every block
+enum { MOST_PIXELS = 192, STEP = 24, GROUP = 16, SLICE = 2 * RK_INT16_SLICE }; // STEP is a multiple of every block
 
 typedef struct layout {
     size_t patch, patches, weights, sums; // floats

@@ -3,6 +3,7 @@
 #include "conv.h"
 
 typedef int32_t int_lanes __attribute__((vector_size(4 * RK_WINOGRAD_LANES)));
+typedef uint32_t bit_lanes __attribute__((vector_size(4 * RK_WINOGRAD_LANES)));
 
 RK_LANES_INLINE lanes larger(lanes a, lanes b) {
     const int_lanes is_larger = a > b;
@@ -17,7 +18,7 @@ RK_LANES_INLINE lanes scale_to(float norm, lanes squares, lanes root) {
 
 // Two columns of some rows of weights, which their scales keep within 16 bits.
 RK_LANES_INLINE void store_pair(float *to, lanes even, lanes odd) {
-    const int_lanes pair = round_lanes(odd) << 16 | (round_lanes(even) & 0xffff);
+    const bit_lanes pair = (bit_lanes)round_lanes(odd) << 16 | ((bit_lanes)round_lanes(even) & 0xffff);
     memcpy(to, &pair, sizeof pair);
 }
 
@@ -89,7 +90,7 @@ RK_TARGET static void weights_int16(float *u, size_t stride, const void *panel, 
 
 RK_LANES_INLINE void quantize_tile(float *v, size_t stride, int t, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels,
                                    const int upsampled) {
-    enum { FOURS = RK_WINOGRAD_POSITIONS / 4, ROUNDED_UP = 48 };
+    enum { ROUNDED_UP = 48 };
     _Alignas(64) float transformed[RK_WINOGRAD_POSITIONS * RK_INT16_SLICE];
     float squares[ROUNDED_UP] = {0}, scales[ROUNDED_UP], backs[ROUNDED_UP];
     const size_t n = (size_t)channels;
