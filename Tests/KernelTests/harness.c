@@ -230,6 +230,15 @@ int test_equal_floats(const float *expected, const float *actual, size_t count) 
     return test_expect(1, "equal");
 }
 
+int test_finite(const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return test_expect(0, "element %zu of %zu is %g", i, count, values[i]);
+        }
+    }
+    return test_expect(1, "finite");
+}
+
 int test_equal_ints(const int32_t *expected, const int32_t *actual, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (expected[i] != actual[i]) {
@@ -248,6 +257,8 @@ int test_equal_bytes(const void *expected, const void *actual, size_t count) {
     }
     return test_expect(1, "equal");
 }
+
+void test_worst(double *worst, double error) { *worst = isnan(error) ? INFINITY : fmax(*worst, error); }
 
 static double now(void) {
     struct timespec time;

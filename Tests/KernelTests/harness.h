@@ -69,8 +69,12 @@ void test_begin(const char *module, const char *slot, const char *isa, const cha
 int test_expect(int condition, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int test_guards(const void *buffer);
 int test_equal_floats(const float *expected, const float *actual, size_t count); // the same bits; any NaN equals any NaN
+int test_finite(const float *values, size_t count);
 int test_equal_ints(const int32_t *expected, const int32_t *actual, size_t count);
 int test_equal_bytes(const void *expected, const void *actual, size_t count);
+
+// Keeps the larger error, which is infinite if it is no number: fmax would drop it.
+void test_worst(double *worst, double error);
 
 // Seconds of one call: the shortest of several runs, each repeated until it can be measured.
 double test_time(void (*call)(void *context), void *context);

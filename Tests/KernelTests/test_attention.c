@@ -97,6 +97,7 @@ static void test_attend(const test_isa *isa, format f, int head_size, int run_co
         if (at.ahead == 0) scalar.attend(&at, expected, query, runs, run_count, scores[0]);
         kernels.attend(&at, actual, query, runs, run_count, scores[1]);
         test_equal_floats(expected, actual, (size_t)head_size);
+        if (isfinite(limit)) test_finite(expected, (size_t)head_size);
         test_equal_floats(scores[0], scores[1], (size_t)keys);
         test_guards(actual);
         test_guards(scores[1]);
@@ -146,6 +147,7 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
         memset(actual, 0, used * sizeof(float));
         kernels.attend_block(&at, actual, stride, queries, stride, count, runs, offsets, scores, scores_stride);
         test_equal_floats(expected, actual, used);
+        if (isfinite(limit)) test_finite(expected, used);
         test_guards(actual);
         test_guards(scores);
     }
@@ -193,7 +195,7 @@ static void test_to_int8(void) {
         double worst = 0;
         for (size_t i = 0; i < COUNT(x); i++) {
             largest = fmaxf(largest, fabsf(x[i]));
-            worst = fmax(worst, fabs((double)x[i] - y[i] * (double)scale));
+            test_worst(&worst, fabs((double)x[i] - y[i] * (double)scale));
         }
         test_expect(scale == largest / 127, "scale %g of %g", scale, largest);
         test_expect(worst <= 0.50001 * (double)scale, "error %g, scale %g", worst, scale);
@@ -240,7 +242,7 @@ static void test_accuracy(format f, int head_size, float limit) {
         }
     }
     for (int i = 0; i < head_size; i++) {
-        worst = fmax(worst, fabs((double)out[i] - exact[i] / sum));
+        test_worst(&worst, fabs((double)out[i] - exact[i] / sum));
     }
     // Rounded scores are the largest part: their magnitude times 2^-24, here as an exponent, times the values.
     const double l = (double)limit, root = sqrt((double)head_size);
@@ -316,7 +318,7 @@ static void test_store(const test_isa *isa, int heads, int head_size, float limi
         sum += p[t];
         for (int i = 0; i < head_size; i++) exact[i] += p[t] * (double)values[(size_t)t * stride + (size_t)(head * head_size + i)];
     }
-    for (int i = 0; i < head_size; i++) worst = fmax(worst, fabs((double)out[i] - exact[i] / sum));
+    for (int i = 0; i < head_size; i++) test_worst(&worst, fabs((double)out[i] - exact[i] / sum));
     // A key's element is off by half a step of limit / 127, a query's by half of limit / 32767; so a score by at most d, a weight by a
     // factor between e^-2d and e^2d, a value by half a step.
     const double l = (double)limit, d = l * 0.5 * (l / 127 + l / 32767) * sqrt((double)head_size);

@@ -256,6 +256,8 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     kernel_of(&scalar, kind)(&tile);
     const rk_activation activation = test_random_below(2) ? RK_GELU : RK_NONE;
     if (activation == RK_GELU) rk_norm_kernels_for(0).gelu(expected, (int)floats);
+    test_begin("matmul", kind_names[kind], "scalar", "%d x %d, %d rows of x", rows, columns, count);
+    test_finite(expected, floats);
 
     for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
         const test_isa isa = test_isas[variant / MAKERS];

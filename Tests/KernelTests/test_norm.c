@@ -8,6 +8,7 @@ enum { MAX_ROW = 4096 };
 static const int row_lengths[] = {1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 255, 390, 1024, 2560};
 // From subnormal squares to squares that overflow, and beyond.
 static const float limits[] = {1e-38f, 1e-20f, 1e-3f, 1, 30, 1e4f, 1e15f, 1e30f, INFINITY, NAN};
+static const float LARGEST_SQUARED = 1e15f; // of those, whose squares can be added up
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -65,6 +66,7 @@ static void test_row(size_t slot, const test_isa *isa, int n, test_pattern patte
     row_slots[slot].call(&scalar, expected, x, weight, bias, n);
     row_slots[slot].call(&kernels, actual, x, weight, bias, n);
     test_equal_floats(expected, actual, (size_t)n);
+    if (limit <= LARGEST_SQUARED) test_finite(expected, (size_t)n);
     test_guards(actual);
 
     test_begin("norm", row_slots[slot].slot, isa->name, "%d elements in place, %s, limit %g", n, test_pattern_names[pattern], limit);
@@ -101,6 +103,7 @@ static void test_channels(const test_isa *isa, int pixels, int channels, int gap
     kernels.channel_sums(sums[1], squares[1], x, pivot, pixels, channels, stride);
     test_equal_floats(sums[0], sums[1], (size_t)channels);
     test_equal_floats(squares[0], squares[1], (size_t)channels);
+    if (limit <= LARGEST_SQUARED) test_finite(sums[0], (size_t)channels), test_finite(squares[0], (size_t)channels);
     test_guards(sums[1]);
     test_guards(squares[1]);
 
@@ -110,6 +113,7 @@ static void test_channels(const test_isa *isa, int pixels, int channels, int gap
         scalar.scale_shift(y[0], x, sums[0], squares[0], pixels, channels, swish);
         kernels.scale_shift(y[1], x, sums[0], squares[0], pixels, channels, swish);
         test_equal_floats(y[0], y[1], (size_t)pixels * (size_t)channels);
+        if (limit <= LARGEST_SQUARED) test_finite(y[0], (size_t)pixels * (size_t)channels);
         test_guards(y[1]);
         kernels.scale_shift(x, x, sums[0], squares[0], pixels, channels, swish);
         test_equal_floats(y[0], x, (size_t)pixels * (size_t)channels);
@@ -158,7 +162,7 @@ static double group_norm_error(const group_norm *g) {
                 double scale = (double)g->weight[c] / sqrt(variance + 1e-6);
                 double v = ((double)g->x[p * g->channels + c] - mean) * scale + (double)g->bias[c];
                 v = g->swish ? v / (1 + exp(-v)) : v;
-                worst = fmax(worst, fabs((double)g->y[p * g->channels + c] - v) / (1 + fabs(v) + fabs(mean * scale)));
+                test_worst(&worst, fabs((double)g->y[p * g->channels + c] - v) / (1 + fabs(v) + fabs(mean * scale)));
             }
         }
     }
@@ -209,9 +213,9 @@ static void test_accuracy(void) {
         kernels.gelu(&result, 1);
         double u = 0.7978845608028654 * ((double)v + 0.044715 * (double)v * (double)v * (double)v);
         double exact = (double)v / (1 + exp(-2 * u)), error = fabs((double)result - exact);
-        absolute = fmax(absolute, error / fmax(1, fabs((double)v)));
+        test_worst(&absolute, error / fmax(1, fabs((double)v)));
         if (v > -4) {
-            relative = fmax(relative, error / fabs(exact));
+            test_worst(&relative, error / fabs(exact));
         }
     }
     test_expect(absolute < 0x1p-22, "absolute error %g", absolute);
@@ -235,7 +239,7 @@ static void test_accuracy(void) {
             sum += exp((double)x[i] - max);
         }
         for (int i = 0; i < n; i++) {
-            worst = fmax(worst, fabs((double)(y[i] / float_sum) - exp((double)x[i] - max) / sum));
+            test_worst(&worst, fabs((double)(y[i] / float_sum) - exp((double)x[i] - max) / sum));
         }
         // x - max is rounded, so the bound grows with the scores.
         test_expect(worst < 0x1p-22 * (1 + (double)limit), "error %g", worst);
@@ -258,7 +262,7 @@ static void test_accuracy(void) {
         kernels.layer_norm(y, x, weight, bias, n, 1e-5f);
         for (int i = 0; i < n; i++) {
             double exact = ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i] + (double)bias[i];
-            worst = fmax(worst, fabs((double)y[i] - exact));
+            test_worst(&worst, fabs((double)y[i] - exact));
         }
         test_expect(worst < 0x1p-21 * (1 + offset), "error %g", worst);
     }

@@ -26,6 +26,7 @@ static void release(row_buffers b) {
 static void check_definition(const row_buffers *b, const float *x, int columns) {
     const float step = b->scale > 0 ? 0.5001f * b->scale : 0x1p-120f; // a row of smaller numbers counts as zeros
     int wrong = 0, largest = 0;
+    test_expect(isfinite(b->scale), "scale %g", b->scale);
     for (int k = 0; k < b->stride; k++) {
         int value = b->values[k], magnitude = value < 0 ? -value : value;
         largest = magnitude > largest ? magnitude : largest;
@@ -44,16 +45,32 @@ static void check_definition(const row_buffers *b, const float *x, int columns) 
     test_expect(wrong == 0, "%d starts wrong", wrong);
 }
 
+static int is_finite(const float *x, int columns) {
+    int finite = 1;
+    for (int k = 0; k < columns; k++) finite &= isfinite(x[k]) != 0;
+    return finite;
+}
+
+// What a row gives that has no finite maximum.
+static void check_nothing(float scale, const void *values, size_t bytes) {
+    int zero = 1;
+    for (size_t i = 0; i < bytes; i++) zero &= ((const uint8_t *)values)[i] == 0;
+    test_expect(isnan(scale) && zero, "scale %g, values that are %s", scale, zero ? "0" : "not 0");
+}
+
 static void check_row16(const float *x, int columns, const char *what) {
     const int stride = rk_padded_columns(columns);
     const size_t bytes = (size_t)stride * sizeof(int16_t);
     int16_t *expected = test_alloc(bytes, 64);
     const float scale = rk_quantize_kernels_for(0).row16(expected, x, columns, stride);
     test_begin("quantize", "row16", "scalar", "%d columns, %s", columns, what);
-    if (isfinite(scale)) {
+    if (!is_finite(x, columns)) {
+        check_nothing(scale, expected, bytes);
+    } else {
         // Half a step, and the roundings of x * (32512 / largest) and of the scale, whose relative errors the value multiplies.
         const float step = scale > 0 ? (0.5f + 4 * 0x1p-24f * RK_INT16_LARGEST) * scale : 0x1p-112f; // a row of smaller numbers counts as zeros
         int wrong = 0, largest = 0;
+        test_expect(isfinite(scale), "scale %g", scale);
         for (int k = 0; k < stride; k++) {
             const int value = expected[k], magnitude = value < 0 ? -value : value;
             largest = magnitude > largest ? magnitude : largest;
@@ -81,9 +98,8 @@ static void check_row(const float *x, int columns, const char *what) {
     row_buffers expected = allocate(columns);
     expected.scale = rk_quantize_kernels_for(0).row(expected.values, expected.starts, x, columns, expected.stride);
     test_begin("quantize", "row", "scalar", "%d columns, %s", columns, what);
-    if (isfinite(expected.scale)) {
-        check_definition(&expected, x, columns);
-    }
+    if (is_finite(x, columns)) check_definition(&expected, x, columns);
+    else check_nothing(expected.scale, expected.values, (size_t)expected.stride);
     test_guards(expected.values);
     test_guards(expected.starts);
     check_row16(x, columns, what);
