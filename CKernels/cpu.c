@@ -122,12 +122,15 @@ static _Atomic size_t cache = SIZE_MAX;
 size_t rk_cpu_cache(void) {
     size_t bytes = atomic_load_explicit(&cache, memory_order_relaxed);
     if (bytes == UNKNOWN) {
+        size_t unknown = UNKNOWN;
         bytes = 0;
 #if defined(_SC_LEVEL2_CACHE_SIZE)
         const long said = sysconf(_SC_LEVEL2_CACHE_SIZE);
         if (said > 0) bytes = (size_t)said;
 #endif
-        atomic_store_explicit(&cache, bytes, memory_order_relaxed);
+        if (!atomic_compare_exchange_strong(&cache, &unknown, bytes)) {
+            bytes = unknown;
+        }
     }
     return bytes;
 }

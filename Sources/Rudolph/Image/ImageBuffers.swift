@@ -23,8 +23,7 @@ struct ImageBuffers {
 
         mutating func cover(keptInScratch floats: Int) { kept = max(kept, floats) }
 
-        mutating func cover(_ convolutions: [rk_conv], _ way: rk_conv_way, threads: Int) {
-            let features = rk_cpu_features()
+        mutating func cover(_ convolutions: [rk_conv], _ way: rk_conv_way, features: UInt32, threads: Int) {
             for conv in convolutions {
                 let scratch = withUnsafePointer(to: conv.summed(way)) { rk_conv_scratch(features, $0, Int32(threads)) }
                 cover(scratch: scratch)

@@ -16,7 +16,7 @@ final class ImageDecoder {
     private var result: UnsafeMutablePointer<Float>
 
     private static func sizes(
-        _ model: Model, _ weights: ImageDecoderWeights, threads: Int, arithmetic: ImageArithmetic
+        _ model: Model, _ weights: ImageDecoderWeights, features: UInt32, threads: Int, arithmetic: ImageArithmetic
     ) -> ImageBuffers.Sizes {
         let configuration = model.configuration.imageTokenizer
         let tokens = model.configuration.imageLength
@@ -35,20 +35,21 @@ final class ImageDecoder {
             }
         }
         sizes.cover(picture: pixels * pixelStride)
-        sizes.cover(weights.convolutions, arithmetic.way, threads: threads)
+        sizes.cover(weights.convolutions, arithmetic.way, features: features, threads: threads)
         return sizes
     }
 
     static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic) -> UInt64 {
         guard let weights = model.imageDecoder else { return 0 }
-        return UInt64(sizes(model, weights, threads: threads, arithmetic: arithmetic).bytes)
+        return UInt64(sizes(model, weights, features: rk_cpu_features(), threads: threads, arithmetic: arithmetic).bytes)
     }
 
     init(_ model: Model, threads: Int, arithmetic: ImageArithmetic, stop: StopFlag) throws(RudolphError) {
         guard let weights = model.imageDecoder else {
             throw RudolphError("\(model.path): has no image decoder (vqgan.decoder.*), so it cannot draw")
         }
-        buffers = try ImageBuffers(Self.sizes(model, weights, threads: threads, arithmetic: arithmetic), for: "the image decoder")
+        buffers = try ImageBuffers(
+            Self.sizes(model, weights, features: features, threads: threads, arithmetic: arithmetic), for: "the image decoder")
         decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
         self.model = model
         self.weights = weights

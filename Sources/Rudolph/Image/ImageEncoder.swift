@@ -22,7 +22,7 @@ final class ImageEncoder {
     private var height = 0
     private var width = 0
 
-    private static func sizes(_ model: Model, threads: Int, arithmetic: ImageArithmetic) -> ImageBuffers.Sizes {
+    private static func sizes(_ model: Model, features: UInt32, threads: Int, arithmetic: ImageArithmetic) -> ImageBuffers.Sizes {
         let configuration = model.configuration.imageTokenizer
         let tokens = model.configuration.imageLength
         var sizes = ImageBuffers.Sizes()
@@ -38,7 +38,7 @@ final class ImageEncoder {
         sizes.cover(pixels: tokens, channels: channels, out: channels, attention: true)
         sizes.cover(picture: tokens * paddedToPanel(max(configuration.zChannels, configuration.embeddingSize)))
         sizes.cover(scratch: positionsAtOnce * paddedToPanel(configuration.codes))
-        sizes.cover(model.imageEncoder.convolutions, arithmetic.way, threads: threads)
+        sizes.cover(model.imageEncoder.convolutions, arithmetic.way, features: features, threads: threads)
         return sizes
     }
 
@@ -46,11 +46,11 @@ final class ImageEncoder {
     private static let positionsAtOnce = 64
 
     static func bytes(_ model: Model, threads: Int, arithmetic: ImageArithmetic) -> UInt64 {
-        UInt64(sizes(model, threads: threads, arithmetic: arithmetic).bytes)
+        UInt64(sizes(model, features: rk_cpu_features(), threads: threads, arithmetic: arithmetic).bytes)
     }
 
     init(_ model: Model, threads: Int, arithmetic: ImageArithmetic, stop: StopFlag) throws(RudolphError) {
-        buffers = try ImageBuffers(Self.sizes(model, threads: threads, arithmetic: arithmetic), for: "the image encoder")
+        buffers = try ImageBuffers(Self.sizes(model, features: features, threads: threads, arithmetic: arithmetic), for: "the image encoder")
         indices = UnsafeMutablePointer<Int32>.allocate(capacity: model.configuration.imageLength)
         isChosen = UnsafeMutablePointer<Bool>.allocate(capacity: model.configuration.imageLength)
         decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
