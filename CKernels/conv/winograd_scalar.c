@@ -225,10 +225,10 @@ static void multiply_int16(float *m, const float *v, size_t stride, const float 
         for (int row = 0; row < panels * RK_PANEL; row++, m++) {
             const float *w = u + panel * (size_t)(row / RK_PANEL);
             const size_t r = (size_t)row % RK_PANEL;
-            int64_t sum = 0;
+            uint32_t sum = 0;
             for (size_t c = 0; c < (size_t)channels; c++)
-                sum += int16_at(w + RK_PANEL, c / 2 * 2 * RK_PANEL + 2 * r + c % 2) * int16_at(block, in_block(t % BLOCK, (int)c, 32));
-            *m = fmaf((float)sum, w[r] * back, more ? *m : 0);
+                sum += (uint32_t)(int16_at(w + RK_PANEL, c / 2 * 2 * RK_PANEL + 2 * r + c % 2) * int16_at(block, in_block(t % BLOCK, (int)c, 32)));
+            *m = fmaf((float)(int32_t)sum, w[r] * back, more ? *m : 0);
         }
     }
 }

@@ -68,7 +68,8 @@ typedef struct rk_conv_kernels {
     void (*input)(float *v, size_t stride, int t, const float *const pixels[RK_WINOGRAD_POSITIONS], int channels, int upsampled);
     // One position of `panels` panels, which follow each other: for panel p of n, i = (t * n + p) * 16 + r,
     // m[i] = fmaf(u[(p * channels + c) * 16 + r], channel c of tile t, m[i]) for c ascending, from 0 unless `more`; integers:
-    // m[i] = fmaf(sum of products, factor of the row * factor of the tile, m[i]). Blocks of tiles are `stride` apart.
+    // m[i] = fmaf(sum of products, factor of the row * factor of the tile, m[i]); sums are modulo 2^32, as infinite numbers have no
+    // norm. Blocks of tiles are `stride` apart.
     void (*multiply)(float *m, const float *v, size_t stride, const float *u, int panels, int channels, int tiles, int more);
     // A of one tile of one panel, position i * 6 + j at m[(i * 6 + j) * stride ...]; then + bias[16] (0 when NULL), then + added[y * 4 + x][16]
     // unless `added` is NULL. out[y * 4 + x] takes 16 floats; NULL for pixels outside the image. added may be out.
