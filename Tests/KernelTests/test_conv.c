@@ -5,6 +5,9 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+// The 256-bit VNNI kernels in the encoding of AVX-512, for machines that have only that; see winograd_avxvnni_as_avx512.c.
+extern const rk_conv_kernels test_winograd_avxvnni_as_avx512;
+
 typedef struct shape {
     int height, width, in_channels, out_channels, kernel, stride, padding, upsample;
 } shape;
@@ -399,13 +402,17 @@ static void test_winograd_slots(int channels) {
     struct {
         const char *name;
         rk_conv_kernels kernels;
-    } tested[COUNT(test_isas)];
+    } tested[COUNT(test_isas) + 1];
     size_t kinds = 0;
     for (int isa = 1; isa < test_isa_count; isa++) {
         const rk_conv_kernels kernels = rk_conv_kernels_for(test_isas[isa].features, way);
         if (kernels.multiply == rk_conv_kernels_for(test_isas[isa - 1].features, way).multiply) continue;
         tested[kinds].name = test_isas[isa].name, tested[kinds++].kernels = kernels;
     }
+#if defined(__x86_64__)
+    if (way == RK_CONV_INT16 && test_isas[test_isa_count - 1].features & RK_CPU_AVX512)
+        tested[kinds].name = test_winograd_avxvnni_as_avx512.name, tested[kinds++].kernels = test_winograd_avxvnni_as_avx512;
+#endif
     const rk_conv_kernels scalar = rk_conv_kernels_for(0, way);
     float *floats = test_alloc(count * sizeof *floats, 64);
     float *bias = test_alloc(2 * RK_PANEL * sizeof *bias, 64), *old = test_alloc(16 * RK_PANEL * sizeof *old, sizeof *old);
