@@ -7,6 +7,9 @@
 extern const rk_conv_kernels rk_winograd_scalar, rk_winograd_avx2, rk_winograd_avx512, rk_winograd_neon;
 extern const rk_conv_kernels rk_winograd_scalar_int16, rk_winograd_avx2_int16, rk_winograd_avxvnni_int16, rk_winograd_avx512_int16;
 
+// Roundings add half the root of the columns to a norm: at most 8, for the 256 of a patch.
+_Static_assert((RK_INT16_X_NORM + 8LL) * (RK_INT16_WEIGHT_NORM + 8LL) < 1LL << 31, "the sums of a slice are within 32 bits");
+
 // The norms of the rows of G.
 static const float rk_winograd_norms[6] = {0.25f, 0.288675135f, 0.288675135f, 0.190940654f, 0.190940654f, 1};
 
