@@ -2,6 +2,15 @@
 //
 // Include it before defining any function: the pragma below holds to the end of the translation unit, and without it the compiler
 // may fuse a * b + c on one CPU and not on another.
+//
+// Words: panel   sixteen rows of a matrix, packed; products take some at once.
+//        group   of columns, 32 with one scale (int4) or sum; in convolutions, of panels that are multiplied together.
+//        tile    of registers, rows of x times panels whose sums they hold; of Winograd's transform, 4 x 4 pixels of output and the 6 x 6 under them;
+//                of patches, pixels of output that a worker takes at once.
+//        block   tiles of the transform, or patches, whose lines of channels lie side by side: those of a tile of registers.
+//        slice   channels, or columns of a patch, that are transformed or made integers together.
+//        chunk   what a worker takes of a step's work: rk_next_chunk.
+//        band    the pixels under neighbouring tiles of the transform, normalized together.
 #ifndef RK_INTERNAL_H
 #define RK_INTERNAL_H
 
