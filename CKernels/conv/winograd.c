@@ -41,6 +41,19 @@ static rk_conv_kernels kernels_of(uint32_t features, const rk_conv *conv) {
     return rk_conv_kernels_for(features, rk_conv_is_int16(conv) ? RK_CONV_INT16 : RK_CONV_WINOGRAD);
 }
 
+// Memory for the 36 positions of tiles, products or weights: each `stride` floats behind the one before.
+typedef struct positions {
+    float *first;
+    size_t stride;
+} positions;
+
+static positions after(positions p, size_t floats) { return (positions){p.first + floats, p.stride}; }
+
+// Where the memory behind all positions begins.
+static float *end_of(positions p) { return p.first + RK_WINOGRAD_POSITIONS * p.stride; }
+
+static void clear(positions p) { memset(p.first, 0, RK_WINOGRAD_POSITIONS * p.stride * sizeof *p.first); }
+
 // A convolution, its kernels and channels that are multiplied at a time: at most `slice`.
 typedef struct job {
     const rk_conv *conv;
@@ -213,7 +226,7 @@ static size_t block_offset(const pass *p, int c, int block) {
 }
 
 // Transforms the tiles first ..< end of a memory that begins with tile `start`. At most tiles_in_band if they are normalized.
-static void read_tiles(const pass *p, float *v, size_t position, int start, int first, int end) {
+static void read_tiles(const pass *p, positions v, int start, int first, int end) {
     const rk_conv *conv = p->job.conv;
     const int block = p->job.kernels.block;
     for (int last; first < end; first = last) {
@@ -224,7 +237,7 @@ static void read_tiles(const pass *p, float *v, size_t position, int start, int 
             find_pixels(conv, &from, p->height, p->width, find_tile(p->all, tile), pixels);
             for (int c = 0; c < conv->in_channels; c += p->job.slice) {
                 const int some = channels_from(&p->job, c), at = tile - start;
-                p->job.kernels.input(v + block_offset(p, c, at / block), position, at % block, pixels, some, conv->upsample);
+                p->job.kernels.input(v.first + block_offset(p, c, at / block), v.stride, at % block, pixels, some, conv->upsample);
                 for (int i = 0; i < RK_WINOGRAD_POSITIONS; i++) pixels[i] += some;
             }
         }
@@ -232,17 +245,16 @@ static void read_tiles(const pass *p, float *v, size_t position, int start, int 
 }
 
 // `channels` of the weights of a group at u, times those of `count` tiles at v.
-static void multiply(const pass *p, float *m, size_t product, const float *v, size_t position, const float *u, size_t weight, int panels,
-                     int channels, int count, int more) {
+static void multiply(const pass *p, positions m, positions v, positions u, int panels, int channels, int count, int more) {
     const size_t block = block_floats(&p->job, channels);
     for (size_t i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
         if (p->job.conv->upsample && (i / 6 == 2 || i % 6 == 2)) continue;
-        p->job.kernels.multiply(m + i * product, v + i * position, block, u + i * weight, panels, channels, count, more);
+        p->job.kernels.multiply(m.first + i * m.stride, v.first + i * v.stride, block, u.first + i * u.stride, panels, channels, count, more);
     }
 }
 
 // The pixels of a group's channels from the products of the tiles first ..< first + count.
-static void write_tiles(const pass *p, const float *m, size_t product, int panel, int panels, int first, int count) {
+static void write_tiles(const pass *p, positions m, int panel, int panels, int first, int count) {
     for (int t = 0; t < count; t++) {
         const place tile = find_tile(p->all, first + t);
         float *pixels[STEP * STEP];
@@ -254,9 +266,9 @@ static void write_tiles(const pass *p, const float *m, size_t product, int panel
             pixels[i] = inside ? p->out + at : NULL;
             added[i] = inside && p->residual ? p->residual + at : NULL;
         }
-        for (int n = 0; n < panels; n++, m += RK_PANEL) {
+        for (int n = 0; n < panels; n++, m = after(m, RK_PANEL)) {
             const float *bias = p->job.conv->bias ? p->job.conv->bias + (size_t)(panel + n) * RK_PANEL : NULL;
-            p->job.kernels.output(pixels, p->residual ? added : NULL, m, product, bias);
+            p->job.kernels.output(pixels, p->residual ? added : NULL, m.first, m.stride, bias);
             for (int i = 0; i < STEP * STEP; i++) {
                 if (pixels[i]) pixels[i] += RK_PANEL;
                 if (added[i]) added[i] += RK_PANEL;
@@ -266,12 +278,12 @@ static void write_tiles(const pass *p, const float *m, size_t product, int panel
 }
 
 // The weights of a group of panels for channels first ..< first + count.
-static void transform_weights(const job *j, float *u, size_t weight, int panel, int panels, int first, int count) {
+static void transform_weights(const job *j, positions u, int panel, int panels, int first, int count) {
     const rk_matrix *weights = &j->conv->weights;
     const size_t bytes = rk_panel_bytes(weights->type, weights->columns);
-    for (int n = 0; n < panels; n++, u += panel_floats(j, count)) {
+    for (int n = 0; n < panels; n++, u = after(u, panel_floats(j, count))) {
         const void *from = (const char *)weights->data + bytes * (size_t)(panel + n);
-        j->kernels.weights(u, weight, from, weights->type, j->conv->in_channels, first, count);
+        j->kernels.weights(u.first, u.stride, from, weights->type, j->conv->in_channels, first, count);
     }
 }
 
@@ -279,13 +291,13 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles) {
     const rk_conv *conv = p->job.conv;
     const int channels = conv->in_channels, block = p->job.kernels.block, most = p->job.kernels.panels, groups = group_count(&p->job);
     const int at_once = conv->scale ? tiles_in_band(conv) : 1, in_pass = p->blocks * block;
-    const size_t weight = slice_stride(&p->job), product = products_stride(&p->job, TILES), position = input_stride(&p->job, p->blocks);
-    float *u = p->own, *m = u + RK_WINOGRAD_POSITIONS * weight, *v = p->shared;
-    if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
+    const positions u = {p->own, slice_stride(&p->job)}, m = {end_of(u), products_stride(&p->job, TILES)};
+    const positions v = {p->shared, input_stride(&p->job, p->blocks)};
+    if (conv->upsample) clear(m);
     for (int start = 0; start < tiles; start += in_pass) {
         const int count = rk_min(in_pass, tiles - start);
         for (int chunk; (chunk = rk_next_chunk(worker, (count + at_once - 1) / at_once)) >= 0;)
-            read_tiles(p, v, position, start, start + chunk * at_once, start + rk_min(count, (chunk + 1) * at_once));
+            read_tiles(p, v, start, start + chunk * at_once, start + rk_min(count, (chunk + 1) * at_once));
         rk_barrier(worker);
 
         // Enough chunks for every worker: where groups are few, each group's tiles are shared out.
@@ -298,11 +310,11 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles) {
                 const int rows = rk_min(TILES, end - first);
                 for (int c = 0; c < channels; c += p->job.slice) {
                     const int some = channels_from(&p->job, c);
-                    const float *inputs = v + block_offset(p, c, first / block);
-                    if (first == begin || channels > p->job.slice) transform_weights(&p->job, u, weight, panel, panels, c, some);
-                    multiply(p, m, product, inputs, position, u, weight, panels, some, rows, c > 0);
+                    const positions inputs = after(v, block_offset(p, c, first / block));
+                    if (first == begin || channels > p->job.slice) transform_weights(&p->job, u, panel, panels, c, some);
+                    multiply(p, m, inputs, u, panels, some, rows, c > 0);
                 }
-                write_tiles(p, m, product, panel, panels, start + first, rows);
+                write_tiles(p, m, panel, panels, start + first, rows);
             }
         }
         rk_barrier(worker);
@@ -313,29 +325,29 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles) {
     const rk_conv *conv = p->job.conv;
     const int channels = conv->in_channels, most = p->job.kernels.panels, groups = group_count(&p->job), range = p->blocks * p->job.kernels.block;
     const int at_once = conv->scale ? tiles_in_band(conv) : range;
-    const size_t weight = weights_stride(&p->job), product = products_stride(&p->job, range), position = input_stride(&p->job, p->blocks);
-    float *u = p->shared, *v = p->own, *m = v + RK_WINOGRAD_POSITIONS * position;
-    if (conv->upsample) memset(m, 0, RK_WINOGRAD_POSITIONS * product * sizeof *m);
+    const positions all_weights = {p->shared, weights_stride(&p->job)}, v = {p->own, input_stride(&p->job, p->blocks)};
+    const positions m = {end_of(v), products_stride(&p->job, range)};
+    if (conv->upsample) clear(m);
     for (int group; (group = rk_next_chunk(worker, groups)) >= 0;) {
         const int panel = group * most, panels = rk_min(most, panel_count(conv) - panel);
-        float *to = u + RK_WINOGRAD_POSITIONS * weight * (size_t)group;
+        positions u = after(all_weights, RK_WINOGRAD_POSITIONS * all_weights.stride * (size_t)group);
         for (int c = 0; c < channels; c += p->job.slice) {
-            transform_weights(&p->job, to, weight, panel, panels, c, channels_from(&p->job, c));
-            to += (size_t)panels * panel_floats(&p->job, p->job.slice);
+            transform_weights(&p->job, u, panel, panels, c, channels_from(&p->job, c));
+            u = after(u, (size_t)panels * panel_floats(&p->job, p->job.slice));
         }
     }
     rk_barrier(worker);
     for (int chunk; (chunk = rk_next_chunk(worker, (tiles + range - 1) / range)) >= 0;) {
         const int start = chunk * range, end = rk_min(tiles, start + range);
-        for (int first = start; first < end; first += at_once) read_tiles(p, v, position, start, first, rk_min(end, first + at_once));
+        for (int first = start; first < end; first += at_once) read_tiles(p, v, start, first, rk_min(end, first + at_once));
         for (int group = 0; group < groups; group++) {
-            const float *weights = u + RK_WINOGRAD_POSITIONS * weight * (size_t)group;
+            positions u = after(all_weights, RK_WINOGRAD_POSITIONS * all_weights.stride * (size_t)group);
             const int panel = group * most, panels = rk_min(most, panel_count(conv) - panel);
             for (int c = 0; c < channels; c += p->job.slice) {
-                multiply(p, m, product, v + block_offset(p, c, 0), position, weights, weight, panels, channels_from(&p->job, c), end - start, c > 0);
-                weights += (size_t)panels * panel_floats(&p->job, p->job.slice);
+                multiply(p, m, after(v, block_offset(p, c, 0)), u, panels, channels_from(&p->job, c), end - start, c > 0);
+                u = after(u, (size_t)panels * panel_floats(&p->job, p->job.slice));
             }
-            write_tiles(p, m, product, panel, panels, start, end - start);
+            write_tiles(p, m, panel, panels, start, end - start);
         }
     }
     rk_barrier(worker);
