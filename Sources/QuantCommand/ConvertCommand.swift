@@ -37,8 +37,8 @@ struct ConvertCommand: ParsableCommand {
         inversion: .prefixedNo,
         help: ArgumentHelp(
             "Let the columns of int4 matrices make up for each other's rounding errors: nearly half the damage, for minutes in which the model "
-                + "makes up texts and pictures and reads them."))
-    var calibration = true
+                + "makes up texts and pictures and reads them (default: for int4)."))
+    var calibration: Bool?
 
     @Option(name: .shortAndLong, help: ArgumentHelp("The packed file to write.", valueName: "file"), completion: .file(extensions: ["gguf"]))
     var output: String
@@ -59,6 +59,9 @@ struct ConvertCommand: ParsableCommand {
         if let preset, ModelConfiguration.preset(preset) == nil {
             throw ValidationError("There is no preset '\(preset)'; there are \(ModelConfiguration.presetNames.joined(separator: ", ")).")
         }
+        if calibration == true, type.type != .int4 {
+            throw ValidationError("--calibration is for int4 matrices; --type is \(type.type.name).")
+        }
         let most = Session.maximumThreads
         if let threads, !(1...most).contains(threads) { throw ValidationError("--threads is \(threads), expected 1 to \(most).") }
     }
@@ -78,7 +81,7 @@ struct ConvertCommand: ParsableCommand {
         let start = ContinuousClock.now
         let conversion = Conversion(
             transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type.type,
-            isCalibrated: calibration, threads: threads ?? Session.usualThreads, isStrict: strict)
+            isCalibrated: calibration ?? true, threads: threads ?? Session.usualThreads, isStrict: strict)
         let report = try RudolphQuant.withProgress {
             try conversion.run(output: output, progress: $0) { FileHandle.standardError.write(Data("warning: \(printable($0))\n".utf8)) }
         }

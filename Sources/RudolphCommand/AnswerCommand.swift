@@ -40,10 +40,13 @@ struct AnswerCommand: ParsableCommand {
     @Flag(help: "Print one JSON object per answer: {\"id\": id, \"text\": text, \"ids\": [...]}, and \"file\" and \"tokens\" of a drawn picture.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
         try validateCount("--batch", batch, atMost: 64)
+        if greedy, seed != nil { throw ValidationError("--greedy takes the most probable tokens: no --seed") }
     }
 
     func run() throws {
@@ -58,7 +61,7 @@ struct AnswerCommand: ParsableCommand {
         let pending = samples.filter { predictions[$0.id] == nil }
         let model = try shared.openModel()
         if pending.contains(where: { $0.parts.map { !$0.contains { $0.type == "image" } } ?? false }) { try model.requireImageDecoder() }
-        let session = try shared.openSession(model, for: .answers(batch))
+        let session = try shared.openSession(model, sessionOptions, for: .answers(batch))
         let seed = self.seed ?? UInt64.random(in: .min ... .max)
         let progress = shared.progress()
         defer { progress.clear() }

@@ -44,11 +44,14 @@ struct AskCommand: ParsableCommand {
     @Flag(help: "Print a JSON object: {\"image\": path, \"question\": text, \"answer\": text, \"ids\": [...], \"count\": n}.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
         if let text {
             guard inputs.isEmpty else { throw ValidationError("--text takes no picture and no other question; found \(inputs.count)") }
+            if sessionOptions.imageArithmetic != nil { throw ValidationError("--text takes no picture: no --image-arithmetic") }
             try validateText("the text of --text", text)
         } else {
             guard inputs.count == 2 else { throw ValidationError("Expected a picture and a question, or --text; found \(inputs.count) arguments") }
@@ -68,7 +71,7 @@ struct AskCommand: ParsableCommand {
         options.seed = sampling.seed
         options.leftTaskToken = try taskToken(leftTask, in: model)
         options.rightTaskToken = try taskToken(rightTask, in: model)
-        let session = try shared.openSession(model, for: .texts(candidates))
+        let session = try shared.openSession(model, sessionOptions, for: .texts(candidates))
         let progress = shared.progress()
         defer { progress.clear() }
         let question = text ?? inputs[1]

@@ -52,6 +52,8 @@ struct CaptionCommand: ParsableCommand {
     @Flag(help: "Print one JSON object per picture: {\"image\": path, \"caption\": text, \"ids\": [...], ...}.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
@@ -78,7 +80,7 @@ struct CaptionCommand: ParsableCommand {
         let options = self.options
         try shared.checkRoom(
             after: options.template ?? "", what: "--template", length: model.configuration.rightTextLength, in: model)
-        let session = try shared.openSession(model, for: .texts(options.candidates))
+        let session = try shared.openSession(model, sessionOptions, for: .texts(options.candidates))
         let captioner = Captioner(session)
         var writer = ResultWriter()
         var failures = FailureCount()

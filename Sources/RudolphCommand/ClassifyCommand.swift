@@ -30,6 +30,8 @@ struct ClassifyCommand: ParsableCommand {
     @Flag(help: "Print a JSON object: {\"image\": path, \"class\": text, \"classes\": [{\"class\": text, \"score\": s, ...}, ...]}.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
@@ -44,7 +46,7 @@ struct ClassifyCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model, for: .texts(1))
+        let session = try shared.openSession(model, sessionOptions, for: .texts(1))
         let progress = shared.progress()
         defer { progress.clear() }
         var options = ClassifyOptions()

@@ -45,6 +45,8 @@ struct CompleteCommand: ParsableCommand {
     @Flag(help: "Print a JSON object: {\"prompt\": text, \"text\": text, \"ids\": [...], \"count\": n, \"perplexity\": p, ...}.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
@@ -52,6 +54,9 @@ struct CompleteCommand: ParsableCommand {
         try validateCount("--max-tokens", maxTokens, atMost: 4096)
         if sampling.greedy, candidates ?? 1 != 1 { throw ValidationError("--greedy gives one text: no --candidates") }
         if preview, draw == nil { throw ValidationError("--preview shows a picture; expected --draw with its file") }
+        if sessionOptions.imageArithmetic != nil, draw == nil {
+            throw ValidationError("--image-arithmetic is for a picture; expected --draw with its file")
+        }
         if let allowed, allowed.contains(","), !allowed.contains("/") { _ = try ids(allowed) }
     }
 
@@ -65,7 +70,7 @@ struct CompleteCommand: ParsableCommand {
         if let allowed { options.allowedTokens = try allowedTokens(allowed) }
         let model = try shared.openModel()
         if draw != nil { try model.requireImageDecoder() }
-        let session = try shared.openSession(model, for: .continuations(options.candidates))
+        let session = try shared.openSession(model, sessionOptions, for: .continuations(options.candidates))
         let progress = shared.progress()
         defer { progress.clear() }
         let completions = try running { () throws(RudolphError) in

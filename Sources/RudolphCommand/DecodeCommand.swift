@@ -28,6 +28,10 @@ struct DecodeCommand: ParsableCommand {
     @Flag(help: "Print one JSON object per picture: {\"file\": path, \"tokens\": [...]}.")
     var json = false
 
+    @OptionGroup var threadOptions: ThreadOptions
+
+    @OptionGroup var imageOptions: ImageOptions
+
     @OptionGroup var shared: SharedOptions
 
     func run() throws {
@@ -38,7 +42,8 @@ struct DecodeCommand: ParsableCommand {
         try checkPictures(path: output, count: pictures.count)
         let model = try shared.openModel()
         try model.requireImageDecoder()
-        let session = try shared.openSession(model, for: .pictures)
+        let session = try shared.openSession(
+            model, threads: threadOptions.threads, imageArithmetic: imageOptions.imageArithmetic, for: .pictures)
         let progress = shared.progress()
         defer { progress.clear() }
         var images: [RGBImage] = []

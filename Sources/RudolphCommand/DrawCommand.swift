@@ -71,6 +71,8 @@ struct DrawCommand: ParsableCommand {
     @Flag(help: "Print one JSON object per picture: {\"prompt\": text, \"file\": path, \"tokens\": [...], ...}.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     private var isGuided: Bool { guided || guidance != nil || guidanceMode != nil }
@@ -99,7 +101,7 @@ struct DrawCommand: ParsableCommand {
         try checkPictures(path: output, count: count)
         let model = try shared.openModel()
         try model.requireImageDecoder()
-        let session = try shared.openSession(model, for: .drawings(min(batch, candidates ?? count) * (isGuided ? 2 : 1)))
+        let session = try shared.openSession(model, sessionOptions, for: .drawings(min(batch, candidates ?? count) * (isGuided ? 2 : 1)))
         let progress = shared.progress()
         defer { progress.clear() }
         shared.warnIfCut(text, what: "the text", length: model.configuration.leftTextLength, in: model)

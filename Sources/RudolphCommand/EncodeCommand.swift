@@ -23,6 +23,10 @@ struct EncodeCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Write the picture as the encoder sees it, a binary PPM file.", valueName: "file", visibility: .hidden))
     var preparedPixels: String?
 
+    @OptionGroup var threadOptions: ThreadOptions
+
+    @OptionGroup var imageOptions: ImageOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
@@ -34,7 +38,8 @@ struct EncodeCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model, for: .pictures)
+        let session = try shared.openSession(
+            model, threads: threadOptions.threads, imageArithmetic: imageOptions.imageArithmetic, for: .pictures)
         var writer = ResultWriter()
         var failures = FailureCount()
         for path in images {

@@ -21,6 +21,8 @@ struct InfoCommand: ParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
@@ -32,14 +34,15 @@ struct InfoCommand: ParsableCommand {
         var shared = shared
         if let file { shared.model = file }
         let model = try shared.openModel()
-        let summary = model.summary(threads: shared.threads, keyValueFormat: shared.keyValueFormat)
+        let summary = model.summary(
+            threads: sessionOptions.threads, imageArithmetic: sessionOptions.imageArithmetic, keyValueFormat: sessionOptions.keyValueFormat)
         var writer = ResultWriter()
         if json {
             writer.line(object(model, summary).text)
         } else {
             for line in lines(model, summary) { writer.line(line) }
             if let batch {
-                let batch = model.summary(batch: batch, keyValueFormat: shared.keyValueFormat)
+                let batch = model.summary(batch: batch, keyValueFormat: sessionOptions.keyValueFormat)
                 for line in lines(model, summary, batch) { writer.line(line) }
             }
         }
@@ -79,7 +82,7 @@ struct InfoCommand: ParsableCommand {
             "memory        \(megabytes(summary.neededBytes)) for a greedy caption, \(megabytes(summary.captionBytes(usual))) for one of "
                 + "\(usual.count) candidates, the transformer's part of the file included\(available)",
             "buffers       \(megabytes(summary.transformerBytes)) transformer, "
-                + "\(megabytes(summary.cacheBytes)) keys and values (\(shared.keyValueFormat.name)), "
+                + "\(megabytes(summary.cacheBytes)) keys and values (\(sessionOptions.keyValueFormat.name)), "
                 + "\(megabytes(summary.imageEncoderBytes)) image encoder",
             "kernels       \(summary.kernels) (this CPU: \(summary.detected)), \(summary.threads) threads",
         ]
@@ -88,7 +91,7 @@ struct InfoCommand: ParsableCommand {
 
     /// The candidates of a caption when nothing is said.
     private func usualBatch(_ model: Model) -> BatchSummary {
-        model.summary(batch: CaptionOptions().candidates, keyValueFormat: shared.keyValueFormat)
+        model.summary(batch: CaptionOptions().candidates, keyValueFormat: sessionOptions.keyValueFormat)
     }
 
     private func lines(_ model: Model, _ summary: ModelSummary, _ batch: BatchSummary) -> [String] {
@@ -143,7 +146,7 @@ struct InfoCommand: ParsableCommand {
         object.set("cache_bytes", Int(clamping: summary.cacheBytes))
         object.set("image_encoder_buffer_bytes", Int(clamping: summary.imageEncoderBytes))
         if let batch {
-            let batch = model.summary(batch: batch, keyValueFormat: shared.keyValueFormat)
+            let batch = model.summary(batch: batch, keyValueFormat: sessionOptions.keyValueFormat)
             var entry = JSONObject()
             entry.set("count", batch.count)
             entry.set("caption_needed_bytes", Int(clamping: summary.captionBytes(batch)))

@@ -22,6 +22,10 @@ struct LogitsCommand: ParsableCommand {
     @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "file"), completion: .file())
     var output: String
 
+    @OptionGroup var threadOptions: ThreadOptions
+
+    @OptionGroup var cacheOptions: CacheOptions
+
     @OptionGroup var shared: SharedOptions
 
     func run() throws {
@@ -31,7 +35,8 @@ struct LogitsCommand: ParsableCommand {
         let model = try shared.openModel()
         let length = model.configuration.sequenceLength
         guard (1...length).contains(ids.count) else { throw CommandError("\(name): \(ids.count) ids; expected 1 to \(length)") }
-        let session = try shared.openSession(model, for: .texts(1))
+        let session = try shared.openSession(
+            model, threads: threadOptions.threads, keyValueFormat: cacheOptions.keyValueFormat, for: .texts(1))
         let rows = model.configuration.textRows + model.configuration.imageRows
         var logits: [UInt8] = []
         logits.reserveCapacity(ids.count * rows * 4)

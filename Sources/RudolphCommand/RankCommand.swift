@@ -23,6 +23,8 @@ struct RankCommand: ParsableCommand {
     @Flag(help: "Print one JSON object per picture: {\"image\": path, \"score\": s, \"text_perplexity\": p, \"image_perplexity\": p}.")
     var json = false
 
+    @OptionGroup var sessionOptions: SessionOptions
+
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
@@ -32,7 +34,7 @@ struct RankCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model, for: .texts(1))
+        let session = try shared.openSession(model, sessionOptions, for: .texts(1))
         let progress = shared.progress()
         defer { progress.clear() }
         shared.warnIfCut(text, what: "the text", length: model.configuration.rightTextLength, in: model)

@@ -7,29 +7,10 @@ struct SharedOptions: ParsableArguments {
         completion: .file(extensions: ["gguf"]))
     var model: String?
 
-    @Option(help: ArgumentHelp("Threads to use (default: one for each core that the process may use).", valueName: "n"))
-    var threads: Int?
-
-    @Option(
-        name: .customLong("kv"),
-        help: ArgumentHelp("How keys and values are kept: f16, or int8 in about half the memory and a little less exact.", valueName: "format"))
-    var keyValueFormat = KeyValueFormat.f16
-
-    @Option(
-        help: ArgumentHelp(
-            """
-            How pictures become tokens and back: fast, which on most x86-64 processors rounds to 16-bit integers, winograd, the same on every \
-            processor, or direct (default: fast for int8 and int4 models, else winograd).
-            """, valueName: "way"))
-    var imageArithmetic: ImageArithmetic?
-
     @Flag(help: "Say nothing on standard error but errors.")
     var quiet = false
 
     func validate() throws {
-        if let threads, !(1...Session.maximumThreads).contains(threads) {
-            throw ValidationError("--threads is \(threads); expected 1 to \(Session.maximumThreads)")
-        }
         try InstructionSet.validateChoice()
     }
 
@@ -42,11 +23,18 @@ struct SharedOptions: ParsableArguments {
     }
 
     /// Opens a session, which Ctrl-C stops. Where the memory for the work is not there, says so on standard error.
-    func openSession(_ model: Model, for work: Work) throws -> Session {
-        if !quiet, let warning = work.memoryWarning(model, threads, keyValueFormat) { note("Warning: \(warning)") }
+    func openSession(
+        _ model: Model, threads: Int?, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat = .f16, for work: Work
+    ) throws -> Session {
+        if !quiet, let warning = work.memoryWarning(model, threads, imageArithmetic, keyValueFormat) { note("Warning: \(warning)") }
         let session = try Session(model, threads: threads, imageArithmetic: imageArithmetic, keyValueFormat: keyValueFormat)
         stopOnInterrupt(session)
         return session
+    }
+
+    func openSession(_ model: Model, _ options: SessionOptions, for work: Work) throws -> Session {
+        try openSession(
+            model, threads: options.threads, imageArithmetic: options.imageArithmetic, keyValueFormat: options.keyValueFormat, for: work)
     }
 
     /// Says on standard error that only the beginning of a text fits its segment, where that is so.
@@ -72,6 +60,43 @@ struct SharedOptions: ParsableArguments {
     func progress() -> TaskProgress {
         TaskProgress(ProgressLine(isShown: !quiet && standardErrorIsTerminal()))
     }
+}
+
+struct ThreadOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Threads to use (default: one for each core that the process may use).", valueName: "n"))
+    var threads: Int?
+
+    func validate() throws { try validateCount("--threads", threads, atMost: Session.maximumThreads) }
+}
+
+/// What commands take that use the transformer.
+struct CacheOptions: ParsableArguments {
+    @Option(
+        name: .customLong("kv"),
+        help: ArgumentHelp("How keys and values are kept: f16, or int8 in about half the memory and a little less exact.", valueName: "format"))
+    var keyValueFormat = KeyValueFormat.f16
+}
+
+/// What commands take that use the image tokenizer.
+struct ImageOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            """
+            How pictures become tokens and back: fast, which on most x86-64 processors rounds to 16-bit integers, winograd, the same on every \
+            processor, or direct (default: fast for int8 and int4 models, else winograd).
+            """, valueName: "way"))
+    var imageArithmetic: ImageArithmetic?
+}
+
+/// What commands take that use the whole model.
+struct SessionOptions: ParsableArguments {
+    @OptionGroup private var threadOptions: ThreadOptions
+    @OptionGroup private var cacheOptions: CacheOptions
+    @OptionGroup private var imageOptions: ImageOptions
+
+    var threads: Int? { threadOptions.threads }
+    var keyValueFormat: KeyValueFormat { cacheOptions.keyValueFormat }
+    var imageArithmetic: ImageArithmetic? { imageOptions.imageArithmetic }
 }
 
 extension KeyValueFormat: ExpressibleByArgument {

@@ -204,12 +204,28 @@ import Testing
         ["caption", "x.png", "--candidates", "many"], ["caption", "x.png", "--threads", "0"], ["caption", "x.png", "--seed", "-1"],
         ["caption", "x.png", "--greedy", "--candidates", "2"], ["caption", "-", "-"], ["tokenize"], ["tokenize", "x", "--input", "y"],
         ["encode"], ["encode", "a", "b", "--prepared-pixels", "c"], ["info", "a", "--model", "b"], ["info", "a", "b"],
-        ["logits", "--ids", "x"], ["unknown"],
+        ["logits", "--ids", "x"], ["unknown"], ["caption", "x.png", "--greedy", "--seed", "1"],
+        ["answer", "x.json", "-o", "y.json", "--greedy", "--seed", "1"], ["ask", "--text", "x", "--image-arithmetic", "fast"],
+        ["complete", "x", "--image-arithmetic", "fast"],
     ])
     func badUsageIsTold(arguments: [String]) throws {
         let run = try Command.run(arguments)
         #expect(run.status == 64)
         #expect(run.output.isEmpty && run.messages.contains("Usage: rudolph"), "\(run.messages)")
+    }
+
+    /// A command takes no option that it does not use.
+    @Test(arguments: [
+        (["tokenize", "x"], ["--threads", "--kv", "--image-arithmetic"]),
+        (["masks", "-o", "x.png"], ["--threads", "--kv", "--image-arithmetic"]),
+        (["encode", "x.png"], ["--kv"]), (["decode", "--tokens", "-", "-o", "x.png"], ["--kv"]),
+        (["logits", "--ids", "-", "-o", "x.f32"], ["--image-arithmetic"]),
+    ])
+    func optionsWithoutEffectAreUnknown(arguments: [String], options: [String]) throws {
+        for option in options {
+            let run = try Command.run(arguments + [option, "1"])
+            #expect(run.status == 64 && run.messages.hasPrefix("Error: Unknown option '\(option)'"), "\(run.messages)")
+        }
     }
 
     @Test func aFullDiskIsAnError() throws {

@@ -242,6 +242,11 @@ import Testing
         let int8 = try #require(try Command.run(["info", model, "--batch", "4", "--kv", "int8", "--json"]).objects().first)
         #expect((int8["batch"] as? [String: Any])?["whole_drawing_cache_bytes"] as? Int == 4 * 8 * 64 * (256 + 4 * 4) * 2)
         #expect(int8["cache_bytes"] as? Int == 8 * 128 * (256 + 4 * 4) * 2)
+        // Direct products need no room for transformed tiles.
+        let encoder = try ["winograd", "direct"].map { way in
+            try #require(try Command.run(["info", model, "--image-arithmetic", way, "--json"]).objects().first?["image_encoder_buffer_bytes"] as? Int)
+        }
+        #expect(encoder[1] < encoder[0])
         let unknown = try Command.run(["info", model, "--kv", "int4"])
         #expect(unknown.status == 64 && unknown.messages.contains("'f16' and 'int8'"), "\(unknown.messages)")
     }

@@ -9,9 +9,13 @@ WORK = ROOT / "build" / "parity"
 _FOLDER = Path(os.environ.get("RUDOLPH_BIN", ROOT / ".build" / "release"))
 
 
+# Commands that turn pictures into tokens or back, ask only without --text.
+_PICTURES = {"answer", "ask", "caption", "classify", "decode", "draw", "encode", "rank"}
+
+
 def run(program: str, *arguments, stdin: bytes | None = None) -> bytes:
     """What the program printed; a failure shows its command and its messages. Pictures go through floats, unless the arguments say otherwise."""
-    if program == "rudolph" and "--image-arithmetic" not in arguments:
+    if program == "rudolph" and arguments[0] in _PICTURES and not {"--image-arithmetic", "--text"} & set(arguments):
         arguments = (arguments[0], "--image-arithmetic", "winograd", *arguments[1:])
     command = [str(_FOLDER / program), *map(str, arguments)]
     done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -74,8 +74,11 @@ public struct ModelSummary: Sendable {
 extension Model {
     /// - Parameters:
     ///   - threads: 1 to `Session.maximumThreads`, or the nearest of these; nil takes what a `Session` would.
+    ///   - imageArithmetic: as in `Session`.
     ///   - keyValueFormat: as in `Session`.
-    public func summary(threads: Int? = nil, keyValueFormat: KeyValueFormat = .f16) -> ModelSummary {
+    public func summary(
+        threads: Int? = nil, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat = .f16
+    ) -> ModelSummary {
         let threads = min(max(1, threads ?? Session.usualThreads), Session.maximumThreads)
         let parts = ModelSummary.Kind.allCases.map { kind in
             var part = ModelSummary.Part(kind: kind)
@@ -94,7 +97,7 @@ extension Model {
             transformerBytes: Transformer.bytes(
                 configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
-            imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: .standard(for: weightType)),
+            imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: imageArithmetic ?? .standard(for: weightType)),
             availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
             threads: threads)

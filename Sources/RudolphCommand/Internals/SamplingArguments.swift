@@ -25,8 +25,8 @@ struct SamplingArguments: ParsableArguments {
         if let temperature, !(temperature >= smallest && temperature.isFinite) {
             throw ValidationError("--temperature is \(temperature); expected \(decimal(Double(smallest), places: 6)) or more")
         }
-        if greedy, topK ?? 1 != 1 || topP != nil || temperature != nil {
-            throw ValidationError("--greedy takes the most probable tokens: no --top-k, --top-p or --temperature")
+        if greedy, topK ?? 1 != 1 || topP != nil || temperature != nil || seed != nil {
+            throw ValidationError("--greedy takes the most probable tokens: no --top-k, --top-p, --temperature or --seed")
         }
     }
 

@@ -14,8 +14,8 @@ enum Work {
     case answers(Int)
 
     /// What to say where the memory for it is not there.
-    func memoryWarning(_ model: Model, _ threads: Int?, _ format: KeyValueFormat) -> String? {
-        let summary = model.summary(threads: threads, keyValueFormat: format)
+    func memoryWarning(_ model: Model, _ threads: Int?, _ arithmetic: ImageArithmetic?, _ format: KeyValueFormat) -> String? {
+        let summary = model.summary(threads: threads, imageArithmetic: arithmetic, keyValueFormat: format)
         let needed: UInt64
         switch self {
         case .pictures: return nil
