@@ -1,39 +1,33 @@
+import CPlatform
 import Foundation
 
-/// A file that appears under its name only when it is complete: it is written beside it, synced and renamed. Unless `commit` was
-/// reached, nothing is left behind. A symbolic link stays one: the file that it names is replaced.
+/// A file that appears under its name only when it is complete: see `rp_output_open`. Unless `commit` was reached, nothing is left behind.
 final class AtomicFile {
     /// As it was given: what messages name.
     private let path: String
-    /// `path` behind its links.
-    private let target: String
+    private let output: OpaquePointer
     /// Where it is until then.
     let temporaryPath: String
-    private let descriptor: Int32
-    private var committed = false
 
     /// Bytes written so far, one after the other.
     private(set) var size = 0
 
     init(path: String) throws(ConversionError) {
-        let replaced = try Self.status(path)
-        let target = try Self.target(path)
-        // A local until it is open: deinit must not unlink what this object did not create.
-        let temporaryPath = Self.temporaryPath(beside: target, "part")
-        // As any file is made, not by mkstemp: the user's mask and the folder's rules say who may read it.
-        let descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { throw .system(file: path, operation: "create a file beside it", code: errno) }
-        // But one that is replaced stays as private as it was.
-        if let replaced { fchmod(descriptor, replaced.st_mode & 0o777) }
+        _ = try Self.status(path)
+        var output: OpaquePointer?
+        let code = rp_output_open(path, &output)
+        guard code == 0, let output else { throw .system(file: path, operation: "create a file beside it", code: code) }
+        guard let temporaryPath = String(validatingCString: rp_output_name(output)) else {
+            rp_output_close(output)
+            throw Self.namelessLink(path)
+        }
         self.path = path
-        self.target = target
+        self.output = output
         self.temporaryPath = temporaryPath
-        self.descriptor = descriptor
     }
 
     deinit {
-        close(descriptor)
-        if !committed { unlink(temporaryPath) }
+        rp_output_close(output)
     }
 
     /// Fails when `path` cannot be written, as far as can be told before the work, or is one of the files that it is made from.
@@ -59,32 +53,18 @@ final class AtomicFile {
         return status
     }
 
-    /// The file that `path` names behind symbolic links; it need not be there.
-    static func target(_ path: String) throws(ConversionError) -> String {
-        var target = path
-        // Linux follows as many.
-        for _ in 0..<40 {
-            let link = [UInt8](unsafeUninitializedCapacity: Int(PATH_MAX)) { buffer, count in
-                count = buffer.withMemoryRebound(to: CChar.self) { name in name.baseAddress.map { max(0, readlink(target, $0, name.count)) } ?? 0 }
-            }
-            guard !link.isEmpty else { break }
-            guard let text = String(validating: link, as: UTF8.self) else {
-                throw .invalid(file: path, reason: "is a symbolic link to a name that is not UTF-8; expected UTF-8")
-            }
-            target = link.first == UInt8(ascii: "/") ? text : "\(folder(of: target))/\(text)"
-        }
-        return target
+    /// A new name in the folder of the file that `path` names.
+    static func temporaryPath(beside path: String, _ suffix: String) throws(ConversionError) -> String {
+        var name = [CChar](repeating: 0, count: Int(RP_PATH))
+        let code = rp_name_beside(path, suffix, &name)
+        guard code == 0 else { throw .system(file: path, operation: "create a file beside it", code: code) }
+        let bytes = name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw namelessLink(path) }
+        return text
     }
 
-    /// A new name in the folder of `path`: short, because that of `path` may have as many bytes as a name can have, and none that a killed run
-    /// has left behind.
-    static func temporaryPath(beside path: String, _ suffix: String) -> String {
-        "\(folder(of: path))/rudolph-quant.\(String(UInt64.random(in: .min ... .max), radix: 36)).\(suffix)"
-    }
-
-    private static func folder(of path: String) -> String {
-        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
+    private static func namelessLink(_ path: String) -> ConversionError {
+        .invalid(file: path, reason: "is a symbolic link to a name that is not UTF-8; expected UTF-8")
     }
 
     func append(_ bytes: UnsafeRawBufferPointer) throws(ConversionError) {
@@ -105,24 +85,13 @@ final class AtomicFile {
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(ConversionError) {
-        var done = 0
-        while done < bytes.count {
-            let written = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(offset + done))
-            if written < 0 && errno == EINTR { continue }
-            guard written > 0 else { throw .system(file: path, operation: "write", code: written < 0 ? errno : EIO) }
-            done += written
-        }
+        let code = rp_output_write(output, bytes.baseAddress, UInt64(bytes.count), UInt64(offset))
+        guard code == 0 else { throw .system(file: path, operation: "write", code: code) }
     }
 
     /// Makes the file durable and gives it its name, replacing what had it.
     func commit() throws(ConversionError) {
-        guard fsync(descriptor) == 0 else { throw .system(file: path, operation: "sync", code: errno) }
-        guard rename(temporaryPath, target) == 0 else { throw .system(file: path, operation: "rename to", code: errno) }
-        committed = true
-        let folder = open(Self.folder(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if folder >= 0 {
-            fsync(folder)
-            close(folder)
-        }
+        let code = rp_output_commit(output)
+        guard code == 0 else { throw .system(file: path, operation: "complete", code: code) }
     }
 }

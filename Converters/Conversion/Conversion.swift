@@ -111,7 +111,7 @@ public struct Conversion: Sendable {
         _ progress: @escaping (ConversionProgress) -> Bool
     ) throws(ConversionError) -> Calibration? {
         guard isCalibrated, type == .int4, Calibration.missingTaskToken(configuration) == nil else { return nil }
-        let draft = AtomicFile.temporaryPath(beside: try AtomicFile.target(output), "draft")
+        let draft = try AtomicFile.temporaryPath(beside: output, "draft")
         do throws(ConversionError) {
             _ = try PackedFileWriter.write(
                 draft, metadata: metadata, tensors: plan, threads: threads,

@@ -84,7 +84,7 @@ private func readSome(_ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPoint
     }
 }
 
-/// What `errno` means.
-func errorText() -> String {
-    String(cString: strerror(errno))
+/// What an error code means.
+func errorText(_ code: Int32 = errno) -> String {
+    String(cString: strerror(code))
 }

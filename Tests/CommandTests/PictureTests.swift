@@ -130,6 +130,20 @@ import Testing
         #expect(try FileManager.default.destinationOfSymbolicLink(atPath: folder.file("link.png").path) == "target.png")
     }
 
+    /// A new file has those of any file that the user makes.
+    @Test func aReplacedFileKeepsItsPermissions() throws {
+        let folder = try TemporaryFolder(), manager = FileManager.default
+        let picture = try Picture(width: 1, height: 1, pixels: [1, 2, 3])
+        let made = folder.file("made").path, new = folder.file("new.png").path, old = folder.file("old.png").path
+        #expect(manager.createFile(atPath: made, contents: nil))
+        #expect(manager.createFile(atPath: old, contents: nil, attributes: [.posixPermissions: 0o640]))
+        for path in [new, old] { try picture.write(path: path) }
+        func permissions(_ path: String) throws -> Int? { try manager.attributesOfItem(atPath: path)[.posixPermissions] as? Int }
+        #expect(try permissions(new) == permissions(made))
+        #expect(try permissions(old) == 0o640)
+        #expect(try folder.names() == ["made", "new.png", "old.png"])
+    }
+
     /// Where links lead to a file that is not there yet, that one is made.
     @Test func aSymbolicLinkToNothingStaysOne() throws {
         let folder = try TemporaryFolder()

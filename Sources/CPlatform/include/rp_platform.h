@@ -1,4 +1,5 @@
-// The system calls that the Embedded Swift core needs. Every function returns 0 or a value, or an errno; none aborts.
+// The system calls that the Embedded Swift core needs, and what image files and converter have in common. Every function returns 0 or a value, or an
+// errno; none aborts.
 #ifndef RP_PLATFORM_H
 #define RP_PLATFORM_H
 
@@ -16,6 +17,23 @@ typedef struct rp_mapping {
 int rp_map(const char *path, rp_mapping *mapping);
 void rp_unmap(rp_mapping mapping);
 enum { RP_EMPTY = -1, RP_NOT_REGULAR = -2 };
+
+// A file that appears under its name only when it is complete: it is written beside it, synced and renamed. A symbolic link stays one: the file
+// that it names is replaced, or made. A file that is replaced keeps its permissions. Where the functions return an int it is 0, or an errno.
+typedef struct rp_output rp_output;
+enum { RP_PATH = 4096 };
+int rp_output_open(const char *path, rp_output **output);
+// Where it is until it is committed.
+const char *rp_output_name(const rp_output *output);
+int rp_output_write(rp_output *output, const void *bytes, uint64_t size, uint64_t offset);
+// Makes the file durable and gives it its name.
+int rp_output_commit(rp_output *output);
+// Frees what rp_output_open gave, NULL allowed; what was not committed is removed.
+void rp_output_close(rp_output *output);
+// Not 0 where rp_output_open is bound to fail.
+int rp_output_check(const char *path);
+// A new name, which ends with a dot and `suffix`, in the folder of the file that `path` names behind symbolic links.
+int rp_name_beside(const char *path, const char *suffix, char name[RP_PATH]);
 
 // What errno `code` means, a static or thread-local string.
 const char *rp_error_text(int code);
