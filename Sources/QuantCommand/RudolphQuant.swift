@@ -18,6 +18,7 @@ struct RudolphQuant: ParsableCommand {
 
             For all options of a conversion see rudolph-quant help convert.
             """,
+        version: rudolphVersion,
         subcommands: [ConvertCommand.self, VerifyCommand.self, ExportCommand.self],
         defaultSubcommand: ConvertCommand.self)
 

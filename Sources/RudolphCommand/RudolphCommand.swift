@@ -1,4 +1,5 @@
 import ArgumentParser
+import Rudolph
 
 @main
 struct RudolphCommand: ParsableCommand {
@@ -22,6 +23,7 @@ struct RudolphCommand: ParsableCommand {
               rudolph info my-model.gguf               what a model file holds and needs
               rudolph tokenize "рыжий кот" --json      a text as the model sees it
             """,
+        version: rudolphVersion,
         subcommands: [
             CaptionCommand.self, DrawCommand.self, AskCommand.self, ClassifyCommand.self, CompleteCommand.self, RankCommand.self,
             AnswerCommand.self, InfoCommand.self, MasksCommand.self, TokenizeCommand.self, EncodeCommand.self, DecodeCommand.self,

@@ -56,6 +56,12 @@ import Testing
         #expect(unknown.status == 64 && unknown.messages.contains("'fast', 'winograd' or 'direct'"), "\(unknown.messages)")
     }
 
+    @Test(arguments: [Command.rudolph, Command.quantizer])
+    func theVersionIsPrinted(program: URL) throws {
+        let run = try Command.run(["--version"], program: program)
+        #expect(run.status == 0 && run.text.wholeMatch(of: /\d+\.\d+\.\d+\n/) != nil && run.messages.isEmpty, "\(run.text)\(run.messages)")
+    }
+
     @Test func oneCaptionIsPrintedAloneAndSeveralWithTheirNames() throws {
         let model = try Project.model()
         let apple = Project.sample("train_1f34e_noto.png"), banana = Project.sample("train_1f34c_openmoji.png")

@@ -49,7 +49,7 @@
 extern "C" {
 #endif
 
-// The version of this interface. rudolph_version() says which one the library was built with.
+// The version of this interface, the first number of the library's. rudolph_version() says which one the library was built with.
 #define RUDOLPH_VERSION 1
 int32_t rudolph_version(void);
 

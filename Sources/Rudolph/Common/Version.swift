@@ -1,0 +1,4 @@
+import CRudolph
+
+/// The version of the library and its programs. Its first number is that of the interface in C, `RUDOLPH_VERSION`.
+public var rudolphVersion: String { "\(RUDOLPH_VERSION).0.0" }
