@@ -4,7 +4,7 @@ import Rudolph
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
-        abstract: "Describe a model file, the memory that it needs and the kernels that this CPU runs it with.",
+        abstract: "Describe a model file, the memory that it needs and the kernels and image arithmetic that this CPU runs it with.",
         discussion: """
             EXAMPLES
               rudolph info my-model.gguf
@@ -84,9 +84,14 @@ struct InfoCommand: ParsableCommand {
             "buffers       \(megabytes(summary.transformerBytes)) transformer, "
                 + "\(megabytes(summary.cacheBytes)) keys and values (\(sessionOptions.keyValueFormat.name)), "
                 + "\(megabytes(summary.imageEncoderBytes)) image encoder",
+            "convolutions  \(summary.imageArithmetic.name): \(products(summary.imageArithmetic))",
             "kernels       \(summary.kernels) (this CPU: \(summary.detected)), \(summary.threads) threads",
         ]
         return lines
+    }
+
+    private func products(_ arithmetic: ImageArithmetic) -> String {
+        (arithmetic == .direct ? "" : "Winograd's transform, ") + "products of \(arithmetic.hasIntegerProducts ? "16-bit integers" : "floats")"
     }
 
     /// The candidates of a caption when nothing is said.
@@ -160,6 +165,8 @@ struct InfoCommand: ParsableCommand {
         }
         object.set("kernels", summary.kernels)
         object.set("cpu", summary.detected)
+        object.set("image_arithmetic", summary.imageArithmetic.name)
+        object.set("image_products", summary.imageArithmetic.hasIntegerProducts ? "int16" : "float")
         object.set("threads", summary.threads)
         return object
     }

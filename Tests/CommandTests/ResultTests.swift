@@ -198,6 +198,25 @@ import Testing
         }
     }
 
+    /// What is fast depends on the processor, not on RUDOLPH_CPU.
+    @Test func infoNamesTheImageArithmetic() throws {
+        func info(_ model: String, _ arguments: [String] = [], cpu: String = "") throws -> [String: Any] {
+            let run = try Command.run(["info", model, "--json"] + arguments, environment: ["RUDOLPH_CPU": cpu])
+            return try #require(try run.objects().first, "\(run.messages)")
+        }
+        let packed = Project.folder.appending(path: "Models/demo/rudolph-demo-int8.gguf").path
+        #expect(try info(try Project.model())["image_arithmetic"] as? String == "winograd")
+        let fast = try info(packed), scalar = try info(packed, cpu: "scalar")
+        #expect(fast["image_arithmetic"] as? String == "fast" && scalar["image_arithmetic"] as? String == "fast")
+        #expect(fast["image_products"] is String && fast["image_products"] as? String == scalar["image_products"] as? String)
+        for way in ["winograd", "direct"] {
+            let object = try info(packed, ["--image-arithmetic", way])
+            #expect(object["image_arithmetic"] as? String == way && object["image_products"] as? String == "float")
+        }
+        let text = try Command.run(["info", packed, "--image-arithmetic", "direct"]).text
+        #expect(text.contains("\nconvolutions  direct: products of floats\n"), "\(text)")
+    }
+
     /// A model's names do not command the terminal.
     @Test func infoShowsControlCharacters() throws {
         let folder = try TemporaryFolder()

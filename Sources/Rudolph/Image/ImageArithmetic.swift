@@ -29,6 +29,9 @@ public enum ImageArithmetic: Sendable, CaseIterable {
         case .direct: "direct"
         }
     }
+
+    /// Whether most of its products are those of 16-bit integers on this processor, so that others may see other tokens.
+    public var hasIntegerProducts: Bool { way == RK_CONV_INT16 }
 }
 
 extension ImageArithmetic {

@@ -57,6 +57,8 @@ public struct ModelSummary: Sendable {
     public let availableBytes: UInt64
     /// The instruction set whose kernels this process uses, and all that the CPU offers.
     public let kernels, detected: String
+    /// How the image tokenizer would sum.
+    public let imageArithmetic: ImageArithmetic
     /// Threads that the sizes of buffers are for.
     public let threads: Int
 
@@ -91,16 +93,17 @@ extension Model {
             return part
         }
         let features = rk_cpu_features()
+        let imageArithmetic = imageArithmetic ?? .standard(for: weightType)
         return ModelSummary(
             fileBytes: file.file.bytes.count,
             parts: parts,
             transformerBytes: Transformer.bytes(
                 configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
-            imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: imageArithmetic ?? .standard(for: weightType)),
+            imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: imageArithmetic),
             availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
-            threads: threads)
+            imageArithmetic: imageArithmetic, threads: threads)
     }
 }
 
