@@ -40,31 +40,78 @@ size_t rk_panel_bytes(rk_type type, int columns) {
 
 static int divide_up(int a, int b) { return (a + b - 1) / b; }
 
-// Rows of x that all panels pass before the next ones come.
+// Rows of x that all panels pass before the next ones come: blocks of equal size, of whole register tiles.
 static int block_rows(int count, size_t x_row_bytes) {
     enum {
         X_BYTES = 128 << 10, // a block of x stays in the second-level cache meanwhile: a quarter of it, or this where that is more
-        ROWS = 48            // at least: fewer would read the panels too often
+        ROWS = 48,           // at least: fewer would read the panels too often
+        REGISTER_TILE = 12
     };
     const size_t quarter = rk_cpu_cache() / 4, x_bytes = quarter > X_BYTES ? quarter : X_BYTES;
-    const int fitting = rk_max(ROWS, (int)(x_bytes / x_row_bytes));
-    return rk_min(count, divide_up(divide_up(count, divide_up(count, fitting)), 12) * 12); // blocks of equal size, whole register tiles
+    const int blocks = divide_up(count, rk_max(ROWS, (int)(x_bytes / x_row_bytes)));
+    return rk_min(count, divide_up(divide_up(count, blocks), REGISTER_TILE) * REGISTER_TILE);
+}
+
+// A product as one tile, from the panel of `first_row` on.
+static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row, const float *bias, float *out,
+                            size_t out_stride) {
+    const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
+    const int ahead = features & RK_CPU_AHEAD, intel = features & RK_CPU_INTEL;
+    rk_matmul_tile tile = {
+        .weights = (const char *)matrix->data + rk_panel_bytes(matrix->type, matrix->columns) * ((size_t)first_row / RK_PANEL),
+        .columns = integer ? rk_padded_columns(matrix->columns) : matrix->columns,
+        .count = input->count,
+        .bias = bias ? bias + first_row : NULL,
+        .out = out,
+        .out_stride = out_stride,
+        .streams = ahead && !intel ? 2 : 4,
+        .ahead = !ahead ? 0 : intel ? 1 << 10 : 3 << 10,
+        .most_ahead = intel ? 4 << 10 : 8 << 10,
+    };
+    if (!integer) {
+        tile.x = input->x;
+        tile.x_stride = input->stride;
+        return tile;
+    }
+    const rk_integer_rows *x = &input->integers;
+    tile.x_stride = (size_t)x->stride;
+    tile.scales = x->scales;
+    if (matrix->type == RK_INT8 && x->is_int16) {
+        tile.x16 = x->values;
+    } else {
+        tile.x8 = x->values;
+        tile.starts = x->starts;
+    }
+    return tile;
+}
+
+// `panels` panels from `panel` on times the rows row ..< row + count of x.
+static rk_matmul_tile part(rk_matmul_tile tile, size_t panel_bytes, int panel, int panels, int row, int count) {
+    const size_t x = tile.x_stride * (size_t)row;
+    tile.weights = (const char *)tile.weights + panel_bytes * (size_t)panel;
+    tile.panels = panels;
+    tile.count = count;
+    if (tile.x) tile.x += x;
+    if (tile.x8) tile.x8 += x;
+    if (tile.x16) tile.x16 += x;
+    if (tile.scales) tile.scales += row;
+    if (tile.starts) tile.starts += x / RK_GROUP;
+    if (tile.bias) tile.bias += panel * RK_PANEL;
+    tile.out += tile.out_stride * (size_t)row + (size_t)panel * RK_PANEL;
+    return tile;
 }
 
 // Runs the kernel on a tile of which only the first `rows` rows of the matrix count. The bias ends with them: a last panel that reaches
 // further gets a copy with zeros behind it.
 static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, size_t panel_bytes) {
-    const int whole = rk_min(rows / RK_PANEL, tile.panels);
-    if (tile.bias && whole < tile.panels) {
+    const int filled = rk_min(rows / RK_PANEL, tile.panels);
+    if (tile.bias && filled < tile.panels) {
         float bias[RK_PANEL] = {0};
-        memcpy(bias, tile.bias + whole * RK_PANEL, (size_t)(rows - whole * RK_PANEL) * sizeof *bias);
-        rk_matmul_tile last = tile;
-        last.weights = (const char *)tile.weights + panel_bytes * (size_t)whole;
-        last.panels = 1;
+        rk_matmul_tile last = part(tile, panel_bytes, filled, 1, 0, tile.count);
+        memcpy(bias, last.bias, (size_t)(rows - filled * RK_PANEL) * sizeof *bias);
         last.bias = bias;
-        last.out = tile.out + whole * RK_PANEL;
         kernel(&last);
-        tile.panels = whole;
+        tile.panels = filled;
     }
     if (tile.panels > 0) kernel(&tile);
 }
@@ -77,14 +124,12 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     };
     const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
-    const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
-    const int int16 = matrix->type == RK_INT8 && input->integers.is_int16;
-    const rk_matmul_kernel kernel = int16 ? kernels.int16 : kernels.tile[matrix->type];
-    const int columns = integer ? rk_padded_columns(matrix->columns) : matrix->columns;
+    const rk_matmul_tile product = whole(features, matrix, input, first_row, bias, out, out_stride);
+    const rk_matmul_kernel kernel = product.x16 ? kernels.int16 : kernels.tile[matrix->type];
+    const size_t element = product.x16 ? sizeof *product.x16 : product.x8 ? sizeof *product.x8 : sizeof *product.x;
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
     const int panels = divide_up(row_count, RK_PANEL);
-    const size_t x_row_bytes = (size_t)columns * (int16 ? sizeof(int16_t) : integer ? sizeof(int8_t) : sizeof(float));
-    const int rows = input->count > 0 ? block_rows(input->count, x_row_bytes) : 1;
+    const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
     const int chunks = panels * divide_up(input->count, rows);                                 // a panel times a block of rows each
     // Panels to a piece, at least: few rows of x take them in fours, many rows take long for one.
     const int step = panels >= 16 * worker->count && input->count <= FEW_ROWS ? 4 : 1;
@@ -92,31 +137,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     for (int chunk, taken; (taken = rk_next_chunks(worker, chunks, step, &chunk)) > 0;) {
         for (const int end = chunk + taken; chunk < end;) {
             const int row = chunk / panels * rows, panel = chunk % panels, some = rk_min(most, rk_min(panels - panel, end - chunk));
-            rk_matmul_tile tile = {
-                .weights = (const char *)matrix->data + panel_bytes * ((size_t)first_row / RK_PANEL + (size_t)panel),
-                .panels = some,
-                .columns = columns,
-                .count = rk_min(rows, input->count - row),
-                .bias = bias ? bias + first_row + panel * RK_PANEL : NULL,
-                .out = out + out_stride * (size_t)row + (size_t)panel * RK_PANEL,
-                .out_stride = out_stride,
-                .streams = features & RK_CPU_AHEAD && !(features & RK_CPU_INTEL) ? 2 : 4,
-                .ahead = !(features & RK_CPU_AHEAD) ? 0 : features & RK_CPU_INTEL ? 1 << 10 : 3 << 10,
-                .most_ahead = features & RK_CPU_INTEL ? 4 << 10 : 8 << 10,
-            };
-            if (integer) {
-                tile.x_stride = (size_t)input->integers.stride;
-                tile.scales = input->integers.scales + row;
-                if (int16) {
-                    tile.x16 = (const int16_t *)input->integers.values + tile.x_stride * (size_t)row;
-                } else {
-                    tile.x8 = (const int8_t *)input->integers.values + tile.x_stride * (size_t)row;
-                    tile.starts = input->integers.starts + tile.x_stride / RK_GROUP * (size_t)row;
-                }
-            } else {
-                tile.x_stride = input->stride;
-                tile.x = input->x + tile.x_stride * (size_t)row;
-            }
+            const rk_matmul_tile tile = part(product, panel_bytes, panel, some, row, rk_min(rows, input->count - row));
             run_tile(kernel, tile, row_count - panel * RK_PANEL, panel_bytes);
             if (gelu) {
                 for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, some * RK_PANEL);
