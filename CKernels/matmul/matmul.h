@@ -85,6 +85,23 @@ RK_INLINE void rk_prefetch_share(const uint8_t *next, size_t bytes, int first, i
     }
 }
 
+// What one of several register tiles asks for while it is computed: its share of the panel that comes next, so that memory never rests. `step` bytes
+// for each line of the tile's own panel.
+typedef struct rk_share {
+    const char *at;
+    int step;
+} rk_share;
+
+RK_INLINE rk_share rk_next_share(const rk_matmul_tile *tile, rk_type type, int panel, int first, int rows) {
+    const size_t bytes = rk_panel_bytes(type, tile->columns);
+    return (rk_share){(const char *)tile->weights + bytes * (size_t)(panel + 1) + bytes * (size_t)first / (size_t)tile->count, 64 * rows / tile->count};
+}
+
+RK_INLINE void rk_ask(rk_share *share) {
+    rk_prefetch(share->at, 0, 64);
+    share->at += share->step;
+}
+
 // The biases of these panels, which no cache holds either and which are wanted last.
 RK_INLINE void rk_prefetch_biases(const rk_matmul_tile *tile, int panel, int apart, int panels) {
     for (int p = 0; p < panels && tile->bias; p++) _mm_prefetch((const char *)(tile->bias + (panel + p * apart) * RK_PANEL), _MM_HINT_T0);

@@ -11,12 +11,16 @@ RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
 }
 
 // Floats or halves: rows of x by the columns from ..< from + count of a panel, which begin at w. out holds the sums of the columns before, and takes
-// the product when these are the last.
-RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows) {
+// the product when these are the last. asks: w is the panel itself, and the next one comes from memory.
+RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows,
+                                const int asks) {
     const float *x = tile->x + tile->x_stride * (size_t)first + from;
+    rk_share next = rk_next_share(tile, type, panel, first, rows);
+    if (type == RK_F16) next.step /= 2;
     v16 acc[6];
     for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
     for (int k = 0; k < count; k++) {
+        if (asks) rk_ask(&next);
         const v16 weights = load_floats(w, type, k);
         RK_UNROLL
         for (int t = 0; t < rows; t++) acc[t] = v16_fma(weights, v16_all(x[tile->x_stride * (size_t)t + (size_t)k]), acc[t]);
@@ -24,6 +28,21 @@ RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_ty
     const int is_last = from + count == tile->columns;
     const v16 bias = tile->bias && is_last ? v16_load(tile->bias + panel * RK_PANEL) : v16_all(0);
     for (int t = 0; t < rows; t++) v16_store(rk_tile_out(tile, panel, first + t), is_last ? acc[t] + bias : acc[t]);
+}
+
+RK_LANES_INLINE void float_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, rk_type type) {
+    const char *w = rk_tile_panel(tile, type, panel);
+    const size_t stream = rk_panel_bytes(type, tile->columns) * (size_t)apart;
+    v16 acc[STREAMS];
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int p = 0; p < panels; p++) acc[p] = v16_all(0);
+    for (int k = 0; k < tile->columns; k++) {
+        for (int p = 0; p < panels; p++) acc[p] = v16_fma(load_floats(w + stream * (size_t)p, type, k), v16_all(tile->x[k]), acc[p]);
+    }
+    for (int p = 0; p < panels; p++) {
+        const v16 bias = tile->bias ? v16_load(tile->bias + (panel + p * apart) * RK_PANEL) : v16_all(0);
+        v16_store(rk_tile_out(tile, panel + p * apart, 0), acc[p] + bias);
+    }
 }
 
 // |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
@@ -37,8 +56,10 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
     __m256i sum[4][2];
+    rk_share next = rk_next_share(tile, RK_INT8, panel, first, rows);
     for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
     for (int k = 0; k < tile->columns; k += 4) {
+        rk_ask(&next);
         __m256i weights[2];
         RK_UNROLL
         for (int half = 0; half < 2; half++) weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
@@ -73,7 +94,10 @@ RK_TARGET RK_INLINE void add_columns(__m256i sum[][2], const __m256i w[2], const
     RK_UNROLL
     for (int t = 0; t < rows; t++) {
         const __m256i columns = broadcast4(x + x_stride * (size_t)t);
-        for (int half = 0; half < 2; half++) sum[t][half] = _mm256_add_epi16(sum[t][half], _mm256_maddubs_epi16(w[half], columns));
+        for (int half = 0; half < 2; half++) {
+            sum[t][half] = _mm256_add_epi16(sum[t][half], _mm256_maddubs_epi16(w[half], columns));
+            __asm__("" : "+x"(sum[t][half])); // else the compiler adds products to each other first, for which registers are too few
+        }
     }
 }
 
@@ -85,14 +109,16 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[4][2];
+    rk_share next = rk_next_share(tile, RK_INT4, panel, first, rows);
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *halves = rk_group_scales(blocks, group);
-        if (first == 0) rk_prefetch(w, FEW_AHEAD, RK_GROUP_BYTES);
+        rk_ask(&next);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
         RK_KEEP_LOOP // unrolled, the compiler moves the loads of x together and runs out of registers
         for (int c = 0; c < 4; c++) {
+            rk_ask(&next);
             RK_UNROLL
             for (int far = 0; far < 2; far++) {
                 __m256i pairs[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
@@ -190,7 +216,6 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, 
     const __m256i nibble = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8);
     for (size_t group = 0; group < count; group++) {
         const uint8_t *w = rk_group_weights(blocks, from + group), *halves = rk_group_scales(blocks, from + group);
-        rk_prefetch(w, FEW_AHEAD, RK_GROUP_BYTES);
         for (int half = 0; half < 2; half++) {
             __m256i sums = _mm256_setzero_si256(); // of 8 columns
             RK_UNROLL
@@ -242,18 +267,28 @@ RK_TARGET RK_INLINE void unpacked_row(const rk_matmul_tile *tile, const unpacked
     }
 }
 
-#define F32(n) float_rows(tile, rk_tile_panel(tile, RK_F32, panel), RK_F32, 0, tile->columns, panel, first, n)
-#define F16(n) float_rows(tile, rk_tile_panel(tile, RK_F16, panel), RK_F16, 0, tile->columns, panel, first, n)
-#define F16_MANY(n) float_rows(tile, widened, RK_F32, from, count, panel, first, n)
+#define F32(n) float_rows(tile, rk_tile_panel(tile, RK_F32, panel), RK_F32, 0, tile->columns, panel, first, n, 1)
+#define F16(n) float_rows(tile, rk_tile_panel(tile, RK_F16, panel), RK_F16, 0, tile->columns, panel, first, n, 1)
+#define F16_MANY(n) float_rows(tile, widened, RK_F32, from, count, panel, first, n, 0)
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 
-RK_TARGET static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
+RK_TARGET static void f32(const rk_matmul_tile *tile) {
+    if (tile->count == 1) {
+        RK_FOR_STREAMS(tile, STREAMS, float_row, RK_F32)
+        return;
+    }
+    RK_FOR_TILES(tile, 6, F32)
+}
 
 // Conversions share the pipes of products, but for those of Zen 3 and later: with many rows of x, halves become floats in the first-level cache,
 // once for all of them.
 RK_TARGET static void f16(const rk_matmul_tile *tile) {
     enum { COLUMNS = 256, MANY = 24 };
+    if (tile->count == 1) {
+        RK_FOR_STREAMS(tile, STREAMS, float_row, RK_F16)
+        return;
+    }
     if (tile->count < MANY) {
         RK_FOR_TILES(tile, 6, F16)
         return;
@@ -279,16 +314,21 @@ RK_TARGET static void int8(const rk_matmul_tile *tile) {
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
+    const size_t groups = (size_t)tile->columns / RK_GROUP, panel_bytes = rk_panel_bytes(RK_INT4, tile->columns);
     for (int first = 0; first < tile->count; first += ROWS_AT_ONCE) {
         const int rows = rk_min(ROWS_AT_ONCE, tile->count - first);
         for (size_t from = 0; from < groups; from += GROUPS_AT_ONCE) {
             const size_t count = groups - from < GROUPS_AT_ONCE ? groups - from : GROUPS_AT_ONCE;
+            const size_t share = (count * RK_GROUP_BYTES + (size_t)rows - 1) / (size_t)rows; // of what comes next, that each row asks for
             for (int t = 0; t < rows; t++) make_unsigned(u.x[t], rk_tile_x8(tile, first + t) + from * RK_GROUP, count * RK_GROUP);
             for (int panel = 0; panel < tile->panels; panel += PANELS_AT_ONCE) {
                 const int panels = rk_min(PANELS_AT_ONCE, tile->panels - panel);
+                const uint8_t *next = (const uint8_t *)tile->weights + panel_bytes * (size_t)(panel + PANELS_AT_ONCE) + from * RK_GROUP_BYTES;
                 for (int p = 0; p < panels; p++) unpack(&u, 2 * p, rk_tile_panel(tile, RK_INT4, panel + p), from, count);
                 for (int t = 0; t < rows; t++) {
+                    for (size_t line = share * (size_t)t / 64 * 64; line < share * (size_t)(t + 1); line += 64) {
+                        for (int p = 0; p < panels; p++) rk_prefetch(next + panel_bytes * (size_t)p + line, 0, 64);
+                    }
                     if (panels == PANELS_AT_ONCE) unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], VECTORS);
                     else unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], 2);
                 }

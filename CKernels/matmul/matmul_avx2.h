@@ -5,9 +5,6 @@ RK_TARGET RK_INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si25
 
 RK_TARGET RK_INLINE void store_bytes(void *p, __m256i bytes) { _mm256_storeu_si256(p, bytes); }
 
-// How far ahead the first of several rows of x asks for weights: the processor's own fetching stops at the end of each page.
-enum { FEW_AHEAD = 8 << 10 };
-
 RK_TARGET RK_INLINE __m256 load_halves(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 
 // Four columns of a row of x, for each row of the panel.

@@ -24,6 +24,9 @@ RK_TARGET RK_INLINE __m256i madd16(__m256i sum, __m256i w, __m256i x) {
 // registers of 8 rows. Sums of six rows of x by a panel are as many as there are registers for.
 enum { ROWS = 6, PANELS = 4, VECTORS = 2 * PANELS };
 
+// How far ahead several rows of x ask for weights: the processor's own fetching stops at the end of each page.
+enum { FEW_AHEAD = 8 << 10 };
+
 RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
