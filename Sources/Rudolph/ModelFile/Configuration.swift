@@ -26,7 +26,9 @@ public struct Configuration: Sendable {
     /// Where the right text starts.
     public var rightTextStart: Int { leftTextLength + imageLength }
     /// Rows of the text embedding: BPE ids, special tokens, and one pad row for each position of the left text.
-    public var textRows: Int { textVocabularySize + textSpecialTokens + leftTextLength }
+    public var textRows: Int { textTokenRows + leftTextLength }
+    /// Those before the pads'.
+    var textTokenRows: Int { textVocabularySize + textSpecialTokens }
     /// Rows of the image embedding: codes and special tokens.
     public var imageRows: Int { imageVocabularySize + imageSpecialTokens }
     /// Elements of an attention head.

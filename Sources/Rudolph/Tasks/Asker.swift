@@ -74,7 +74,7 @@ public struct Asker {
         if prompt.last == session.model.tokenizer.endID { prompt.removeLast() }
         let length = min(configuration.rightTextLength, options.maximumTokens ?? .max)
         guard length > prompt.count else { throw RudolphError("\(length) tokens leave no room for an answer") }
-        let rows = configuration.textRows - configuration.leftTextLength
+        let rows = configuration.textTokenRows
         var caches: [KeyValueCache] = []
         var sequences: [TextGeneration.Sequence] = []
         var first: [[Float]] = []

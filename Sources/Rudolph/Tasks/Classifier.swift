@@ -50,7 +50,7 @@ public struct Classifier {
         let configuration = session.model.configuration
         try session.validate(imageTokens: tokens)
         guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }
-        let rows = configuration.textRows - configuration.leftTextLength
+        let rows = configuration.textTokenRows
         var perplexities: [Double] = []
         var read: [Int] = []
         for (index, name) in names.enumerated() {

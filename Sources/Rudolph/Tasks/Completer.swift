@@ -53,7 +53,7 @@ public struct Completer {
         try Session.validate(candidates: options.candidates)
         // As in the reference all text rows can be drawn here; those of the pads end the text. Perplexities count without them.
         let drawnRows = configuration.textRows
-        let rows = configuration.textRows - configuration.leftTextLength
+        let rows = configuration.textTokenRows
         if let allowed = options.allowedTokens {
             guard !allowed.isEmpty else { throw RudolphError("an empty list of allowed tokens") }
             for id in allowed where !(0..<drawnRows).contains(id) { throw RudolphError("allowed token \(id), expected 0 to \(drawnRows - 1)") }

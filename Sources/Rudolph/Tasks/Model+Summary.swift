@@ -141,7 +141,7 @@ extension Model {
             count: count, captionBytes: sequences * caption,
             drawingBytes: sequences * bytes(.drawing),
             wholeDrawingBytes: sequences * bytes(.positions(capacity: configuration.imageLength)),
-            captionLogitBytes: 4 * rows * UInt64(configuration.textRows - configuration.leftTextLength),
+            captionLogitBytes: 4 * rows * UInt64(configuration.textTokenRows),
             drawingLogitBytes: 4 * rows * UInt64(configuration.imageVocabularySize))
     }
 }

@@ -9,8 +9,7 @@ extension Session {
         let configuration = model.configuration
         var text = Perplexity()
         forgetLeftText()
-        try score(
-            left, from: 0, targets: Self.next(left), head: .text(rows: configuration.textRows - configuration.leftTextLength), into: &text)
+        try score(left, from: 0, targets: Self.next(left), head: .text(rows: configuration.textTokenRows), into: &text)
         var picture = Perplexity()
         // The last token is a target and need not be read.
         try score(
@@ -28,8 +27,7 @@ extension Session {
             head: .image(rows: configuration.imageVocabularySize), into: &picture)
         var text = Perplexity()
         try score(
-            right, from: configuration.rightTextStart, targets: Self.next(right),
-            head: .text(rows: configuration.textRows - configuration.leftTextLength), into: &text)
+            right, from: configuration.rightTextStart, targets: Self.next(right), head: .text(rows: configuration.textTokenRows), into: &text)
         return (text.value, picture.value)
     }
 

@@ -117,7 +117,7 @@ extension Session {
             throw RudolphError("what the text begins with takes \(prompt.count) of \(length) tokens and leaves no room for more")
         }
         try readLeftText(left, progress)
-        let rows = configuration.textRows - configuration.leftTextLength
+        let rows = configuration.textTokenRows
         guard let logits = try read(image + prompt, from: left.count, head: .text(rows: rows), progress) else {
             throw RudolphError("no token to read")
         }

@@ -401,7 +401,7 @@ final class Transformer {
         let first, second: UnsafePointer<Float>?
         if row.position < configuration.leftTextLength {
             // A pad in the left text has a row of its own for each position.
-            let id = row.token == 0 ? configuration.textRows - configuration.leftTextLength + row.position : row.token
+            let id = row.token == 0 ? configuration.textTokenRows + row.position : row.token
             weights.textEmbeddings.copyRow(id, to: output)
             (first, second) = (weights.leftPositions + row.position * h, nil)
         } else if row.position < configuration.rightTextStart {
