@@ -55,4 +55,6 @@ package enum FileSchema {
     /// Keys and values of the left text of plain captions, and the task token of captions' left texts.
     package static let captionLeftText = "captions.left_text.keys_values"
     package static let captionTaskToken = "<LT_I2T>"
+    /// The task token of captions themselves, which are right texts.
+    package static let captionRightTaskToken = "<RT_I2T>"
 }

@@ -48,15 +48,9 @@ public struct Asker {
     public func ask(
         _ question: String, about imageTokens: [Int]?, _ options: AskOptions = AskOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Answer] {
-        let configuration = session.model.configuration
-        let question = Tokenizer.lowercasedAndStripped(question)
-        guard !question.isEmpty else { throw RudolphError("an empty question") }
         let found = try session.rightTexts(
-            left: try session.segment(
-                question, task: options.leftTaskToken, length: configuration.leftTextLength, isPadded: true),
-            image: imageTokens ?? [Int](repeating: 0, count: configuration.imageLength),
-            beginning: try session.segment(
-                "", task: options.rightTaskToken, length: configuration.rightTextLength, isPadded: false),
+            left: try leftText(question, options), image: imageTokens ?? noPicture,
+            beginning: try session.rightSegment("", task: options.rightTaskToken),
             candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens, progress)
         return Session.byCount(found).map { Answer(text: found[$0].text, ids: found[$0].ids, count: found[$0].count) }
     }
@@ -70,7 +64,7 @@ public struct Asker {
     ) throws(RudolphError) -> [Answer] {
         let configuration = session.model.configuration
         try options.sampling.validate()
-        var prompt = try session.segment("", task: options.rightTaskToken, length: configuration.rightTextLength, isPadded: false)
+        var prompt = try session.rightSegment("", task: options.rightTaskToken)
         if prompt.last == session.model.tokenizer.endID { prompt.removeLast() }
         let length = min(configuration.rightTextLength, options.maximumTokens ?? .max)
         guard length > prompt.count else { throw RudolphError("\(length) tokens leave no room for an answer") }
@@ -79,11 +73,9 @@ public struct Asker {
         var sequences: [TextGeneration.Sequence] = []
         var first: [[Float]] = []
         for (index, entry) in questions.enumerated() {
-            let question = Tokenizer.lowercasedAndStripped(entry.question)
-            guard !question.isEmpty else { throw RudolphError("an empty question") }
-            let image = entry.imageTokens ?? [Int](repeating: 0, count: configuration.imageLength)
+            let left = try leftText(entry.question, options)
+            let image = entry.imageTokens ?? noPicture
             try session.validate(imageTokens: image)
-            let left = try session.segment(question, task: options.leftTaskToken, length: configuration.leftTextLength, isPadded: true)
             let cache = try session.cache(start: 0, .positions(capacity: configuration.rightTextStart + length))
             caches.append(cache)
             guard let logits = try session.read(left + image + prompt, from: 0, into: cache, head: .text(rows: rows), progress) else {
@@ -100,4 +92,12 @@ public struct Asker {
         let texts = try generation.run(sequences, caches: caches, first: first, progress)
         return texts.flatMap { session.counted([$0], after: prompt, length: length) }.map { Answer(text: $0.text, ids: $0.ids, count: 1) }
     }
+
+    private func leftText(_ question: String, _ options: AskOptions) throws(RudolphError) -> [Int] {
+        guard !Tokenizer.lowercasedAndStripped(question).isEmpty else { throw RudolphError("an empty question") }
+        return try session.leftSegment(question, task: options.leftTaskToken)
+    }
+
+    /// What stands in a picture's place where there is none.
+    private var noPicture: [Int] { [Int](repeating: 0, count: session.model.configuration.imageLength) }
 }

@@ -76,16 +76,10 @@ public struct Captioner {
     public func captions(
         ofTokens tokens: [Int], _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {
-        let configuration = session.model.configuration
-        let left = try session.segment(
-            Tokenizer.lowercasedAndStripped(options.leftText), task: FileSchema.captionTaskToken, length: configuration.leftTextLength,
-            isPadded: true)
-        let template = try session.segment(
-            Tokenizer.lowercasedAndStripped(options.template ?? ""), task: "<RT_I2T>", length: configuration.rightTextLength,
-            isPadded: false)
         var found = try session.rightTexts(
-            left: left, image: tokens, beginning: template, candidates: options.candidates, sampling: options.sampling,
-            seed: options.seed, maximumTokens: options.maximumTokens, progress)
+            left: try session.leftSegment(options.leftText, task: FileSchema.captionTaskToken), image: tokens,
+            beginning: try session.rightSegment(options.template ?? "", task: FileSchema.captionRightTaskToken),
+            candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens, progress)
         // As the reference: a candidate without any text counts only where there is nothing else.
         if found.count > 1 { found.removeAll { $0.text.isEmpty } }
         switch options.ranking {
@@ -108,10 +102,7 @@ public struct Captioner {
         var image: [Float] = []
         for (index, entry) in found.enumerated() {
             try report(progress, .ranking, index, found.count)
-            let left = try session.segment(
-                Tokenizer.lowercasedAndStripped(entry.text), task: "<LT_T2I>",
-                length: session.model.configuration.leftTextLength, isPadded: true)
-            let perplexity = try session.perplexities(left: left, image: tokens)
+            let perplexity = try session.perplexities(left: try session.leftSegment(entry.text, task: "<LT_T2I>"), image: tokens)
             text.append(perplexity.text)
             image.append(perplexity.image)
         }

@@ -55,12 +55,8 @@ public struct Classifier {
         var read: [Int] = []
         for (index, name) in names.enumerated() {
             try report(progress, .ranking, index, names.count)
-            let left = try session.segment(
-                Tokenizer.lowercasedAndStripped(Self.fill(options.leftTemplate, name)), task: FileSchema.captionTaskToken,
-                length: configuration.leftTextLength, isPadded: true)
-            let right = try session.segment(
-                Tokenizer.lowercasedAndStripped(Self.fill(options.rightTemplate, name)), task: "<RT_I2T>",
-                length: configuration.rightTextLength, isPadded: false)
+            let left = try session.leftSegment(Self.fill(options.leftTemplate, name), task: FileSchema.captionTaskToken)
+            let right = try session.rightSegment(Self.fill(options.rightTemplate, name), task: FileSchema.captionRightTaskToken)
             // Classes with the same left text share it and the picture.
             if left != read {
                 try session.readLeftText(left, nil)

@@ -58,8 +58,7 @@ public struct Completer {
             guard !allowed.isEmpty else { throw RudolphError("an empty list of allowed tokens") }
             for id in allowed where !(0..<drawnRows).contains(id) { throw RudolphError("allowed token \(id), expected 0 to \(drawnRows - 1)") }
         }
-        var prompt = try session.segment(
-            Tokenizer.lowercasedAndStripped(text), task: options.taskToken, length: configuration.leftTextLength, isPadded: false)
+        var prompt = try session.leftSegment(text, task: options.taskToken, isPadded: false)
         if prompt.last == model.tokenizer.endID { prompt.removeLast() }
         let length = min(configuration.leftTextLength, options.maximumTokens ?? .max)
         guard length > prompt.count else {
@@ -79,8 +78,7 @@ public struct Completer {
         var completions: [Completion] = []
         for (index, entry) in found.enumerated() {
             try report(progress, .ranking, index, found.count)
-            let segment = try session.segment(
-                Tokenizer.lowercasedAndStripped(entry.text), task: options.taskToken, length: configuration.leftTextLength, isPadded: false)
+            let segment = try session.leftSegment(entry.text, task: options.taskToken, isPadded: false)
             var perplexity = Perplexity()
             session.forgetLeftText()
             try session.score(segment, from: 0, targets: Session.next(segment), head: .text(rows: rows), into: &perplexity)

@@ -67,7 +67,7 @@ public struct Drawer {
         guard candidates > options.count else {
             return drawn.map { Drawing(tokens: $0, score: nil, textPerplexity: nil, imagePerplexity: nil) }
         }
-        let ranked = try Ranker(session).ranked(drawn, by: Tokenizer.lowercasedAndStripped(text), progress: progress)
+        let ranked = try Ranker(session).ranked(drawn, by: text, progress: progress)
         return [Drawing](ranked.prefix(options.count))
     }
 
@@ -200,7 +200,7 @@ private struct Batch {
         }
         if let guidance = options.guidance {
             otherPrompt = caches.count
-            try read(Tokenizer.lowercasedAndStripped(guidance.prompt), "<LT_UNK>", head, session, progress)
+            try read(guidance.prompt, "<LT_UNK>", head, session, progress)
         }
         promptCount = caches.count
         for _ in 0..<(texts.count * sequencesEach) { caches.append(try session.cache(start: start, .drawing)) }
@@ -209,7 +209,7 @@ private struct Batch {
     private mutating func read(
         _ text: String, _ task: String, _ head: Transformer.Head, _ session: Session, _ progress: ProgressHandler?
     ) throws(RudolphError) {
-        let left = try session.segment(text, task: task, length: start, isPadded: true)
+        let left = try session.leftSegment(text, task: task)
         let cache = caches.isEmpty ? session.prefix : try session.cache(start: 0, .positions(capacity: start))
         caches.append(cache)
         guard let logits = try session.read(left, from: 0, into: cache, head: head, progress) else {

@@ -14,12 +14,10 @@ public struct Ranker {
     public func ranked(
         _ pictures: [[Int]], by text: String, textWeight: Float = 0.95, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Drawing] {
-        let configuration = session.model.configuration
         guard !pictures.isEmpty else { throw RudolphError("no pictures to rank") }
         for picture in pictures { try session.validate(imageTokens: picture) }
         let left = try session.captionLeftText()
-        let right = try session.segment(
-            Tokenizer.lowercasedAndStripped(text), task: "<RT_I2T>", length: configuration.rightTextLength, isPadded: false)
+        let right = try session.rightSegment(text, task: FileSchema.captionRightTaskToken)
         var texts: [Float] = []
         var images: [Float] = []
         for (index, picture) in pictures.enumerated() {

@@ -165,9 +165,19 @@ public final class Session {
         return ids
     }
 
+    /// A text as the left segment, lower-cased and stripped.
+    func leftSegment(_ text: String, task: String, isPadded: Bool = true) throws(RudolphError) -> [Int] {
+        try segment(Tokenizer.lowercasedAndStripped(text), task: task, length: model.configuration.leftTextLength, isPadded: isPadded)
+    }
+
+    /// A text as the right segment, lower-cased and stripped; nothing follows it that pads would be needed for.
+    func rightSegment(_ text: String, task: String) throws(RudolphError) -> [Int] {
+        try segment(Tokenizer.lowercasedAndStripped(text), task: task, length: model.configuration.rightTextLength, isPadded: false)
+    }
+
     /// The left text of plain captions: an empty segment, the same for every picture.
     func captionLeftText() throws(RudolphError) -> [Int] {
-        try segment("", task: FileSchema.captionTaskToken, length: model.configuration.leftTextLength, isPadded: true)
+        try leftSegment("", task: FileSchema.captionTaskToken)
     }
 
     /// Computes the left text unless its keys and values are there already, here or in the model file.
