@@ -64,11 +64,10 @@ public struct Asker {
     ) throws(RudolphError) -> [Answer] {
         let configuration = session.model.configuration
         try options.sampling.validate()
-        var prompt = try session.rightSegment("", task: options.rightTaskToken)
-        if prompt.last == session.model.tokenizer.endID { prompt.removeLast() }
-        let length = min(configuration.rightTextLength, options.maximumTokens ?? .max)
-        guard length > prompt.count else { throw RudolphError("\(length) tokens leave no room for an answer") }
-        let rows = configuration.textTokenRows
+        let generation = try TextGeneration(
+            session, beginning: try session.rightSegment("", task: options.rightTaskToken),
+            at: configuration.rightTextStart..<configuration.sequenceLength, maximumTokens: options.maximumTokens, sampling: options.sampling,
+            rows: configuration.textTokenRows)
         var caches: [KeyValueCache] = []
         var sequences: [TextGeneration.Sequence] = []
         var first: [[Float]] = []
@@ -76,21 +75,16 @@ public struct Asker {
             let left = try leftText(entry.question, options)
             let image = entry.imageTokens ?? noPicture
             try session.validate(imageTokens: image)
-            let cache = try session.cache(start: 0, .positions(capacity: configuration.rightTextStart + length))
+            let cache = try session.cache(start: 0, .positions(capacity: configuration.rightTextStart + generation.length))
             caches.append(cache)
-            guard let logits = try session.read(left + image + prompt, from: 0, into: cache, head: .text(rows: rows), progress) else {
-                throw RudolphError("no token to read")
-            }
+            let logits = try session.logits(after: left + image + generation.prompt, from: 0, into: cache, head: generation.head, progress)
             first.append([Float](logits[0]))
             sequences.append(
                 TextGeneration.Sequence(
                     generator: RandomGenerator(seed: entry.seed), cache: index, prefix: index, first: index))
         }
-        let start = configuration.rightTextStart
-        let generation = TextGeneration(
-            session: session, sampling: options.sampling, positions: (start + prompt.count)..<(start + length), rows: rows, allowed: nil)
         let texts = try generation.run(sequences, caches: caches, first: first, progress)
-        return texts.flatMap { session.counted([$0], after: prompt, length: length) }.map { Answer(text: $0.text, ids: $0.ids, count: 1) }
+        return texts.flatMap { generation.counted([$0]) }.map { Answer(text: $0.text, ids: $0.ids, count: 1) }
     }
 
     private func leftText(_ question: String, _ options: AskOptions) throws(RudolphError) -> [Int] {

@@ -1,5 +1,3 @@
-import CPlatform
-
 /// How a text is to be continued.
 public struct CompleteOptions: Sendable {
     /// Texts to generate, 1 to `Session.maximumCandidates`; equal ones are counted, and they are ranked by perplexity.
@@ -47,8 +45,7 @@ public struct Completer {
     public func complete(
         _ text: String, _ options: CompleteOptions = CompleteOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Completion] {
-        let model = session.model
-        let configuration = model.configuration
+        let configuration = session.model.configuration
         try options.sampling.validate()
         try Session.validate(candidates: options.candidates)
         // As in the reference all text rows can be drawn here; those of the pads end the text. Perplexities count without them.
@@ -58,21 +55,12 @@ public struct Completer {
             guard !allowed.isEmpty else { throw RudolphError("an empty list of allowed tokens") }
             for id in allowed where !(0..<drawnRows).contains(id) { throw RudolphError("allowed token \(id), expected 0 to \(drawnRows - 1)") }
         }
-        var prompt = try session.leftSegment(text, task: options.taskToken, isPadded: false)
-        if prompt.last == model.tokenizer.endID { prompt.removeLast() }
-        let length = min(configuration.leftTextLength, options.maximumTokens ?? .max)
-        guard length > prompt.count else {
-            throw RudolphError("the text takes \(prompt.count) of \(length) tokens and leaves no room to go on")
-        }
+        let generation = try TextGeneration(
+            session, beginning: try session.leftSegment(text, task: options.taskToken, isPadded: false), at: 0..<configuration.leftTextLength,
+            maximumTokens: options.maximumTokens, sampling: options.sampling, rows: drawnRows, allowed: options.allowedTokens)
         session.forgetLeftText()
-        guard let logits = try session.read(prompt, from: 0, head: .text(rows: drawnRows), progress) else {
-            throw RudolphError("no token to read")
-        }
-        let generation = TextGeneration(
-            session: session, sampling: options.sampling, positions: prompt.count..<length,
-            rows: drawnRows, allowed: options.allowedTokens)
-        let texts = try generation.run(candidates: options.candidates, seed: options.seed ?? rp_random_seed(), first: logits, progress)
-        var found = session.counted(texts, after: prompt, length: length)
+        let first = try session.logits(after: generation.prompt, from: 0, head: generation.head, progress)
+        var found = try generation.run(candidates: options.candidates, seed: options.seed, first: first, progress)
         if found.count > 1 { found.removeAll { $0.text.isEmpty } }
 
         var completions: [Completion] = []

@@ -212,10 +212,7 @@ private struct Batch {
         let left = try session.leftSegment(text, task: task)
         let cache = caches.isEmpty ? session.prefix : try session.cache(start: 0, .positions(capacity: start))
         caches.append(cache)
-        guard let logits = try session.read(left, from: 0, into: cache, head: head, progress) else {
-            throw RudolphError("no token to read")
-        }
-        firstLogits.append([Float](logits[0]))
+        firstLogits.append([Float](try session.logits(after: left, from: 0, into: cache, head: head, progress)[0]))
     }
 
     /// Replaces `rows` by the last token of each picture, once for each of its sequences.

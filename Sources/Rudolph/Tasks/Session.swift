@@ -245,6 +245,14 @@ public final class Session {
         return nil
     }
 
+    /// The logits after the last of these tokens, which are computed as by `read`.
+    func logits(
+        after ids: [Int], from position: Int, into cache: KeyValueCache? = nil, head: Transformer.Head, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> Transformer.Logits {
+        guard let logits = try read(ids, from: position, into: cache, head: head, progress) else { throw RudolphError("no token to read") }
+        return logits
+    }
+
     /// Throws unless so many texts can be generated.
     static func validate(candidates: Int) throws(RudolphError) {
         guard (1...maximumCandidates).contains(candidates) else {
@@ -261,27 +269,6 @@ public final class Session {
         for token in tokens where !(0..<configuration.imageVocabularySize).contains(token) {
             throw RudolphError("image token \(token), expected 0 to \(configuration.imageVocabularySize - 1)")
         }
-    }
-
-    /// Generated texts, equal ones once, in order of appearance; `ids` begin with the prompt and end with the end token if it came
-    /// before the segment was full.
-    func counted(_ generated: [[Int]], after prompt: [Int], length: Int) -> [(text: String, ids: [Int], count: Int)] {
-        let tokenizer = model.tokenizer
-        let special = model.configuration.textVocabularySize
-        let ignored = [tokenizer.padID, tokenizer.unknownID, tokenizer.beginID, tokenizer.endID]
-        var found: [(text: String, ids: [Int], count: Int)] = []
-        var indices: [String: Int] = [:]
-        for ids in generated {
-            let all = prompt + ids
-            let text = Tokenizer.stripped(tokenizer.decode(all, ignoring: { $0 >= special || ignored.contains($0) }))
-            if let index = indices[text] {
-                found[index].count += 1
-            } else {
-                indices[text] = found.count
-                found.append((text, all.count < length ? all + [tokenizer.endID] : all, 1))
-            }
-        }
-        return found
     }
 
     /// Caches for `count` sequences that go on from the shared prefix at `position`.

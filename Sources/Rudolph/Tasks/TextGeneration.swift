@@ -11,6 +11,11 @@ struct TextGeneration {
 
     let session: Session
     let sampling: SamplingOptions
+    /// What each text begins with. It lacks the end token so that the text goes on. (The reference also drops the last token of a segment that
+    /// was cut and has no end.)
+    let prompt: [Int]
+    /// Tokens of a text at most, the prompt included.
+    let length: Int
     /// The first position to generate and the one after the last.
     let positions: Range<Int>
     /// Logits considered: ids below this.
@@ -18,18 +23,42 @@ struct TextGeneration {
     /// The only ids that may be generated, or nil.
     let allowed: [Int]?
 
+    /// - Parameters:
+    ///   - segment: what each text begins with, as an encoded segment.
+    ///   - places: the positions of the whole segment.
+    ///   - maximumTokens: of the text, what it begins with included; nil for the whole segment.
+    init(
+        _ session: Session, beginning segment: [Int], at places: Range<Int>, maximumTokens: Int?, sampling: SamplingOptions, rows: Int,
+        allowed: [Int]? = nil
+    ) throws(RudolphError) {
+        prompt = segment.last == session.model.tokenizer.endID ? [Int](segment.dropLast()) : segment
+        length = min(places.count, maximumTokens ?? .max)
+        guard length > prompt.count else {
+            throw RudolphError("what the text begins with takes \(prompt.count) of \(length) tokens and leaves no room to go on")
+        }
+        positions = (places.lowerBound + prompt.count)..<(places.lowerBound + length)
+        self.session = session
+        self.sampling = sampling
+        self.rows = rows
+        self.allowed = allowed
+    }
+
+    /// The head that gives these logits.
+    var head: Transformer.Head { .text(rows: rows) }
+
     /// Candidates that all go on from the session's prefix.
     /// - Parameter first: logits after the last token of the prefix.
-    /// - Returns: as the other `run`.
+    /// - Returns: equal texts once, in order of appearance.
     func run(
-        candidates: Int, seed: UInt64, first: Transformer.Logits, _ progress: ProgressHandler?
-    ) throws(RudolphError) -> [[Int]] {
+        candidates: Int, seed: UInt64?, first: Transformer.Logits, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
+        let seed = seed ?? rp_random_seed()
         // A single sequence goes on in the prefix's own cache.
         let tails = candidates == 1 ? [] : try session.tails(candidates, from: positions.lowerBound, capacity: max(1, positions.count))
         let sequences = (0..<candidates).map {
             Sequence(generator: RandomGenerator(seed: seed, stream: $0), cache: candidates == 1 ? 0 : $0 + 1, prefix: 0, first: 0)
         }
-        return try run(sequences, caches: [session.prefix] + tails, first: [[Float](first[0])], progress)
+        return counted(try run(sequences, caches: [session.prefix] + tails, first: [[Float](first[0])], progress))
     }
 
     /// - Parameter first: logits after what the sequences go on from.
@@ -84,7 +113,7 @@ struct TextGeneration {
                     rows.append(Transformer.Row(token: entry.token, position: position, cache: sequence.cache, prefix: sequence.prefix))
                 }
                 if wanted.count != rows.count { wanted = [Int](0..<rows.count) }
-                let logits = try session.transformer.pass(rows, caches: caches, wanted: wanted, head: .text(rows: self.rows))
+                let logits = try session.transformer.pass(rows, caches: caches, wanted: wanted, head: head)
                 for (index, entry) in group.enumerated() {
                     if session.stop.isRaised { throw RudolphError.stopped }
                     take(logits[index], for: entry.sequence, into: &next)
@@ -95,13 +124,33 @@ struct TextGeneration {
         }
         return texts
     }
+
+    /// Generated texts, equal ones once, in order of appearance; `ids` begin with the prompt and end with the end token if it came
+    /// before the segment was full.
+    func counted(_ generated: [[Int]]) -> [(text: String, ids: [Int], count: Int)] {
+        let tokenizer = session.model.tokenizer
+        let special = session.model.configuration.textVocabularySize
+        let ignored = [tokenizer.padID, tokenizer.unknownID, tokenizer.beginID, tokenizer.endID]
+        var found: [(text: String, ids: [Int], count: Int)] = []
+        var indices: [String: Int] = [:]
+        for ids in generated {
+            let all = prompt + ids
+            let text = Tokenizer.stripped(tokenizer.decode(all, ignoring: { $0 >= special || ignored.contains($0) }))
+            if let index = indices[text] {
+                found[index].count += 1
+            } else {
+                indices[text] = found.count
+                found.append((text, all.count < length ? all + [tokenizer.endID] : all, 1))
+            }
+        }
+        return found
+    }
 }
 
 extension Session {
     /// Texts in the right segment after a left text and a picture; equal ones once, in order of appearance.
     /// - Parameters:
-    ///   - segment: what each text begins with, as an encoded segment; its end token is left out so that the text goes on. (The
-    ///     reference also drops the last token of a segment that was cut and has no end.)
+    ///   - segment: what each text begins with, as an encoded segment.
     ///   - maximumTokens: of the right text, what it begins with included; nil for the whole segment.
     func rightTexts(
         left: [Int], image: [Int], beginning segment: [Int], candidates: Int, sampling: SamplingOptions, seed: UInt64?,
@@ -111,22 +160,12 @@ extension Session {
         try validate(imageTokens: image)
         try Self.validate(candidates: candidates)
         let configuration = model.configuration
-        let prompt = segment.last == model.tokenizer.endID ? [Int](segment.dropLast()) : segment
-        let length = min(configuration.rightTextLength, maximumTokens ?? .max)
-        guard length > prompt.count else {
-            throw RudolphError("what the text begins with takes \(prompt.count) of \(length) tokens and leaves no room for more")
-        }
+        let generation = try TextGeneration(
+            self, beginning: segment, at: configuration.rightTextStart..<configuration.sequenceLength, maximumTokens: maximumTokens,
+            sampling: sampling, rows: configuration.textTokenRows)
         try readLeftText(left, progress)
-        let rows = configuration.textTokenRows
-        guard let logits = try read(image + prompt, from: left.count, head: .text(rows: rows), progress) else {
-            throw RudolphError("no token to read")
-        }
-        let start = configuration.rightTextStart
-        let generation = TextGeneration(
-            session: self, sampling: sampling, positions: (start + prompt.count)..<(start + length), rows: rows, allowed: nil)
-        return counted(
-            try generation.run(candidates: candidates, seed: seed ?? rp_random_seed(), first: logits, progress), after: prompt,
-            length: length)
+        let first = try logits(after: image + generation.prompt, from: left.count, head: generation.head, progress)
+        return try generation.run(candidates: candidates, seed: seed, first: first, progress)
     }
 
     /// Indices of texts, the most frequent first; those that came up equally often stay in order of appearance.
