@@ -80,8 +80,7 @@ public struct Captioner {
             left: try session.leftSegment(options.leftText, task: FileSchema.captionTaskToken), image: tokens,
             beginning: try session.rightSegment(options.template ?? "", task: FileSchema.captionRightTaskToken),
             candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens, progress)
-        // As the reference: a candidate without any text counts only where there is nothing else.
-        if found.count > 1 { found.removeAll { $0.text.isEmpty } }
+        Session.removeEmpty(from: &found)
         switch options.ranking {
         case .count:
             return Session.byCount(found).map { index in

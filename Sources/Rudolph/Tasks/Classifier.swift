@@ -80,10 +80,9 @@ public struct Classifier {
         var sum: Float = 0
         for score in scores { sum += score }
         for index in scores.indices { scores[index] /= sum }
-        let order = names.indices.sorted {
-            perplexities[$0] < perplexities[$1] || (perplexities[$0] == perplexities[$1] && $0 < $1)
+        return Ranking.order(of: perplexities).map {
+            Classification(name: names[$0], perplexity: Float(perplexities[$0]), score: scores[$0])
         }
-        return order.map { Classification(name: names[$0], perplexity: Float(perplexities[$0]), score: scores[$0]) }
     }
 
     private static func fill(_ template: String, _ name: String) -> String {

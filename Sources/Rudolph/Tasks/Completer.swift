@@ -61,7 +61,7 @@ public struct Completer {
         session.forgetLeftText()
         let first = try session.logits(after: generation.prompt, from: 0, head: generation.head, progress)
         var found = try generation.run(candidates: options.candidates, seed: options.seed, first: first, progress)
-        if found.count > 1 { found.removeAll { $0.text.isEmpty } }
+        Session.removeEmpty(from: &found)
 
         var completions: [Completion] = []
         for (index, entry) in found.enumerated() {
@@ -72,10 +72,6 @@ public struct Completer {
             try session.score(segment, from: 0, targets: Session.next(segment), head: .text(rows: rows), into: &perplexity)
             completions.append(Completion(text: entry.text, ids: entry.ids, count: entry.count, perplexity: perplexity.value))
         }
-        let order = completions.indices.sorted {
-            completions[$0].perplexity < completions[$1].perplexity
-                || (completions[$0].perplexity == completions[$1].perplexity && $0 < $1)
-        }
-        return order.map { completions[$0] }
+        return Ranking.order(of: completions.map { $0.perplexity }).map { completions[$0] }
     }
 }

@@ -28,8 +28,7 @@ public struct Ranker {
             images.append(perplexity.image)
         }
         let scores = Ranking.scores(text: texts, image: images, textWeight: textWeight)
-        let order = pictures.indices.sorted { scores[$0] < scores[$1] || (scores[$0] == scores[$1] && $0 < $1) }
-        return order.map {
+        return Ranking.order(of: scores).map {
             Drawing(tokens: pictures[$0], score: scores[$0], textPerplexity: texts[$0], imagePerplexity: images[$0])
         }
     }

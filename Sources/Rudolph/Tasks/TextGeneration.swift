@@ -170,6 +170,11 @@ extension Session {
 
     /// Indices of texts, the most frequent first; those that came up equally often stay in order of appearance.
     static func byCount(_ found: [(text: String, ids: [Int], count: Int)]) -> [Int] {
-        found.indices.sorted { found[$0].count > found[$1].count || (found[$0].count == found[$1].count && $0 < $1) }
+        Ranking.order(of: found.map { -$0.count })
+    }
+
+    /// As the reference: a candidate without any text counts only where there is nothing else.
+    static func removeEmpty(from found: inout [(text: String, ids: [Int], count: Int)]) {
+        if found.count > 1 { found.removeAll { $0.text.isEmpty } }
     }
 }
