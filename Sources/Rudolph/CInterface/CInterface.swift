@@ -189,9 +189,7 @@ public func rudolph_draw(
         if let options { fields = options.pointee } else { rudolph_draw_options_default(&fields) }
         try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
-        guard opened.model.hasImageDecoder else {
-            throw RudolphError("\(opened.model.path): has no image decoder (vqgan.decoder.*), so it cannot draw")
-        }
+        _ = try opened.model.requiredImageDecoder()
         let side = opened.model.configuration.drawingSide
         needed = 3 * side * side
         guard rgbSize >= needed else { return }

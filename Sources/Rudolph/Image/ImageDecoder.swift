@@ -45,9 +45,7 @@ final class ImageDecoder {
     }
 
     init(_ model: Model, threads: Int, arithmetic: ImageArithmetic, stop: StopFlag) throws(RudolphError) {
-        guard let weights = model.imageDecoder else {
-            throw RudolphError("\(model.path): has no image decoder (vqgan.decoder.*), so it cannot draw")
-        }
+        let weights = try model.requiredImageDecoder()
         buffers = try ImageBuffers(
             Self.sizes(model, weights, features: features, threads: threads, arithmetic: arithmetic), for: "the image decoder")
         decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
@@ -67,13 +65,8 @@ final class ImageDecoder {
     /// The picture of m * m tokens, each less than the number of codes.
     func image(of tokens: [Int]) throws(RudolphError) -> RGBImage {
         let configuration = model.configuration
-        guard tokens.count == configuration.imageLength else {
-            throw RudolphError("\(tokens.count) image tokens, expected \(configuration.imageLength)")
-        }
+        try configuration.validate(imageTokens: tokens)
         for (index, token) in tokens.enumerated() {
-            guard (0..<configuration.imageVocabularySize).contains(token) else {
-                throw RudolphError("image token \(token), expected 0 to \(configuration.imageVocabularySize - 1)")
-            }
             weights.codes.copyRow(token, to: buffers.first + index * configuration.imageTokenizer.embeddingSize)
         }
         isStopped = false

@@ -50,6 +50,14 @@ public struct Configuration: Sendable {
         return nil
     }
 
+    /// Throws unless these are the m * m codes of a picture.
+    func validate(imageTokens tokens: [Int]) throws(RudolphError) {
+        guard tokens.count == imageLength else { throw RudolphError("\(tokens.count) image tokens, expected \(imageLength)") }
+        for token in tokens where !(0..<imageVocabularySize).contains(token) {
+            throw RudolphError("image token \(token), expected 0 to \(imageVocabularySize - 1)")
+        }
+    }
+
     package init(_ file: GGUF) throws(RudolphError) {
         typealias Key = FileSchema.Key
         let path = file.file.path

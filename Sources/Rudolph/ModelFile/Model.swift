@@ -93,6 +93,12 @@ public final class Model: @unchecked Sendable {
         return tokenizer
     }
 
+    /// The image decoder, for what cannot do without.
+    func requiredImageDecoder() throws(RudolphError) -> ImageDecoderWeights {
+        guard let imageDecoder else { throw RudolphError("\(path): has no image decoder (vqgan.decoder.*), so it cannot draw") }
+        return imageDecoder
+    }
+
     /// What to throw where results are infinite or no numbers: anything that was made of them would be arbitrary.
     func damaged(_ results: String) -> RudolphError {
         RudolphError("\(path): \(results) are not finite, expected numbers: weights are damaged (rudolph-quant verify says which)")

@@ -74,7 +74,7 @@ public struct Asker {
         for (index, entry) in questions.enumerated() {
             let left = try leftText(entry.question, options)
             let image = entry.imageTokens ?? noPicture
-            try session.validate(imageTokens: image)
+            try configuration.validate(imageTokens: image)
             let cache = try session.cache(start: 0, .positions(capacity: configuration.rightTextStart + generation.length))
             caches.append(cache)
             let logits = try session.logits(after: left + image + generation.prompt, from: 0, into: cache, head: generation.head, progress)

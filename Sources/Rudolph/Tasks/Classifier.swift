@@ -48,7 +48,7 @@ public struct Classifier {
         tokens: [Int], as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Classification] {
         let configuration = session.model.configuration
-        try session.validate(imageTokens: tokens)
+        try configuration.validate(imageTokens: tokens)
         guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }
         let rows = configuration.textTokenRows
         var perplexities: [Double] = []

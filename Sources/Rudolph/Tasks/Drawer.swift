@@ -115,7 +115,7 @@ public struct Drawer {
             throw RudolphError(
                 "an image prompt of \(prompt.tokens.count) tokens, expected \(configuration.imageLength): it was made with another model")
         }
-        try session.validate(imageTokens: prompt.tokens.map { $0 ?? 0 })
+        try configuration.validate(imageTokens: prompt.tokens.map { $0 ?? 0 })
     }
 
     /// Draws one picture for each text, all of them at once.

@@ -15,7 +15,7 @@ public struct Ranker {
         _ pictures: [[Int]], by text: String, textWeight: Float = 0.95, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Drawing] {
         guard !pictures.isEmpty else { throw RudolphError("no pictures to rank") }
-        for picture in pictures { try session.validate(imageTokens: picture) }
+        for picture in pictures { try session.model.configuration.validate(imageTokens: picture) }
         let left = try session.captionLeftText()
         let right = try session.rightSegment(text, task: FileSchema.captionRightTaskToken)
         var texts: [Float] = []

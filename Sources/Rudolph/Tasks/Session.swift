@@ -260,17 +260,6 @@ public final class Session {
         }
     }
 
-    /// Throws unless these are the m * m codes of a picture.
-    func validate(imageTokens tokens: [Int]) throws(RudolphError) {
-        let configuration = model.configuration
-        guard tokens.count == configuration.imageLength else {
-            throw RudolphError("\(tokens.count) image tokens, expected \(configuration.imageLength)")
-        }
-        for token in tokens where !(0..<configuration.imageVocabularySize).contains(token) {
-            throw RudolphError("image token \(token), expected 0 to \(configuration.imageVocabularySize - 1)")
-        }
-    }
-
     /// Caches for `count` sequences that go on from the shared prefix at `position`.
     func tails(_ count: Int, from position: Int, capacity: Int) throws(RudolphError) -> [KeyValueCache] {
         var tails: [KeyValueCache] = []

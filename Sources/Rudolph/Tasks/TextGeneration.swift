@@ -157,9 +157,9 @@ extension Session {
         maximumTokens: Int?, _ progress: ProgressHandler?
     ) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
         try sampling.validate()
-        try validate(imageTokens: image)
-        try Self.validate(candidates: candidates)
         let configuration = model.configuration
+        try configuration.validate(imageTokens: image)
+        try Self.validate(candidates: candidates)
         let generation = try TextGeneration(
             self, beginning: segment, at: configuration.rightTextStart..<configuration.sequenceLength, maximumTokens: maximumTokens,
             sampling: sampling, rows: configuration.textTokenRows)
