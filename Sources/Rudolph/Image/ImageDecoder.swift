@@ -70,10 +70,7 @@ final class ImageDecoder {
             weights.codes.copyRow(token, to: buffers.first + index * configuration.imageTokenizer.embeddingSize)
         }
         isStopped = false
-        rk_parallel(Int32(threads), { context, worker in
-            guard let context, let worker else { return }
-            Unmanaged<ImageDecoder>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
-        }, Unmanaged.passUnretained(self).toOpaque())
+        inParallel(threads) { run($0) }
         if isStopped { throw RudolphError.stopped }
         let channels = configuration.imageTokenizer.outputChannels
         for pixel in 0..<(configuration.imageSide * configuration.imageSide) where !areFinite(result + pixel * Self.pixelStride, channels) {

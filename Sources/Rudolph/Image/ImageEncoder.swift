@@ -85,10 +85,7 @@ final class ImageEncoder {
             // ToTensor divides by 255, the encoder takes 2x - 1.
             buffers.first[index] = 2 * (Float(pixels[index]) / 255) - 1
         }
-        rk_parallel(Int32(threads), { context, worker in
-            guard let context, let worker else { return }
-            Unmanaged<ImageEncoder>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
-        }, Unmanaged.passUnretained(self).toOpaque())
+        inParallel(threads) { run($0) }
         if isStopped { throw RudolphError.stopped }
         let tokens = 0..<(height / unit * (width / unit))
         for token in tokens where !isChosen[token] { throw model.damaged("the image encoder's logits of token \(token)") }

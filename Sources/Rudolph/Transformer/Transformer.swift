@@ -206,10 +206,7 @@ final class Transformer {
         }
         try prepare(rows, caches, wanted, head)
         self.observer = observer
-        rk_parallel(Int32(threads), { context, worker in
-            guard let context, let worker else { return }
-            Unmanaged<Transformer>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.run(worker) }
-        }, Unmanaged.passUnretained(self).toOpaque())
+        inParallel(threads) { run($0) }
         if isStopped { throw RudolphError.stopped }
         let columns: Int
         switch head {
