@@ -94,21 +94,12 @@ struct AskCommand: ParsableCommand {
             if text == nil { object.set("image", inputs[0]) }
             object.set("question", question)
             object.set("answer", best.text)
-            object.set("ids", best.ids)
-            object.set("count", best.count)
-            if all {
-                object.set("candidates", answers.map { answer in
-                    var entry = JSONObject()
-                    entry.set("text", answer.text)
-                    entry.set("ids", answer.ids)
-                    entry.set("count", answer.count)
-                    return entry
-                })
-            }
+            best.describe(in: &object)
+            if all { object.set(candidates: answers) }
             writer.line(object.text)
         } else {
             writer.line(best.text)
-            if all { for answer in answers { writer.line("  \(answer.count) of \(candidates): \(answer.text)") } }
+            if all { writer.lines(of: answers, of: candidates) }
         }
         try writer.flush()
     }

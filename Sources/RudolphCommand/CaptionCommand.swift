@@ -104,7 +104,7 @@ struct CaptionCommand: ParsableCommand {
                     writer.line(object(path, best, captions).text)
                 } else {
                     writer.line(images.count == 1 ? best.text : "\(path): \(best.text)")
-                    if all { for caption in captions { writer.line("  \(caption.count) of \(options.candidates): \(caption.text)") } }
+                    if all { writer.lines(of: captions, of: options.candidates) }
                 }
                 try writer.flush()
             }
@@ -116,23 +116,8 @@ struct CaptionCommand: ParsableCommand {
         var object = JSONObject()
         object.set("image", path)
         object.set("caption", best.text)
-        describe(best, in: &object)
-        if all {
-            object.set("candidates", captions.map { caption in
-                var entry = JSONObject()
-                entry.set("text", caption.text)
-                describe(caption, in: &entry)
-                return entry
-            })
-        }
+        best.describe(in: &object)
+        if all { object.set(candidates: captions) }
         return object
-    }
-
-    private func describe(_ caption: Caption, in object: inout JSONObject) {
-        object.set("ids", caption.ids)
-        object.set("count", caption.count)
-        if let score = caption.score { object.set("score", score) }
-        if let perplexity = caption.textPerplexity { object.set("text_perplexity", perplexity) }
-        if let perplexity = caption.imagePerplexity { object.set("image_perplexity", perplexity) }
     }
 }

@@ -86,15 +86,8 @@ struct CompleteCommand: ParsableCommand {
             var object = JSONObject()
             object.set("prompt", text)
             object.set("text", best.text)
-            describe(best, in: &object)
-            if all {
-                object.set("candidates", completions.map { completion in
-                    var entry = JSONObject()
-                    entry.set("text", completion.text)
-                    describe(completion, in: &entry)
-                    return entry
-                })
-            }
+            best.describe(in: &object)
+            if all { object.set(candidates: completions) }
             if let draw, let drawing {
                 object.set("file", draw)
                 object.set("tokens", drawing.tokens)
@@ -102,12 +95,7 @@ struct CompleteCommand: ParsableCommand {
             writer.line(object.text)
         } else {
             writer.line(best.text)
-            if all {
-                for completion in completions {
-                    let perplexity = decimal(Double(completion.perplexity), places: 2)
-                    writer.line("  \(completion.count) of \(options.candidates), perplexity \(perplexity): \(completion.text)")
-                }
-            }
+            if all { writer.lines(of: completions, of: options.candidates) }
         }
         try writer.flush()
     }
@@ -128,12 +116,6 @@ struct CompleteCommand: ParsableCommand {
         _ = try writePictures([picture], path: path)
         shown?.show(picture)
         return drawing
-    }
-
-    private func describe(_ completion: Completion, in object: inout JSONObject) {
-        object.set("ids", completion.ids)
-        object.set("count", completion.count)
-        object.set("perplexity", completion.perplexity)
     }
 
     private func allowedTokens(_ allowed: String) throws -> [Int] {

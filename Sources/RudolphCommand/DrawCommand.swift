@@ -191,14 +191,7 @@ extension Drawing {
         object.set("prompt", prompt)
         object.set("file", file)
         object.set("tokens", tokens)
-        describe(in: &object)
+        object.setScores(score, text: textPerplexity, image: imagePerplexity)
         return object
-    }
-
-    /// The scores, where there are any.
-    func describe(in object: inout JSONObject) {
-        if let score { object.set("score", score) }
-        if let textPerplexity { object.set("text_perplexity", textPerplexity) }
-        if let imagePerplexity { object.set("image_perplexity", imagePerplexity) }
     }
 }

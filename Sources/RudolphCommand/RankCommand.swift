@@ -64,7 +64,7 @@ struct RankCommand: ParsableCommand {
             if json {
                 var object = JSONObject()
                 object.set("image", path)
-                drawing.describe(in: &object)
+                object.setScores(drawing.score, text: drawing.textPerplexity, image: drawing.imagePerplexity)
                 writer.line(object.text)
             } else {
                 writer.line("\(decimal(Double(drawing.score ?? 0), places: 4)) \(path)")
