@@ -56,9 +56,8 @@ struct TokenizeCommand: ParsableCommand {
         guard let input else { return }
         let (name, bytes) = try readInput(input)
         var failures = FailureCount()
-        for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
-            guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { continue }
-            try failures.counting { try print(try decodeText(line, place: "\(name): line \(index + 1)")) }
+        for (place, line) in lines(of: bytes, name: name) {
+            try failures.counting { try print(try decodeText(line, place: place)) }
         }
         try failures.exit()
     }

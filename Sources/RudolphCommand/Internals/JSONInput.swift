@@ -21,6 +21,14 @@ func decodeIDs(_ bytes: [UInt8], name: String) throws(CommandError) -> [Int] {
     }
 }
 
+/// The lines that are not blank, and what messages call them.
+func lines(of bytes: [UInt8], name: String) -> [(place: String, line: ArraySlice<UInt8>)] {
+    bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated().compactMap { index, line in
+        guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { return nil }
+        return ("\(name): line \(index + 1)", line)
+    }
+}
+
 /// Reads `{"text": "..."}`; other members are ignored.
 func decodeText(_ line: ArraySlice<UInt8>, place: String) throws(CommandError) -> String {
     struct Line: Decodable { let text: String }
@@ -46,9 +54,7 @@ func decodePictures(_ bytes: [UInt8], name: String) throws(CommandError) -> [(pl
         whole = error
     }
     var pictures: [(place: String, tokens: [Int])] = []
-    for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
-        guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { continue }
-        let place = "\(name): line \(index + 1)"
+    for (place, line) in lines(of: bytes, name: name) {
         do {
             pictures.append((place, try decodeTokens(line)))
         } catch {
