@@ -66,22 +66,18 @@ public enum OutputFile {
         if code == 0 { code = rp_output_commit(output) }
         guard code == 0 else { throw ImageFileError("\(path): \(errorText(code))") }
     }
-
-    private static func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
-        bytes.withUnsafeBytes { buffer in
-            var rest = buffer[...]
-            while !rest.isEmpty {
-                let count = Int(writeSome(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count))
-                if count < 0 && errno == EINTR { continue }
-                guard count > 0 else { return false }
-                rest = rest.dropFirst(count)
-            }
-            return true
-        }
-    }
 }
 
-/// `write(2)`, out of reach of the method of that name.
-private func writeSome(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
-    write(descriptor, bytes, count)
+/// Writes to what no rename can replace: a pipe, a device, standard output. Where it returns false `errno` says why.
+package func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
+    bytes.withUnsafeBytes { bytes in
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return true
+    }
 }

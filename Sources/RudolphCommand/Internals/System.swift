@@ -1,4 +1,5 @@
 import ArgumentParser
+import ImageFiles
 import Rudolph
 
 #if canImport(Glibc)
@@ -118,19 +119,6 @@ struct ResultWriter {
         guard writeAll(STDOUT_FILENO, buffer) else {
             throw OutputError(description: "standard output: \(String(cString: strerror(errno)))")
         }
-    }
-}
-
-private func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
-    bytes.withUnsafeBytes { bytes in
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        return true
     }
 }
 
