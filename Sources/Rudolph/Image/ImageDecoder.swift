@@ -88,15 +88,10 @@ final class ImageDecoder {
         pass.convolve(weights.postQuantConv)
         pass.compact(channels: model.configuration.imageTokenizer.zChannels)
         pass.convolve(weights.convIn)
-        pass.residual(weights.middle.first)
-        pass.attention(weights.middle.attention)
-        pass.residual(weights.middle.second)
+        pass.middle(weights.middle)
         for level in weights.levels {
-            for (index, block) in level.blocks.enumerated() {
-                pass.residual(block)
-                if index < level.attention.count { pass.attention(level.attention[index]) }
-            }
-            if let upsample = level.upsample { pass.upsample(upsample) }
+            pass.blocks(of: level)
+            if let upsample = level.resample { pass.upsample(upsample) }
         }
         pass.convolve(weights.convOut, after: weights.normOut)
         if worker.pointee.index == 0 {

@@ -99,15 +99,10 @@ final class ImageEncoder {
             decisions: decisions)
         pass.convolve(weights.convIn)
         for level in weights.levels {
-            for (index, block) in level.blocks.enumerated() {
-                pass.residual(block)
-                if index < level.attention.count { pass.attention(level.attention[index]) }
-            }
-            if let downsample = level.downsample { pass.downsample(downsample) }
+            pass.blocks(of: level)
+            if let downsample = level.resample { pass.downsample(downsample) }
         }
-        pass.residual(weights.middle.first)
-        pass.attention(weights.middle.attention)
-        pass.residual(weights.middle.second)
+        pass.middle(weights.middle)
         if pass.isStopped {
             if worker.pointee.index == 0 { isStopped = true }
             return

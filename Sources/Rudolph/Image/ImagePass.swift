@@ -155,6 +155,19 @@ struct ImagePass {
         convolve(block.output, from: free, to: x, residual: x)
     }
 
+    mutating func blocks(of level: ImageLevel) {
+        for (index, block) in level.blocks.enumerated() {
+            residual(block)
+            if index < level.attention.count { attention(level.attention[index]) }
+        }
+    }
+
+    mutating func middle(_ blocks: MiddleBlocks) {
+        residual(blocks.first)
+        attention(blocks.attention)
+        residual(blocks.second)
+    }
+
     /// A 1 x 1 convolution of some pixels while something lies in the scratch, which is free from `scratch` on.
     func pointwise(
         _ conv: rk_conv, of pixels: Int, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,

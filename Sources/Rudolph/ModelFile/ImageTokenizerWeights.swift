@@ -24,16 +24,20 @@ struct MiddleBlocks {
     let attention: AttentionBlock
 }
 
+/// The layers of one resolution.
+struct ImageLevel {
+    let blocks: [ResidualBlock]
+    /// One behind each block, or none.
+    let attention: [AttentionBlock]
+    /// Leads to the next level; nil in the last.
+    let resample: rk_conv?
+}
+
 /// The weights of the encoder, where they lie in the mapped file.
 struct ImageEncoderWeights {
-    struct Level {
-        let blocks: [ResidualBlock]
-        let attention: [AttentionBlock]
-        let downsample: rk_conv?
-    }
-
     let convIn, convOut, quantConv, codes: rk_conv
-    let levels: [Level]
+    /// From full resolution down.
+    let levels: [ImageLevel]
     let middle: MiddleBlocks
     let normOut: GroupNorm
     /// The part of the file that holds them.
@@ -45,24 +49,18 @@ struct ImageEncoderWeights {
         var builder = ImageWeightsBuilder(binder: binder)
         let name = "vqgan.encoder."
         convIn = try builder.conv(name + "conv_in", out: configuration.channels, in: 3, kernel: 3)
-        var levels: [Level] = []
+        var levels: [ImageLevel] = []
         var channels = configuration.channels
         for level in 0..<configuration.levels {
-            var blocks: [ResidualBlock] = []
-            var attention: [AttentionBlock] = []
             let out = configuration.channels(atLevel: level)
-            for index in 0..<configuration.residualBlocks {
-                blocks.append(try builder.residual(name + "down.\(level).block.\(index).", in: channels, out: out))
-                channels = out
-                if configuration.attentionLevels.contains(level) {
-                    attention.append(try builder.attention(name + "down.\(level).attn.\(index).", channels))
-                }
-            }
-            let downsample: rk_conv? =
+            let downsample =
                 level == configuration.levels - 1
-                ? nil
-                : try builder.conv(name + "down.\(level).downsample.conv", out: channels, in: channels, kernel: 3, stride: 2)
-            levels.append(Level(blocks: blocks, attention: attention, downsample: downsample))
+                ? nil : try builder.conv(name + "down.\(level).downsample.conv", out: out, in: out, kernel: 3, stride: 2)
+            levels.append(
+                try builder.level(
+                    name + "down.\(level).", blocks: configuration.residualBlocks, in: channels, out: out,
+                    hasAttention: configuration.attentionLevels.contains(level), resample: downsample))
+            channels = out
         }
         self.levels = levels
         middle = try builder.middle(name + "mid.", channels)
@@ -77,17 +75,11 @@ struct ImageEncoderWeights {
 
 /// The weights of the decoder.
 struct ImageDecoderWeights {
-    struct Level {
-        let blocks: [ResidualBlock]
-        let attention: [AttentionBlock]
-        let upsample: rk_conv?
-    }
-
     let codes: EmbeddingTable
     let postQuantConv, convIn, convOut: rk_conv
     let middle: MiddleBlocks
     /// From the lowest resolution to the highest.
-    let levels: [Level]
+    let levels: [ImageLevel]
     let normOut: GroupNorm
     let range: Range<Int>?
     let convolutions: [rk_conv]
@@ -101,22 +93,16 @@ struct ImageDecoderWeights {
         var channels = configuration.channels(atLevel: configuration.levels - 1)
         convIn = try builder.conv(name + "conv_in", out: channels, in: configuration.zChannels, kernel: 3)
         middle = try builder.middle(name + "mid.", channels)
-        var levels: [Level] = []
+        var levels: [ImageLevel] = []
         for level in (0..<configuration.levels).reversed() {
-            var blocks: [ResidualBlock] = []
-            var attention: [AttentionBlock] = []
             let out = configuration.channels(atLevel: level)
-            for index in 0...configuration.residualBlocks {
-                blocks.append(try builder.residual(name + "up.\(level).block.\(index).", in: channels, out: out))
-                channels = out
-                if configuration.attentionLevels.contains(level) {
-                    attention.append(try builder.attention(name + "up.\(level).attn.\(index).", channels))
-                }
-            }
-            let upsample: rk_conv? =
-                level == 0
-                ? nil : try builder.conv(name + "up.\(level).upsample.conv", out: channels, in: channels, kernel: 3, upsample: true)
-            levels.append(Level(blocks: blocks, attention: attention, upsample: upsample))
+            let upsample =
+                level == 0 ? nil : try builder.conv(name + "up.\(level).upsample.conv", out: out, in: out, kernel: 3, upsample: true)
+            levels.append(
+                try builder.level(
+                    name + "up.\(level).", blocks: configuration.residualBlocks + 1, in: channels, out: out,
+                    hasAttention: configuration.attentionLevels.contains(level), resample: upsample))
+            channels = out
         }
         self.levels = levels
         normOut = try builder.norm(name + "norm_out", channels)
@@ -175,6 +161,18 @@ struct ImageWeightsBuilder {
             key: try conv(name + "k", out: channels, in: channels, kernel: 1),
             value: try conv(name + "v", out: channels, in: channels, kernel: 1),
             output: try conv(name + "proj_out", out: channels, in: channels, kernel: 1))
+    }
+
+    mutating func level(
+        _ name: String, blocks count: Int, in channels: Int, out: Int, hasAttention: Bool, resample: rk_conv?
+    ) throws(RudolphError) -> ImageLevel {
+        var blocks: [ResidualBlock] = []
+        var attention: [AttentionBlock] = []
+        for index in 0..<count {
+            blocks.append(try residual(name + "block.\(index).", in: index == 0 ? channels : out, out: out))
+            if hasAttention { attention.append(try self.attention(name + "attn.\(index).", out)) }
+        }
+        return ImageLevel(blocks: blocks, attention: attention, resample: resample)
     }
 
     mutating func middle(_ name: String, _ channels: Int) throws(RudolphError) -> MiddleBlocks {
