@@ -3,12 +3,11 @@
 Two contexts, without and with flash attention: compare.py takes whichever was faster. Keys and values are f16, of one unified cache, so
 that sequences share a prefix by reference. Prefill asks for the logits of the last position only.
 """
-import ctypes
 import sys
 
 import llama_cpp as llama
 
-from peer import LEFT, PROMPT, ROWS, STEPS, THREADS, TOKENS, serve, timed
+from peer import LEFT, PROMPT, ROWS, STEPS, THREADS, TOKENS, errors_only, serve, timed
 
 SEQUENCES = 8
 
@@ -91,11 +90,5 @@ def load():
     }
 
 
-@llama.llama_log_callback
-def errors_only(level, text, _):
-    if level == 4:
-        sys.stderr.write(text.decode(errors="replace"))
-
-
-llama.llama_log_set(errors_only, ctypes.c_void_p(0))
+errors_only(llama)
 serve(load)

@@ -34,6 +34,19 @@ def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def errors_only(llama):
+    """Of what llama.cpp (the module) has to say."""
+    import ctypes
+
+    @llama.llama_log_callback
+    def log(level, text, _):
+        if level == 4:
+            sys.stderr.write(text.decode(errors="replace"))
+
+    llama.llama_log_set(log, ctypes.c_void_p(0))
+    errors_only.log = log  # C goes on calling it
+
+
 def serve(load):
     """`load()` gives the jobs: functions by name, whose results are JSON. With the argument --once NAME: that job, once, and its memory."""
     output = os.fdopen(os.dup(1), "w")

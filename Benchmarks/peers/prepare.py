@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 
-from peer import HEADS, HIDDEN, LAYERS, LEFT, RIGHT, ROWS, SIDE
+from peer import HEADS, HIDDEN, LAYERS, LEFT, RIGHT, ROWS, SIDE, errors_only
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -74,6 +74,7 @@ def gguf_models(folder, weights):
     import gguf
     import llama_cpp
 
+    errors_only(llama_cpp)
     half = folder / "gpt2-f16.gguf"
     writer = gguf.GGUFWriter(half, "gpt2")
     writer.add_block_count(LAYERS)
