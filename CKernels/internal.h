@@ -54,11 +54,12 @@ RK_INLINE float rk_float(uint32_t bits) {
 
 RK_INLINE int rk_min(int a, int b) { return a < b ? a : b; }
 RK_INLINE int rk_max(int a, int b) { return a > b ? a : b; }
+RK_INLINE int rk_divide_up(int a, int b) { return (a + b - 1) / b; }
 
 // Rows of the next register tile when `left` rows of x are left: tiles of equal size, none larger than `largest`.
 RK_INLINE int rk_tile_rows(int left, int largest) {
-    int tiles = (left + largest - 1) / largest;
-    return (left + tiles - 1) / tiles;
+    int tiles = rk_divide_up(left, largest);
+    return rk_divide_up(left, tiles);
 }
 
 // Cuts `count` rows into tiles of at most `largest` and makes each a CALL(rows) with a constant number of rows, the variable `first` in scope.

@@ -26,7 +26,7 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
                   const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
     const int block = rk_max(1, rk_min(RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
-    const int blocks = (count + block - 1) / block;
+    const int blocks = rk_divide_up(count, block);
     rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size),
                             .ahead = features & RK_CPU_AHEAD ? 2 << 10 : 0};
     scores += (size_t)worker->index * scores_stride;

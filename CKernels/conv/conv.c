@@ -1,5 +1,24 @@
 #include "conv.h"
 
+rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way) {
+    const int integers = way == RK_CONV_INT16;
+    rk_conv_kernels kernels = integers ? rk_winograd_scalar_int16 : rk_winograd_scalar;
+#if defined(__x86_64__)
+    if (features & RK_CPU_AVX2) kernels = integers ? rk_winograd_avx2_int16 : rk_winograd_avx2;
+    if (features & RK_CPU_AVXVNNI && integers) kernels = rk_winograd_avxvnni_int16;
+    if (features & RK_CPU_AVX512) kernels = integers ? rk_winograd_avx512_int16 : rk_winograd_avx512;
+#elif defined(__aarch64__)
+    if (features & RK_CPU_NEON && !integers) kernels = rk_winograd_neon;
+#endif
+    (void)features;
+    return kernels;
+}
+
+rk_conv_way rk_conv_fastest(uint32_t features) {
+    const int integers = features & (RK_CPU_AVXVNNI | RK_CPU_AVX512) || (features & RK_CPU_AVX2 && features & RK_CPU_MADD);
+    return integers ? RK_CONV_INT16 : RK_CONV_WINOGRAD;
+}
+
 // Pixels whose patches a worker gathers at a time: as many as half of its second-level cache holds, or PATCH_BYTES where that is more. It multiplies
 // them with PANEL_GROUP panels of weights.
 enum { PATCH_BYTES = 256 << 10, MAX_TILE = 192, TILE_STEP = 12, PANEL_GROUP = 16 };
@@ -19,7 +38,7 @@ static int most_pixels(const rk_conv *conv, int pointwise) {
 }
 
 int rk_conv_tile(int pixels, int groups, int workers, int most, int step) {
-    const int fewest = (2 * workers + groups - 1) / groups, tiles = rk_max(fewest, (pixels + most - 1) / most);
+    const int fewest = rk_divide_up(2 * workers, groups), tiles = rk_max(fewest, rk_divide_up(pixels, most));
     return rk_min(most, (pixels + tiles * step - 1) / (tiles * step) * step);
 }
 
@@ -89,9 +108,9 @@ void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, cons
     const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
     const rk_norm_kernels norm = rk_norm_kernels_for(features);
     const int pointwise = is_pointwise(conv);
-    const int panels = (weights->rows + RK_PANEL - 1) / RK_PANEL, groups = (panels + PANEL_GROUP - 1) / PANEL_GROUP;
+    const int panels = rk_divide_up(weights->rows, RK_PANEL), groups = rk_divide_up(panels, PANEL_GROUP);
     const int pixels = out_height * out_width, most = most_pixels(conv, pointwise);
-    const int tile = rk_conv_tile(pixels, groups, worker->count, most, TILE_STEP), tiles = (pixels + tile - 1) / tile;
+    const int tile = rk_conv_tile(pixels, groups, worker->count, most, TILE_STEP), tiles = rk_divide_up(pixels, tile);
     const size_t panel_bytes = rk_panel_bytes(weights->type, weights->columns);
     float *patches = scratch + (size_t)worker->index * worker_scratch(conv);
     float *sums = patches + (pointwise ? 0 : (size_t)tile * patch_stride(conv));

@@ -15,7 +15,7 @@ static size_t slice_offset(const rk_conv_kernels *kernels, int c, int blocks) {
 }
 
 static layout layout_for(const rk_conv *conv, const rk_conv_kernels *kernels, int pixels) {
-    const int columns = conv->weights.columns, slices = (columns + SLICE - 1) / SLICE;
+    const int columns = conv->weights.columns, slices = rk_divide_up(columns, SLICE);
     return (layout){(size_t)columns, slice_offset(kernels, slices * SLICE, pixels / kernels->block),
                     rk_int16_panel(SLICE) * (size_t)kernels->panels, (size_t)(pixels * kernels->panels * RK_PANEL)};
 }
@@ -61,9 +61,9 @@ void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv
                        int out_width, size_t out_stride, const float *residual, float *scratch) {
     const rk_conv_kernels kernels = rk_conv_kernels_for(features, RK_CONV_INT16);
     const rk_norm_kernels norm = rk_norm_kernels_for(features);
-    const int panels = (conv->weights.rows + RK_PANEL - 1) / RK_PANEL, groups = (panels + GROUP - 1) / GROUP;
+    const int panels = rk_divide_up(conv->weights.rows, RK_PANEL), groups = rk_divide_up(panels, GROUP);
     const int pixels = out_height * out_width, tile = rk_conv_tile(pixels, groups, worker->count, most_pixels(conv), STEP);
-    const int tiles = (pixels + tile - 1) / tile, blocks = tile / kernels.block;
+    const int tiles = rk_divide_up(pixels, tile), blocks = tile / kernels.block;
     const layout l = layout_for(conv, &kernels, tile);
     float *patch = scratch + (size_t)worker->index * floats_of(l), *patches = patch + l.patch;
     float *weights = patches + l.patches, *sums = weights + l.weights;

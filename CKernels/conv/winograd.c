@@ -1,24 +1,5 @@
 #include "conv.h"
 
-rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way) {
-    const int integers = way == RK_CONV_INT16;
-    rk_conv_kernels kernels = integers ? rk_winograd_scalar_int16 : rk_winograd_scalar;
-#if defined(__x86_64__)
-    if (features & RK_CPU_AVX2) kernels = integers ? rk_winograd_avx2_int16 : rk_winograd_avx2;
-    if (features & RK_CPU_AVXVNNI && integers) kernels = rk_winograd_avxvnni_int16;
-    if (features & RK_CPU_AVX512) kernels = integers ? rk_winograd_avx512_int16 : rk_winograd_avx512;
-#elif defined(__aarch64__)
-    if (features & RK_CPU_NEON && !integers) kernels = rk_winograd_neon;
-#endif
-    (void)features;
-    return kernels;
-}
-
-rk_conv_way rk_conv_fastest(uint32_t features) {
-    const int integers = features & (RK_CPU_AVXVNNI | RK_CPU_AVX512) || (features & RK_CPU_AVX2 && features & RK_CPU_MADD);
-    return integers ? RK_CONV_INT16 : RK_CONV_WINOGRAD;
-}
-
 // Panels of weights go in groups of as many as a register tile has. A group's weights of a position follow each other.
 //
 // By panels: tiles are transformed SHARED_BYTES at a time into memory that all workers read. A worker takes a group of panels, transforms CHANNELS
@@ -85,10 +66,10 @@ static size_t slice_stride(const job *j) { return odd_lines((size_t)j->kernels.p
 
 static size_t weights_stride(const job *j) { return odd_lines((size_t)j->kernels.panels * in_slices(j, panel_floats)); }
 
-static int panel_count(const rk_conv *conv) { return (conv->weights.rows + RK_PANEL - 1) / RK_PANEL; }
+static int panel_count(const rk_conv *conv) { return rk_divide_up(conv->weights.rows, RK_PANEL); }
 
 // Groups of at most as many panels as a register tile has.
-static int group_count(const job *j) { return (panel_count(j->conv) + j->kernels.panels - 1) / j->kernels.panels; }
+static int group_count(const job *j) { return rk_divide_up(panel_count(j->conv), j->kernels.panels); }
 
 static job by_panels(const rk_conv *conv, const rk_conv_kernels *kernels) {
     const int most = kernels->slice ? kernels->slice : CHANNELS / kernels->panels / 16 * 16;
@@ -132,11 +113,21 @@ static int may_go_by_tiles(const job *j) { return layout_by_tiles(j, 0).shared *
 // The most blocks of tiles that a worker takes at once: its products and a group of panels need some of the cache as well.
 static int most_blocks(const job *j) { return blocks_in(j, rk_cpu_cache() / (j->kernels.slice ? 16 : 8) * 5); }
 
-// Blocks of tiles that a worker takes at once; 0: by panels, as so few tiles are not worth reading all weights for.
-static int blocks_by_tiles(const job *j, int blocks, int workers) {
-    enum { FEWEST = 2, RANGES_PER_WORKER = 4 };
-    const int fair = rk_min(most_blocks(j), blocks / (workers * RANGES_PER_WORKER));
-    return may_go_by_tiles(j) && fair >= FEWEST ? fair : 0;
+// How so many blocks of tiles are computed.
+typedef struct plan {
+    job job;
+    int by_tiles;
+    int blocks; // of tiles in the memory for transformed ones
+    layout layout;
+} plan;
+
+static plan make_plan(const rk_conv *conv, const rk_conv_kernels *kernels, int blocks, int workers) {
+    enum { FEWEST = 2, RANGES_PER_WORKER = 4 }; // so few tiles are not worth reading all weights for
+    const job panels = by_panels(conv, kernels), tiles = by_tiles(conv, kernels);
+    const int fair = rk_min(most_blocks(&tiles), blocks / (workers * RANGES_PER_WORKER));
+    if (may_go_by_tiles(&tiles) && fair >= FEWEST) return (plan){tiles, 1, fair, layout_by_tiles(&tiles, fair)};
+    const int passes = rk_divide_up(blocks, blocks_in(&panels, SHARED_BYTES)), in_pass = rk_divide_up(blocks, passes);
+    return (plan){panels, 0, in_pass, layout_by_panels(&panels, in_pass)};
 }
 
 static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
@@ -296,13 +287,13 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles) {
     if (conv->upsample) clear(m);
     for (int start = 0; start < tiles; start += in_pass) {
         const int count = rk_min(in_pass, tiles - start);
-        for (int chunk; (chunk = rk_next_chunk(worker, (count + at_once - 1) / at_once)) >= 0;)
+        for (int chunk; (chunk = rk_next_chunk(worker, rk_divide_up(count, at_once))) >= 0;)
             read_tiles(p, v, start, start + chunk * at_once, start + rk_min(count, (chunk + 1) * at_once));
         rk_barrier(worker);
 
         // Enough chunks for every worker: where groups are few, each group's tiles are shared out.
-        const int ranges = (count + TILES - 1) / TILES;
-        const int parts = rk_min(ranges, (4 * worker->count + groups - 1) / groups), part = (ranges + parts - 1) / parts * TILES;
+        const int ranges = rk_divide_up(count, TILES);
+        const int parts = rk_min(ranges, rk_divide_up(4 * worker->count, groups)), part = rk_divide_up(ranges, parts) * TILES;
         for (int chunk; (chunk = rk_next_chunk(worker, groups * parts)) >= 0;) {
             const int panel = chunk / parts * most, panels = rk_min(most, panel_count(conv) - panel);
             const int begin = chunk % parts * part, end = rk_min(count, begin + part);
@@ -337,7 +328,7 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles) {
         }
     }
     rk_barrier(worker);
-    for (int chunk; (chunk = rk_next_chunk(worker, (tiles + range - 1) / range)) >= 0;) {
+    for (int chunk; (chunk = rk_next_chunk(worker, rk_divide_up(tiles, range))) >= 0;) {
         const int start = chunk * range, end = rk_min(tiles, start + range);
         for (int first = start; first < end; first += at_once) read_tiles(p, v, start, first, rk_min(end, first + at_once));
         for (int group = 0; group < groups; group++) {
@@ -355,22 +346,20 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles) {
 
 void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
                      float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
-    const grid all = {(out_width + STEP - 1) / STEP, (out_height + STEP - 1) / STEP};
+    const grid all = {rk_divide_up(out_width, STEP), rk_divide_up(out_height, STEP)};
     const rk_conv_kernels kernels = kernels_of(features, conv);
-    const job panels = by_panels(conv, &kernels), ranges = by_tiles(conv, &kernels);
-    const int tiles = all.across * all.down, blocks = (tiles + kernels.block - 1) / kernels.block;
-    const int most = blocks_in(&panels, SHARED_BYTES), passes = (blocks + most - 1) / most;
-    const int in_pass = (blocks + passes - 1) / passes, in_range = blocks_by_tiles(&ranges, blocks, worker->count);
-    const layout l = in_range ? layout_by_tiles(&ranges, in_range) : layout_by_panels(&panels, in_pass);
-    float *zeros = scratch, *shared = zeros + conv->in_channels, *own = shared + l.shared + (size_t)worker->index * (l.own + band_floats(conv));
+    const int tiles = all.across * all.down;
+    const plan how = make_plan(conv, &kernels, rk_divide_up(tiles, kernels.block), worker->count);
+    float *zeros = scratch, *shared = zeros + conv->in_channels;
+    float *own = shared + how.layout.shared + (size_t)worker->index * (how.layout.own + band_floats(conv));
     const pass p = {
-        .job = in_range ? ranges : panels, .norm = rk_norm_kernels_for(features),
+        .job = how.job, .norm = rk_norm_kernels_for(features),
         .image = {x, zeros, 0, 0, width}, .height = height, .width = width, .all = all,
         .out = out, .residual = residual, .out_height = out_height, .out_width = out_width, .out_stride = out_stride,
-        .blocks = in_range ? in_range : in_pass, .shared = shared, .own = own, .band = own + l.own,
+        .blocks = how.blocks, .shared = shared, .own = own, .band = own + how.layout.own,
     };
     if (worker->index == 0) memset(zeros, 0, (size_t)conv->in_channels * sizeof *zeros);
     rk_barrier(worker);
-    if (in_range) run_by_tiles(worker, &p, tiles);
+    if (how.by_tiles) run_by_tiles(worker, &p, tiles);
     else run_by_panels(worker, &p, tiles);
 }

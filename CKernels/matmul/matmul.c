@@ -38,8 +38,6 @@ size_t rk_panel_bytes(rk_type type, int columns) {
     return 0;
 }
 
-static int divide_up(int a, int b) { return (a + b - 1) / b; }
-
 // Rows of x that all panels pass before the next ones come: blocks of equal size, of whole register tiles.
 static int block_rows(int count, size_t x_row_bytes) {
     enum {
@@ -48,8 +46,8 @@ static int block_rows(int count, size_t x_row_bytes) {
         REGISTER_TILE = 12
     };
     const size_t quarter = rk_cpu_cache() / 4, x_bytes = quarter > X_BYTES ? quarter : X_BYTES;
-    const int blocks = divide_up(count, rk_max(ROWS, (int)(x_bytes / x_row_bytes)));
-    return rk_min(count, divide_up(divide_up(count, blocks), REGISTER_TILE) * REGISTER_TILE);
+    const int blocks = rk_divide_up(count, rk_max(ROWS, (int)(x_bytes / x_row_bytes)));
+    return rk_min(count, rk_divide_up(rk_divide_up(count, blocks), REGISTER_TILE) * REGISTER_TILE);
 }
 
 // A product as one tile, from the panel of `first_row` on.
@@ -128,9 +126,9 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const rk_matmul_kernel kernel = product.x16 ? kernels.int16 : kernels.tile[matrix->type];
     const size_t element = product.x16 ? sizeof *product.x16 : product.x8 ? sizeof *product.x8 : sizeof *product.x;
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
-    const int panels = divide_up(row_count, RK_PANEL);
+    const int panels = rk_divide_up(row_count, RK_PANEL);
     const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
-    const int chunks = panels * divide_up(input->count, rows);                                 // a panel times a block of rows each
+    const int chunks = panels * rk_divide_up(input->count, rows);                                 // a panel times a block of rows each
     // Panels to a piece, at least: few rows of x take them in fours, many rows take long for one.
     const int step = panels >= 16 * worker->count && input->count <= FEW_ROWS ? 4 : 1;
     const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels;         // panels to a tile
@@ -150,7 +148,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
 
 void rk_pack_f32(rk_worker *worker, float *panels, const float *source, int rows, int columns, size_t row_stride,
                  size_t column_stride) {
-    for (int panel; (panel = rk_next_chunk(worker, divide_up(rows, RK_PANEL))) >= 0;) {
+    for (int panel; (panel = rk_next_chunk(worker, rk_divide_up(rows, RK_PANEL))) >= 0;) {
         float *packed = panels + (size_t)panel * RK_PANEL * (size_t)columns;
         const float *first = source + row_stride * (size_t)panel * RK_PANEL;
         const int filled = rk_min(RK_PANEL, rows - panel * RK_PANEL);

@@ -208,7 +208,7 @@ enum { MOST_PAIRED = 96 };
 RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels, int first) {
     enum { LINES = (RK_GROUP_BYTES + 63) / 64 };
     const uint8_t *own = rk_tile_panel(tile, RK_INT4, panel);
-    const int cold = panel == 0, tiles = (tile->count + PAIR_ROWS - 1) / PAIR_ROWS - cold, at = (first + PAIR_ROWS - 1) / PAIR_ROWS - cold;
+    const int cold = panel == 0, tiles = rk_divide_up(tile->count, PAIR_ROWS) - cold, at = rk_divide_up(first, PAIR_ROWS) - cold;
     if (at < 0) return (asked){own + tile->most_ahead, 0, LINES};
     if (panel + panels >= tile->panels) return (asked){own, 0, 0};
     return (asked){own + rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels, LINES * at / tiles, LINES * (at + 1) / tiles};

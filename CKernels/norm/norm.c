@@ -15,7 +15,7 @@ rk_norm_kernels rk_norm_kernels_for(uint32_t features) {
 // Pixels of one block of statistics. The result depends on it: it is part of the definition.
 enum { BLOCK = 64 };
 
-static int block_count(int pixels) { return (pixels + BLOCK - 1) / BLOCK; }
+static int block_count(int pixels) { return rk_divide_up(pixels, BLOCK); }
 
 // scratch: sums[blocks][channels], squares[blocks][channels], scale[channels], shift[channels]; the last two for rk_group_norm
 size_t rk_group_norm_scratch(int pixels, int channels) {

@@ -84,7 +84,7 @@ void rk_rows_store(rk_worker *worker, uint32_t features, rk_rows keys, rk_rows v
     enum { BLOCK = 16 }; // rows, whose heads lie side by side in a cache: written together
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
     const int block = keys.count >= worker->count * BLOCK ? BLOCK : 1;
-    for (int chunk; (chunk = rk_next_chunk(worker, (keys.count + block - 1) / block)) >= 0;) {
+    for (int chunk; (chunk = rk_next_chunk(worker, rk_divide_up(keys.count, block))) >= 0;) {
         const int end = rk_min(keys.count, (chunk + 1) * block);
         for (int h = 0; h < heads; h++) {
             for (int t = chunk * block; t < end; t++) {
