@@ -22,8 +22,8 @@ struct RudolphBenchmark: ParsableCommand {
     @Option(help: "How often each stage is run.")
     var repetitions = 5
 
-    @Flag(help: "8-bit activations for 8-bit weights too.")
-    var int8Activations = false
+    @Option(help: ArgumentHelp("What int8 weights multiply: int8, mixed or int16.", valueName: "bits"))
+    var activations: ActivationPrecision?
 
     @Flag(help: "Keys and values in 8 bits.")
     var int8Cache = false
@@ -52,13 +52,12 @@ struct RudolphBenchmark: ParsableCommand {
 
     func run() throws {
         let threads = self.threads ?? Session.usualThreads
-        let precision: ActivationPrecision? = int8Activations ? .int8 : nil
         if let caption {
-            print(try OneCaption(path: model, picture: caption, threads: threads, precision: precision).run())
+            print(try OneCaption(path: model, picture: caption, threads: threads, precision: activations).run())
             return
         }
         let stages = try Stages(
-            path: model, threads: threads, precision: precision, keyValueFormat: int8Cache ? .int8 : .f16,
+            path: model, threads: threads, precision: activations, keyValueFormat: int8Cache ? .int8 : .f16,
             clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
         var limits: [Limits] = []
         for _ in 0..<repetitions {
@@ -67,6 +66,13 @@ struct RudolphBenchmark: ParsableCommand {
         }
         let report = Report(stages: stages, limits: Limits(medianOf: limits), threads: threads)
         print(json ? report.json : report.table)
+    }
+}
+
+extension ActivationPrecision: ExpressibleByArgument {
+    public init?(argument: String) {
+        guard let precision = Self.allCases.first(where: { $0.name == argument }) else { return nil }
+        self = precision
     }
 }
 

@@ -338,7 +338,7 @@ def main():
 
     int4 = Ours("ours int4", work.models / "350M-int4.gguf")
     int8 = Ours("ours int8", work.models / "350M-int8.gguf")
-    narrow = Ours("ours int8, 8-bit x", work.models / "350M-int8.gguf", "--int8-activations")
+    narrow = Ours("ours int8, 8-bit x", work.models / "350M-int8.gguf", "--activations", "int8")
     large = Ours("ours 256 px", work.folder / "256px.gguf")
     q4, q8 = (Peer(f"llama.cpp {kind}", "llama.py", work.folder / f"gpt2-{kind}.gguf") for kind in ("Q4_0", "Q8_0"))
     ct2 = Peer("CTranslate2 int8", "ctranslate.py", work.folder / "ctranslate2")

@@ -2,7 +2,8 @@ import Converters
 import Foundation
 import Rudolph
 
-/// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values, int4 without calibration as well,
+/// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values, int8 with other activations and int4
+/// without calibration as well,
 /// then the image tokenizer, which is the same in all of them, with each arithmetic, and prints the tables of Docs/QUALITY.md:
 /// `swift run -c release rudolph-quality`.
 @main
@@ -13,17 +14,19 @@ struct RudolphQuality {
         defer { try? FileManager.default.removeItem(at: folder) }
         let pictures = try Reference.emoji()
         let exact = try Session(try Model(path: try DemoModel(.f32, in: folder).path))
-        var variants: [(name: String, model: DemoModel, cache: KeyValueFormat)] = []
+        var variants: [(name: String, model: DemoModel, precision: ActivationPrecision?, cache: KeyValueFormat)] = []
         for type in [WeightType.f16, .int8, .int4] {
             let model = try DemoModel(type, in: folder)
             for cache in KeyValueFormat.allCases {
-                variants.append((cache == .f16 ? type.name : "\(type.name), \(cache.name) cache", model, cache))
+                variants.append((cache == .f16 ? type.name : "\(type.name), \(cache.name) cache", model, nil, cache))
             }
+            guard type == .int8 else { continue }
+            for precision in [ActivationPrecision.int8, .int16] { variants.append(("int8, \(precision.name) activations", model, precision, .f16)) }
         }
-        variants.append(("int4, not calibrated", try DemoModel(.int4, isCalibrated: false, in: folder), .f16))
+        variants.append(("int4, not calibrated", try DemoModel(.int4, isCalibrated: false, in: folder), nil, .f16))
         var columns: [[String]] = []
-        for (name, model, cache) in variants {
-            let session = try Session(try Model(path: model.path), keyValueFormat: cache)
+        for (name, model, precision, cache) in variants {
+            let session = try Session(try Model(path: model.path), precision: precision, keyValueFormat: cache)
             let quality = try Quality(session, pictures) { index in
                 guard isatty(STDERR_FILENO) != 0 else { return }
                 FileHandle.standardError.write(Data("\r\(name): \(index + 1) of \(pictures.count) pictures".utf8))

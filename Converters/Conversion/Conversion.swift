@@ -95,8 +95,12 @@ public struct Conversion: Sendable {
             report.calibratedPositions = calibration.positions
             metadata.append((FileSchema.Key.calibratedPositions, .uint32(UInt32(Int32(clamping: calibration.positions)))))
         }
+        let leftText = captionLeftText(for: output)
+        if leftText != nil, type == .int8 {
+            metadata.append((FileSchema.Key.leftTextActivations, .string(ActivationPrecision.standard(for: type).name)))
+        }
         report.fileSize = try PackedFileWriter.write(
-            output, metadata: metadata, tensors: plan, last: captionLeftText(for: output), threads: threads, progress: progress,
+            output, metadata: metadata, tensors: plan, last: leftText, threads: threads, progress: progress,
             feedback: { (tensor) throws(ConversionError) in
                 guard let calibration, let input = tensor.input else { return nil }
                 return try calibration.feedback(input)

@@ -68,7 +68,8 @@ public enum Export {
             }
         }
         let dropped = [
-            Key.weightType, Key.calibratedPositions, Key.packedNames, Key.packedTypes, Key.packedRows, Key.packedColumns, Key.tensorHashes,
+            Key.weightType, Key.calibratedPositions, Key.leftTextActivations,
+            Key.packedNames, Key.packedTypes, Key.packedRows, Key.packedColumns, Key.tensorHashes,
             Key.headerHash,
         ]
         let metadata = file.metadata.filter { !dropped.contains($0.key) }.map {

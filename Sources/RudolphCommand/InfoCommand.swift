@@ -35,7 +35,8 @@ struct InfoCommand: ParsableCommand {
         if let file { shared.model = file }
         let model = try shared.openModel()
         let summary = model.summary(
-            threads: sessionOptions.threads, imageArithmetic: sessionOptions.imageArithmetic, keyValueFormat: sessionOptions.keyValueFormat)
+            threads: sessionOptions.threads, precision: sessionOptions.precision, imageArithmetic: sessionOptions.imageArithmetic,
+            keyValueFormat: sessionOptions.keyValueFormat)
         var writer = ResultWriter()
         if json {
             writer.line(object(model, summary).text)
@@ -75,6 +76,7 @@ struct InfoCommand: ParsableCommand {
         // Keys and values are no weights.
         let weightBytes = summary.parts.reduce(0) { $0 + ($1.weights > 0 ? $1.bytes : 0) }
         lines.append(row("all", "\(tensors)", millions(weights), megabytes(bytes), bits(weightBytes, weights)))
+        let activations = summary.precision.map { ["activations   \($0.name): \(bits($0))"] } ?? []
         let usual = usualBatch(model)
         let available = summary.availableBytes > 0 ? "; \(megabytes(summary.availableBytes)) available" : ""
         lines += [
@@ -84,10 +86,19 @@ struct InfoCommand: ParsableCommand {
             "buffers       \(megabytes(summary.transformerBytes)) transformer, "
                 + "\(megabytes(summary.cacheBytes)) keys and values (\(sessionOptions.keyValueFormat.name)), "
                 + "\(megabytes(summary.imageEncoderBytes)) image encoder",
+        ] + activations + [
             "convolutions  \(summary.imageArithmetic.name): \(products(summary.imageArithmetic))",
             "kernels       \(summary.kernels) (this CPU: \(summary.detected)), \(summary.threads) threads",
         ]
         return lines
+    }
+
+    private func bits(_ precision: ActivationPrecision) -> String {
+        switch precision {
+        case .int8: "8 bits"
+        case .mixed: "8 bits, 16 for the second matrix of each MLP"
+        case .int16: "16 bits"
+        }
     }
 
     private func products(_ arithmetic: ImageArithmetic) -> String {
@@ -165,6 +176,7 @@ struct InfoCommand: ParsableCommand {
         }
         object.set("kernels", summary.kernels)
         object.set("cpu", summary.detected)
+        if let precision = summary.precision { object.set("activations", precision.name) }
         object.set("image_arithmetic", summary.imageArithmetic.name)
         object.set("image_products", summary.imageArithmetic.hasIntegerProducts ? "int16" : "float")
         object.set("threads", summary.threads)

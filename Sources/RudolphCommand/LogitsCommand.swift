@@ -24,7 +24,7 @@ struct LogitsCommand: ParsableCommand {
 
     @OptionGroup var threadOptions: ThreadOptions
 
-    @OptionGroup var cacheOptions: CacheOptions
+    @OptionGroup var transformerOptions: TransformerOptions
 
     @OptionGroup var shared: SharedOptions
 
@@ -36,7 +36,8 @@ struct LogitsCommand: ParsableCommand {
         let length = model.configuration.sequenceLength
         guard (1...length).contains(ids.count) else { throw CommandError("\(name): \(ids.count) ids; expected 1 to \(length)") }
         let session = try shared.openSession(
-            model, threads: threadOptions.threads, keyValueFormat: cacheOptions.keyValueFormat, for: .texts(1))
+            model, threads: threadOptions.threads, precision: transformerOptions.precision, keyValueFormat: transformerOptions.keyValueFormat,
+            for: .texts(1))
         let rows = model.configuration.textRows + model.configuration.imageRows
         var logits: [UInt8] = []
         logits.reserveCapacity(ids.count * rows * 4)

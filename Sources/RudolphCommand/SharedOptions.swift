@@ -24,17 +24,21 @@ struct SharedOptions: ParsableArguments {
 
     /// Opens a session, which Ctrl-C stops. Where the memory for the work is not there, says so on standard error.
     func openSession(
-        _ model: Model, threads: Int?, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat = .f16, for work: Work
+        _ model: Model, threads: Int?, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil,
+        keyValueFormat: KeyValueFormat = .f16, for work: Work
     ) throws -> Session {
-        if !quiet, let warning = work.memoryWarning(model, threads, imageArithmetic, keyValueFormat) { note("Warning: \(warning)") }
-        let session = try Session(model, threads: threads, imageArithmetic: imageArithmetic, keyValueFormat: keyValueFormat)
+        let summary = model.summary(threads: threads, precision: precision, imageArithmetic: imageArithmetic, keyValueFormat: keyValueFormat)
+        if !quiet, let warning = work.memoryWarning(model, summary, keyValueFormat) { note("Warning: \(warning)") }
+        let session = try Session(
+            model, threads: threads, precision: precision, imageArithmetic: imageArithmetic, keyValueFormat: keyValueFormat)
         stopOnInterrupt(session)
         return session
     }
 
     func openSession(_ model: Model, _ options: SessionOptions, for work: Work) throws -> Session {
         try openSession(
-            model, threads: options.threads, imageArithmetic: options.imageArithmetic, keyValueFormat: options.keyValueFormat, for: work)
+            model, threads: options.threads, precision: options.precision, imageArithmetic: options.imageArithmetic,
+            keyValueFormat: options.keyValueFormat, for: work)
     }
 
     /// Says on standard error that only the beginning of a text fits its segment, where that is so.
@@ -70,7 +74,16 @@ struct ThreadOptions: ParsableArguments {
 }
 
 /// What commands take that use the transformer.
-struct CacheOptions: ParsableArguments {
+struct TransformerOptions: ParsableArguments {
+    @Option(
+        name: .customLong("activations"),
+        help: ArgumentHelp(
+            """
+            How finely what int8 weights multiply is quantized: int8, fastest, mixed, 16 bits where 8 would err most, or int16 (default: mixed; \
+            other weights know one way only).
+            """, valueName: "bits"))
+    var precision: ActivationPrecision?
+
     @Option(
         name: .customLong("kv"),
         help: ArgumentHelp("How keys and values are kept: f16, or int8 in about half the memory and a little less exact.", valueName: "format"))
@@ -91,30 +104,30 @@ struct ImageOptions: ParsableArguments {
 /// What commands take that use the whole model.
 struct SessionOptions: ParsableArguments {
     @OptionGroup private var threadOptions: ThreadOptions
-    @OptionGroup private var cacheOptions: CacheOptions
+    @OptionGroup private var transformerOptions: TransformerOptions
     @OptionGroup private var imageOptions: ImageOptions
 
     var threads: Int? { threadOptions.threads }
-    var keyValueFormat: KeyValueFormat { cacheOptions.keyValueFormat }
+    var precision: ActivationPrecision? { transformerOptions.precision }
+    var keyValueFormat: KeyValueFormat { transformerOptions.keyValueFormat }
     var imageArithmetic: ImageArithmetic? { imageOptions.imageArithmetic }
 }
 
-extension KeyValueFormat: ExpressibleByArgument {
+/// Options whose value is one of a few names.
+protocol NamedChoice: ExpressibleByArgument, CaseIterable {
+    var name: String { get }
+}
+
+extension NamedChoice {
     public init?(argument: String) {
-        guard let format = Self.allCases.first(where: { $0.name == argument }) else { return nil }
-        self = format
+        guard let choice = Self.allCases.first(where: { $0.name == argument }) else { return nil }
+        self = choice
     }
 
     public var defaultValueDescription: String { name }
     public static var allValueStrings: [String] { allCases.map(\.name) }
 }
 
-extension ImageArithmetic: ExpressibleByArgument {
-    public init?(argument: String) {
-        guard let way = Self.allCases.first(where: { $0.name == argument }) else { return nil }
-        self = way
-    }
-
-    public var defaultValueDescription: String { name }
-    public static var allValueStrings: [String] { allCases.map(\.name) }
-}
+extension ActivationPrecision: NamedChoice {}
+extension KeyValueFormat: NamedChoice {}
+extension ImageArithmetic: NamedChoice {}

@@ -216,9 +216,9 @@ import Testing
 
     /// A command takes no option that it does not use.
     @Test(arguments: [
-        (["tokenize", "x"], ["--threads", "--kv", "--image-arithmetic"]),
-        (["masks", "-o", "x.png"], ["--threads", "--kv", "--image-arithmetic"]),
-        (["encode", "x.png"], ["--kv"]), (["decode", "--tokens", "-", "-o", "x.png"], ["--kv"]),
+        (["tokenize", "x"], ["--threads", "--kv", "--activations", "--image-arithmetic"]),
+        (["masks", "-o", "x.png"], ["--threads", "--kv", "--activations", "--image-arithmetic"]),
+        (["encode", "x.png"], ["--kv", "--activations"]), (["decode", "--tokens", "-", "-o", "x.png"], ["--kv", "--activations"]),
         (["logits", "--ids", "-", "-o", "x.f32"], ["--image-arithmetic"]),
     ])
     func optionsWithoutEffectAreUnknown(arguments: [String], options: [String]) throws {

@@ -199,7 +199,7 @@ import Testing
     }
 
     /// What is fast depends on the processor, not on RUDOLPH_CPU.
-    @Test func infoNamesTheImageArithmetic() throws {
+    @Test func infoNamesTheArithmetic() throws {
         func info(_ model: String, _ arguments: [String] = [], cpu: String = "") throws -> [String: Any] {
             let run = try Command.run(["info", model, "--json"] + arguments, environment: ["RUDOLPH_CPU": cpu])
             return try #require(try run.objects().first, "\(run.messages)")
@@ -213,7 +213,14 @@ import Testing
             let object = try info(packed, ["--image-arithmetic", way])
             #expect(object["image_arithmetic"] as? String == way && object["image_products"] as? String == "float")
         }
+        #expect(fast["activations"] as? String == "mixed")
+        #expect(try info(try Project.model())["activations"] == nil)
+        let narrow = try info(packed, ["--activations", "int8"]), wide = try info(packed, ["--activations", "int16"])
+        #expect(narrow["activations"] as? String == "int8" && wide["activations"] as? String == "int16")
+        let buffers = try [narrow, fast, wide].map { try #require($0["transformer_buffer_bytes"] as? Int) }
+        #expect(buffers[0] < buffers[1] && buffers[1] < buffers[2])
         let text = try Command.run(["info", packed, "--image-arithmetic", "direct"]).text
+        #expect(text.contains("\nactivations   mixed: 8 bits, 16 for the second matrix of each MLP\n"), "\(text)")
         #expect(text.contains("\nconvolutions  direct: products of floats\n"), "\(text)")
     }
 

@@ -102,6 +102,7 @@ import Testing
         for (key, value) in [
             ("general.architecture", MetadataValue.string("rudolph")), ("general.name", .string("small")),
             ("rudolph.format_version", .uint32(1)), ("rudolph.weight_type", .string("int8")), ("rudolph.layers", .uint32(3)),
+            ("rudolph.left_text.activations", .string("mixed")),
             ("rudolph.hidden_size", .uint32(48)), ("rudolph.heads", .uint32(3)), ("rudolph.left_text_length", .uint32(5)),
             ("rudolph.image_tokens_per_side", .uint32(4)), ("rudolph.right_text_length", .uint32(7)),
             ("rudolph.kernel_size", .uint32(3)), ("rudolph.last_kernel_size", .uint32(5)),

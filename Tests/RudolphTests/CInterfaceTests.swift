@@ -147,10 +147,11 @@ import Testing
         let image = try #require(try Golden.images().first)
         let picture = try Golden.picture(image.png)
         var options = rudolph_session_options(
-            threads: 7, int8_cache: 7, release_image_tokenizer: 7, image_arithmetic: 7, reserved: (7, 7, 7, 7, 7, 7, 7))
+            threads: 7, int8_cache: 7, release_image_tokenizer: 7, image_arithmetic: 7, activations: 7, reserved_number: 7,
+            reserved: (7, 7, 7, 7, 7, 7))
         rudolph_session_options_default(&options)
         #expect(options.threads == 0 && options.int8_cache == 0 && options.release_image_tokenizer == 0)
-        #expect(options.image_arithmetic == 0 && options.reserved.6 == 0)
+        #expect(options.image_arithmetic == 0 && options.activations == 0 && options.reserved_number == 0 && options.reserved.5 == 0)
         rudolph_session_options_default(nil)
         try withModel { model in
             var session: OpaquePointer?
@@ -171,6 +172,14 @@ import Testing
             let unknown = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
             #expect(unknown == (RUDOLPH_ERROR.code, "image_arithmetic is 4, expected 0 to 3"))
             options.image_arithmetic = 0
+            options.activations = -1
+            let negative = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
+            #expect(negative == (RUDOLPH_ERROR.code, "activations is -1, expected 0 to 3"))
+            options.activations = 0
+            options.reserved_number = 1
+            let reserved = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
+            #expect(reserved == (RUDOLPH_ERROR.code, "reserved fields of the options are not zero"))
+            options.reserved_number = 0
             options.int8_cache = 1
             #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
             let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
@@ -364,7 +373,7 @@ import Testing
             }
         }
         try withModel { model in
-            for change in [{ $0.reserved.0 = 1 }, { $0.reserved.6 = 1 }] as [(inout rudolph_session_options) -> Void] {
+            for change in [{ $0.reserved.0 = 1 }, { $0.reserved.5 = 1 }] as [(inout rudolph_session_options) -> Void] {
                 var options = rudolph_session_options()
                 rudolph_session_options_default(&options)
                 change(&options)

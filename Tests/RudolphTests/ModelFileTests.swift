@@ -238,6 +238,29 @@ import Testing
         ),
     ]
 
+    /// What an int8 file does not say of the activations of its left text was computed with 16 bits, before there was a choice.
+    @Test func theLeftTextsActivationsAreKnown() throws {
+        let key = "rudolph.left_text.activations"
+        let file = try Data(contentsOf: URL(filePath: Demo.path(.int8)))
+        let header = Header(file)
+        func model(_ change: (inout Header) -> Void) throws -> (Model, Scratch) {
+            var changed = header
+            change(&changed)
+            let scratch = try Scratch(changed.data() + file.dropFirst(header.size))
+            return (try Model(path: scratch.path), scratch)
+        }
+        for precision in ActivationPrecision.allCases {
+            #expect(try model { $0.set(key, text: precision.name) }.0.captionLeftText?.precision == precision)
+        }
+        let count = header.metadata.count
+        let (old, scratch) = try model { $0.metadata.removeAll { String(decoding: $0.key, as: UTF8.self) == key } }
+        #expect(Header(try Data(contentsOf: URL(filePath: scratch.path))).metadata.count == count - 1)
+        #expect(old.captionLeftText?.precision == .int16)
+        let message = message { _ = try model { $0.set(key, text: "int5") } }
+        #expect(message.hasSuffix("\(key) is int5, expected int8, mixed or int16"), "\(message)")
+        #expect(try Demo.session(.int4).model.captionLeftText?.precision == nil)
+    }
+
     @Test func everyFalseStatementIsRefused() throws {
         let file = try Self.original()
         let header = Header(file)

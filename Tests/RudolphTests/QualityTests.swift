@@ -33,9 +33,12 @@ import Testing
 
     /// With keys and values in 8 bits captions are those of halves but for near ties: as many of 684 are others as was measured, since
     /// every machine computes the same bits.
-    @Test(arguments: zip(Demo.types, [0, 4, 10]))
-    func captionsOfInt8CachesStay(type: WeightType, others: Int) throws {
-        let sessions = try KeyValueFormat.allCases.map { try Demo.session(type, cache: $0) }
+    @Test(arguments: [
+        (WeightType.f16, ActivationPrecision?.none, 0), (.int8, .int16, 4), (.int8, nil, 8), (.int4, nil, 10),
+    ])
+    func captionsOfInt8CachesStay(type: WeightType, precision: ActivationPrecision?, others: Int) throws {
+        let model = try Demo.session(type).model
+        let sessions = try KeyValueFormat.allCases.map { try Session(model, threads: 1, precision: precision, keyValueFormat: $0) }
         var different: [String] = []
         for picture in try Reference.emoji() {
             for template in [nil, "на картинке"] {
@@ -45,8 +48,9 @@ import Testing
                 if captions[0] != captions[1] { different.append("\(picture.file)\(template == nil ? "" : " with the template")") }
             }
         }
-        print("\(type.name): \(different.count) captions of an int8 cache are others: \(different)")
-        #expect(different.count <= others, "\(type.name)")
+        let name = type.name + (precision.map { ", activations \($0.name)" } ?? "")
+        print("\(name): \(different.count) captions of an int8 cache are others: \(different)")
+        #expect(different.count <= others, "\(name)")
     }
 
     /// What int4 expects next is nearer to what the float weights expect when it was calibrated: by 40 % in captions, 44 % in pictures.
@@ -58,6 +62,20 @@ import Testing
         print("int4: divergence \(calibrated), not calibrated \(plain)")
         #expect(calibrated.text < 0.7 * plain.text && calibrated.image < 0.6 * plain.image)
         #expect(calibrated.text < 0.0022 && calibrated.image < 0.025)
+    }
+
+    /// 16 bits for the second matrix of each MLP take away most of what 8-bit activations add to the error of int8.
+    @Test func mixedActivationsErrLittle() throws {
+        let pictures = try Reference.emoji().enumerated().filter { $0.offset % 6 == 0 }.map(\.element)
+        let exact = try Demo.session(.f32), model = try Demo.session(.int8).model
+        func divergence(_ precision: ActivationPrecision?) throws -> Divergence {
+            try Divergence(of: try Session(model, threads: 1, precision: precision), from: exact, pictures)
+        }
+        let int8 = try divergence(.int8), mixed = try divergence(.mixed), int16 = try divergence(.int16), usual = try divergence(nil)
+        print("int8: divergence with activations of 8 bits \(int8), mixed \(mixed), of 16 bits \(int16)")
+        #expect(mixed.text < 0.6 * int8.text && mixed.image < 0.5 * int8.image)
+        #expect(int16.text < mixed.text && int16.image < 0.5 * mixed.image)
+        #expect(usual.text == mixed.text && usual.image == mixed.image)
     }
 
     /// All pictures, decoded from their files and encoded.

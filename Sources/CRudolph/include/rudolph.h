@@ -80,13 +80,23 @@ enum {
     RUDOLPH_IMAGES_DIRECT = 3,   // likewise, in the order of the definition: about half as fast
 };
 
+// How finely what int8 weights multiply is quantized. Other weights know one way only.
+enum {
+    RUDOLPH_ACTIVATIONS_DEFAULT = 0, // mixed
+    RUDOLPH_ACTIVATIONS_INT8 = 1,    // 8 bits: fastest
+    RUDOLPH_ACTIVATIONS_MIXED = 2,   // 8 bits, but 16 for the second matrix of each MLP, where 8 would err most
+    RUDOLPH_ACTIVATIONS_INT16 = 3,   // 16 bits: up to twice the time for a picture or a prompt, the same for a token
+};
+
 typedef struct rudolph_session_options {
     int32_t threads;                 // as above
     int32_t int8_cache;              // 1: keys and values of earlier positions in 8 bits: about half the memory, a little less exact
     int32_t release_image_tokenizer; // 1: what turns pictures into tokens and back is freed after each picture, before captions and
                                      //    answers are generated: the least memory at once, some time for the next picture
     int32_t image_arithmetic;        // RUDOLPH_IMAGES_...
-    uint64_t reserved[7];
+    int32_t activations;             // RUDOLPH_ACTIVATIONS_...
+    int32_t reserved_number;
+    uint64_t reserved[6];
 } rudolph_session_options;
 
 // All zero: what rudolph_session_open takes for 0 threads.

@@ -49,9 +49,10 @@ public func rudolph_session_open_with(
         let shared = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(try given(model, "model"))).takeUnretainedValue()
         let fields = options?.pointee ?? rudolph_session_options()
         try checkReserved(fields.reserved)
+        try checkReserved(fields.reserved_number)
         let opened = try Session(
-            shared, threads: fields.threads == 0 ? nil : Int(fields.threads), imageArithmetic: try imageArithmetic(fields.image_arithmetic),
-            keyValueFormat: fields.int8_cache == 0 ? .f16 : .int8)
+            shared, threads: fields.threads == 0 ? nil : Int(fields.threads), precision: try precision(fields.activations),
+            imageArithmetic: try imageArithmetic(fields.image_arithmetic), keyValueFormat: fields.int8_cache == 0 ? .f16 : .int8)
         opened.keepsImageTokenizer = fields.release_image_tokenizer == 0
         session.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
     }
@@ -233,7 +234,16 @@ private func code(_ stage: Progress.Stage) -> Int32 {
     }
 }
 
-/// Throws unless all bytes of reserved fields are zero.
+private func precision(_ number: Int32) throws(RudolphError) -> ActivationPrecision? {
+    switch number {
+    case 0: nil
+    case 1: .int8
+    case 2: .mixed
+    case 3: .int16
+    default: throw RudolphError("activations is \(number), expected 0 to 3")
+    }
+}
+
 private func imageArithmetic(_ number: Int32) throws(RudolphError) -> ImageArithmetic? {
     switch number {
     case 0: nil
@@ -244,6 +254,7 @@ private func imageArithmetic(_ number: Int32) throws(RudolphError) -> ImageArith
     }
 }
 
+/// Throws unless all bytes of reserved fields are zero.
 private func checkReserved<Field: BitwiseCopyable>(_ field: Field) throws(RudolphError) {
     let isZero = withUnsafeBytes(of: field) { $0.allSatisfy { $0 == 0 } }
     guard isZero else { throw RudolphError("reserved fields of the options are not zero") }

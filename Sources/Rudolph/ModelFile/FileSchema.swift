@@ -43,6 +43,7 @@ package enum FileSchema {
         package static let packedRows = "rudolph.packed.rows"
         package static let packedColumns = "rudolph.packed.columns"
         package static let calibratedPositions = "rudolph.calibration.positions"
+        package static let leftTextActivations = "rudolph.left_text.activations"
         package static let tensorHashes = "rudolph.sha256.tensors"
         package static let headerHash = "rudolph.sha256.header"
     }

@@ -56,7 +56,7 @@ public final class Model: @unchecked Sendable {
         imageDecoder =
             file.tensorIndices["vqgan.decoder.conv_in.weight"] == nil ? nil : try ImageDecoderWeights(binder, configuration.imageTokenizer)
         captionLeftText =
-            file.tensorIndices[FileSchema.captionLeftText] == nil ? nil : try StoredKeysAndValues(binder, configuration)
+            file.tensorIndices[FileSchema.captionLeftText] == nil ? nil : try StoredKeysAndValues(binder, configuration, weightType)
         packedWeights = binder.packedWeights
         allocations = binder.allocations
     }

@@ -137,7 +137,7 @@ extension GGUF {
 
 /// Finds the tensors of a file by name and checks that each has the shape that the configuration demands.
 final class TensorBinder {
-    private let file: GGUF
+    let file: GGUF
     private let packed: [String: PackedShape]
     /// Biases that need padding.
     let allocations = Allocations()

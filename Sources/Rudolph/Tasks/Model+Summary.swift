@@ -57,6 +57,8 @@ public struct ModelSummary: Sendable {
     public let availableBytes: UInt64
     /// The instruction set whose kernels this process uses, and all that the CPU offers.
     public let kernels, detected: String
+    /// How finely activations are quantized that 8-bit layers multiply; nil where the layers have other weights.
+    public let precision: ActivationPrecision?
     /// How the image tokenizer would sum.
     public let imageArithmetic: ImageArithmetic
     /// Threads that the sizes of buffers are for.
@@ -76,10 +78,9 @@ public struct ModelSummary: Sendable {
 extension Model {
     /// - Parameters:
     ///   - threads: 1 to `Session.maximumThreads`, or the nearest of these; nil takes what a `Session` would.
-    ///   - imageArithmetic: as in `Session`.
-    ///   - keyValueFormat: as in `Session`.
+    ///   - precision: as in `Session`, as all that follow.
     public func summary(
-        threads: Int? = nil, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat = .f16
+        threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat = .f16
     ) -> ModelSummary {
         let threads = min(max(1, threads ?? Session.usualThreads), Session.maximumThreads)
         let parts = ModelSummary.Kind.allCases.map { kind in
@@ -93,17 +94,18 @@ extension Model {
             return part
         }
         let features = rk_cpu_features()
+        let precision = precision ?? .standard(for: weightType)
         let imageArithmetic = imageArithmetic ?? .standard(for: weightType)
         return ModelSummary(
             fileBytes: file.file.bytes.count,
             parts: parts,
             transformerBytes: Transformer.bytes(
-                configuration, rows: Session.positionsAtOnce, threads: threads, precision: .standard(for: weightType)),
+                configuration, rows: Session.positionsAtOnce, threads: threads, precision: precision),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: imageArithmetic),
             availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
-            imageArithmetic: imageArithmetic, threads: threads)
+            precision: weightType == .int8 ? precision : nil, imageArithmetic: imageArithmetic, threads: threads)
     }
 }
 

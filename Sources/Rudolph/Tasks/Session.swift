@@ -48,7 +48,7 @@ public final class Session {
     /// - Parameters:
     ///   - model: what to run; other sessions may run it as well.
     ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes `usualThreads`.
-    ///   - precision: of activations, where weights are integers; nil takes what suits the model's weights.
+    ///   - precision: of activations, where weights are int8; nil takes `.mixed`. Other weights know one way only.
     ///   - imageArithmetic: of the image tokenizer; nil takes `.fast` where the model's weights are integers, else `.winograd`. But for `.fast` a
     ///     picture's tokens do not depend on the processor.
     ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
@@ -68,10 +68,11 @@ public final class Session {
         self.threads = threads
         self.imageArithmetic = imageArithmetic ?? .standard(for: model.weightType)
         self.keyValueFormat = keyValueFormat
-        let standard = ActivationPrecision.standard(for: model.weightType)
-        takesStored = keyValueFormat == .f16 && (precision ?? standard) == standard
+        let precision = precision ?? .standard(for: model.weightType)
+        let stored = model.captionLeftText?.precision
+        takesStored = keyValueFormat == .f16 && (stored == nil || stored == precision)
         transformer = try Transformer(
-            model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision ?? standard, stop: stop)
+            model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision, stop: stop)
         prefix = try KeyValueCache(
             model.configuration, keyValueFormat, start: 0, .positions(capacity: model.configuration.sequenceLength))
     }

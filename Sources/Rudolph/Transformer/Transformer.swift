@@ -46,7 +46,6 @@ final class Transformer {
     private let memory: UnsafeMutableRawPointer
     private let hidden, normed, output, wide, scores: UnsafeMutablePointer<Float>
     private let narrowIntegers, wideIntegers: rk_integer_rows
-    private let precision: ActivationPrecision
     private let hiddenStride, wideStride, scoresStride: Int
     private var logitsMemory: UnsafeMutablePointer<Float>? = nil
     private var logitsCapacity = 0
@@ -90,12 +89,13 @@ final class Transformer {
             // Of a block of queries, see rk_attention.
             scoresStride = Int(RK_QUERY_BLOCK) * paddedToPanel(configuration.sequenceLength) + 16 * configuration.headSize
             let group = Int(RK_GROUP)
+            func integers(_ stride: Int, isInt16: Bool) -> [Int] {
+                [(isInt16 ? 2 : 1) * rows * stride, 4 * rows, 4 * rows * (stride / group)]
+            }
             for bytes in [
                 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * wideStride,
                 4 * threads * scoresStride,
-                precision.bytes * rows * hiddenStride, 4 * rows, 4 * rows * (hiddenStride / group),
-                precision.bytes * rows * wideStride, 4 * rows, 4 * rows * (wideStride / group),
-            ] {
+            ] + integers(hiddenStride, isInt16: precision.isNarrowInt16) + integers(wideStride, isInt16: precision.isWideInt16) {
                 offsets.append(total)
                 total += (bytes + 63) / 64 * 64
             }
@@ -114,7 +114,6 @@ final class Transformer {
         self.model = model
         self.configuration = configuration
         self.threads = threads
-        self.precision = precision
         self.maximumRows = maximumRows
         self.stop = stop
         stops = .allocate(capacity: configuration.layers)
@@ -128,18 +127,18 @@ final class Transformer {
         func floats(_ index: Int) -> UnsafeMutablePointer<Float> {
             (memory + sizes.offsets[index]).assumingMemoryBound(to: Float.self)
         }
-        func integers(_ index: Int, stride: Int) -> rk_integer_rows {
+        func integers(_ index: Int, stride: Int, isInt16: Bool) -> rk_integer_rows {
             rk_integer_rows(
                 values: memory + sizes.offsets[index], scales: floats(index + 1),
-                starts: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), is_int16: 0)
+                starts: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), is_int16: isInt16 ? 1 : 0)
         }
         hidden = floats(0)
         normed = floats(1)
         output = floats(2)
         wide = floats(3)
         scores = floats(4)
-        narrowIntegers = integers(5, stride: sizes.hiddenStride)
-        wideIntegers = integers(8, stride: sizes.wideStride)
+        narrowIntegers = integers(5, stride: sizes.hiddenStride, isInt16: precision.isNarrowInt16)
+        wideIntegers = integers(8, stride: sizes.wideStride, isInt16: precision.isWideInt16)
 
         var masks: [Mask] = []
         var maskOfLayer: [Int] = []
@@ -449,7 +448,7 @@ final class Transformer {
     @inline(__always)
     private func integers(_ rows: rk_integer_rows, for linear: Linear) -> rk_integer_rows {
         var rows = rows
-        rows.is_int16 = precision == .int16 && linear.type == .int8 ? 1 : 0
+        if linear.type != .int8 { rows.is_int16 = 0 }
         return rows
     }
 

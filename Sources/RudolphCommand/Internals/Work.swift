@@ -14,8 +14,8 @@ enum Work {
     case answers(Int)
 
     /// What to say where the memory for it is not there.
-    func memoryWarning(_ model: Model, _ threads: Int?, _ arithmetic: ImageArithmetic?, _ format: KeyValueFormat) -> String? {
-        let summary = model.summary(threads: threads, imageArithmetic: arithmetic, keyValueFormat: format)
+    /// - Parameter summary: of the model, with the options of the session.
+    func memoryWarning(_ model: Model, _ summary: ModelSummary, _ format: KeyValueFormat) -> String? {
         let needed: UInt64
         switch self {
         case .pictures: return nil
