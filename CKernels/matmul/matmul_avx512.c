@@ -200,34 +200,32 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Some dozens of rows of x on Intel's processors: two panels pass all of them before the next two come. Each register tile asks for its share
-// of those, spread over its groups: a burst would keep its own loads waiting. The first tile asks for its own panels, ahead.
-#define PAIR_ROWS 8
-enum { MOST_PAIRED = 96 };
-
-RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels, int first) {
+// Many rows of x: two panels pass all of them before the next two come. Each register tile asks for its share of those, spread over its groups: a
+// burst would keep its own loads waiting. The first tile asks for its own panels, ahead.
+RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels, int first, int rows) {
     enum { LINES = (RK_GROUP_BYTES + 63) / 64 };
     const uint8_t *own = rk_tile_panel(tile, RK_INT4, panel);
-    const int cold = panel == 0, tiles = rk_divide_up(tile->count, PAIR_ROWS) - cold, at = rk_divide_up(first, PAIR_ROWS) - cold;
+    const int cold = panel == 0, tiles = rk_divide_up(tile->count, rows) - cold, at = rk_divide_up(first, rows) - cold;
     if (at < 0) return (asked){own + tile->most_ahead, 0, LINES};
     if (panel + panels >= tile->panels) return (asked){own, 0, 0};
     return (asked){own + rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels, LINES * at / tiles, LINES * (at + 1) / tiles};
 }
 
-#define PAIRED(n, panels)                                                                                                        \
+#define PAIRED(n, panels, largest)                                                                                               \
     {                                                                                                                            \
-        const asked next = asked_by_tile(tile, panel, panels, first);                                                            \
+        const asked next = asked_by_tile(tile, panel, panels, first, largest);                                                   \
         int4_rows(tile, panel, 1, panels, &next, first, n);                                                                      \
     }
-#define TWO_PAIRED(n) PAIRED(n, 2)
-#define ONE_PAIRED(n) PAIRED(n, 1)
-
-RK_TARGET static void int4_pairs(const rk_matmul_tile *tile) {
-    for (int panel = 0; panel < tile->panels; panel += 2) {
-        if (panel + 1 < tile->panels) RK_FOR_ROWS(tile->count, PAIR_ROWS, TWO_PAIRED)
-        else RK_FOR_ROWS(tile->count, PAIR_ROWS, ONE_PAIRED)
+#define PAIRS(largest, TWO, ONE)                                                                                                 \
+    for (int panel = 0; panel < tile->panels; panel += 2) {                                                                      \
+        if (panel + 1 < tile->panels) RK_FOR_ROWS(tile->count, largest, TWO)                                                     \
+        else RK_FOR_ROWS(tile->count, largest, ONE)                                                                              \
     }
-}
+
+#define TWO_BY_8(n) PAIRED(n, 2, 8)
+#define ONE_BY_8(n) PAIRED(n, 1, 8)
+#define TWO_BY_6(n) PAIRED(n, 2, 6)
+#define ONE_BY_6(n) PAIRED(n, 1, 6)
 
 // More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it): GROUPS groups of a panel
 // are unpacked into the first-level cache for all rows.
@@ -393,16 +391,17 @@ RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
 RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT4) }
 RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
+    enum { MOST_PAIRED = 96 };
     if (tile->count <= ROWS) int4(tile);
-    else if (tile->count <= MOST_PAIRED) int4_pairs(tile);
+    else if (tile->count <= MOST_PAIRED) PAIRS(8, TWO_BY_8, ONE_BY_8)
     else int4_many(tile);
 }
 
-// Twelve rows of x by one panel need as many broadcasts as products, and Zen 5, which makes two products in a cycle, loads no more: many rows go
-// eight by two panels.
+// Twelve rows of x by one panel need as many broadcasts as products, and Zen 5, which makes two products in a cycle, loads no more. Six by two panels
+// leave no sum without a register.
 RK_TARGET static void int4_zen5(const rk_matmul_tile *tile) {
     if (tile->count <= ROWS) int4(tile);
-    else RK_FOR_ROWS(tile->count, 8, INT4)
+    else PAIRS(6, TWO_BY_6, ONE_BY_6)
 }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
