@@ -91,13 +91,24 @@ static void wake_sleepers(struct rk_team *team) {
 #endif
 }
 
+// The next lines of what the worker will read soon, into its second-level cache. Returns whether there were any.
+static int ask_soon(rk_worker *worker) {
+    enum { LINE = 64, LINES = 4 };
+    if (worker->soon_bytes < LINE * LINES) return 0;
+    for (int line = 0; line < LINES; line++) __builtin_prefetch(worker->soon + line * LINE, 0, 2);
+    worker->soon += LINE * LINES;
+    worker->soon_bytes -= LINE * LINES;
+    return 1;
+}
+
 // Spins, then sleeps, until the generation is no longer `generation`.
-static void wait_for_next(struct rk_team *team, uint32_t generation) {
+static void wait_for_next(rk_worker *worker, uint32_t generation) {
+    struct rk_team *team = worker->team;
     const int spins = atomic_load_explicit(&team->spins, memory_order_relaxed);
     int slept = 0;
     for (int i = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation; i++) {
         if (i < spins) {
-            relax();
+            if (!ask_soon(worker)) relax();
         } else {
             sleep_until_next(team, generation);
             slept = 1;
@@ -120,7 +131,7 @@ void rk_barrier(rk_worker *worker) {
         atomic_store_explicit(&team->generation, generation + 1, memory_order_seq_cst);
         wake_sleepers(team);
     } else {
-        wait_for_next(team, generation);
+        wait_for_next(worker, generation);
     }
 }
 

@@ -5,12 +5,16 @@
 #ifndef RK_PARALLEL_H
 #define RK_PARALLEL_H
 
+#include <stddef.h>
+
 typedef struct rk_team rk_team;
 
 typedef struct rk_worker {
     rk_team *team;
     int index; // 0 ..< count
     int count;
+    const char *soon; // what it will probably read next and asks for while it waits at barriers, and how much of it
+    size_t soon_bytes;
 } rk_worker;
 
 typedef void (*rk_body)(void *context, rk_worker *worker);

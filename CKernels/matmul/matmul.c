@@ -114,12 +114,29 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
     if (tile.panels > 0) kernel(&tile);
 }
 
+// How a product is shared out: in pieces of `step` chunks at least, a chunk being a panel times a block of rows of x. Few rows wait for memory: a worker
+// begins with a piece of its own, most of its share, whose weights can be asked for before, and every piece is a stream that must get going.
+// Many rows take long for one panel.
+typedef struct shares {
+    int step, own; // own: chunks of each worker's own piece
+} shares;
+
+static shares share_out(const rk_worker *worker, int panels, int count) {
+    enum { FEW_ROWS = 24 };
+    if (count > FEW_ROWS || panels < 16 * worker->count) return (shares){.step = 1};
+    return (shares){.step = 4, .own = worker->count == 1 ? 0 : panels * 5 / 8 / worker->count / 4 * 4};
+}
+
+void rk_matmul_soon(rk_worker *worker, const rk_matrix *matrix, int row_count, int count) {
+    const int own = matrix ? share_out(worker, rk_divide_up(row_count, RK_PANEL), count).own : 0;
+    const size_t bytes = own ? rk_panel_bytes(matrix->type, matrix->columns) * (size_t)own : 0, most = rk_cpu_cache() / 4;
+    worker->soon = own ? (const char *)matrix->data + bytes * (size_t)worker->index : NULL;
+    worker->soon_bytes = bytes < most ? bytes : most;
+}
+
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
-    enum {
-        ACTIVATED = 32 << 10, // floats that an activation still finds in the second-level cache
-        FEW_ROWS = 24
-    };
+    enum { ACTIVATED = 32 << 10 }; // floats that an activation still finds in the second-level cache
     const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
     const rk_matmul_tile product = whole(features, matrix, input, first_row, bias, out, out_stride);
@@ -128,11 +145,11 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
     const int panels = rk_divide_up(row_count, RK_PANEL);
     const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
-    const int chunks = panels * rk_divide_up(input->count, rows);                                 // a panel times a block of rows each
-    // Panels to a piece, at least: few rows of x take them in fours, many rows take long for one.
-    const int step = panels >= 16 * worker->count && input->count <= FEW_ROWS ? 4 : 1;
-    const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels;         // panels to a tile
-    for (int chunk, taken; (taken = rk_next_chunks(worker, chunks, step, &chunk)) > 0;) {
+    const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels; // panels to a tile
+    const shares shares = share_out(worker, panels, input->count);
+    const int owned = shares.own * worker->count, chunks = panels * rk_divide_up(input->count, rows);
+    int chunk = shares.own * worker->index, taken = shares.own;
+    do {
         for (const int end = chunk + taken; chunk < end;) {
             const int row = chunk / panels * rows, panel = chunk % panels, some = rk_min(most, rk_min(panels - panel, end - chunk));
             const rk_matmul_tile tile = part(product, panel_bytes, panel, some, row, rk_min(rows, input->count - row));
@@ -142,7 +159,9 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
             }
             chunk += some;
         }
-    }
+        taken = rk_next_chunks(worker, chunks - owned, shares.step, &chunk);
+        chunk += owned;
+    } while (taken > 0);
     rk_barrier(worker);
 }
 

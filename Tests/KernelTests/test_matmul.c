@@ -291,9 +291,53 @@ static void check_steps(void) {
         check_step(kind, 200, 96, 3, 48, 101, 2);
         check_step(kind, 64, 520, 150, 16, 48, 2);
         check_step(kind, 1000, 64, 1, 0, 1000, 2);
+        check_step(kind, 1010, 64, 24, 0, 1010, 3);
+        check_step(kind, 1010, 64, 25, 16, 994, 2);
         check_step(kind, 200, 96, 1, 48, 101, 1);
         check_step(kind, 32, 33, 600, 0, 32, 2);
     }
+}
+
+enum { WORKERS = 3, STEPS = 50 };
+
+typedef struct announced {
+    const rk_matrix *matrix;
+    int row_count, count;
+    rk_worker before[WORKERS], after[WORKERS];
+} announced;
+
+static void run_announced(void *context, rk_worker *worker) {
+    announced *a = context;
+    rk_matmul_soon(worker, a->matrix, a->row_count, a->count);
+    a->before[worker->index] = *worker;
+    for (int step = 0; step < STEPS; step++) rk_barrier(worker);
+    a->after[worker->index] = *worker;
+}
+
+// What workers ask for while they wait: pieces of the weights that follow each other, of few rows of x only.
+static void check_soon(rk_type type, int rows, int row_count, int count, int threads) {
+    const int columns = 192;
+    const size_t bytes = rk_panel_bytes(type, columns), all = bytes * (size_t)((rows + RK_PANEL - 1) / RK_PANEL);
+    test_begin("matmul", "soon", "any", "type %d, %d of %d rows, %d rows of x, %d threads", type, row_count, rows, count, threads);
+    char *weights = test_alloc(all, 64);
+    const rk_matrix matrix = {weights, type, rows, columns};
+    announced a = {.matrix = &matrix, .row_count = row_count, .count = count};
+    rk_parallel(threads, run_announced, &a);
+    const int workers = a.before[0].count, few = workers > 1 && count <= 24 && (row_count + RK_PANEL - 1) / RK_PANEL >= 16 * workers;
+    for (int i = 0; i < workers; i++) {
+        const rk_worker before = a.before[i], after = a.after[i];
+        test_expect((before.soon_bytes > 0) == few, "worker %d: %zu bytes", i, before.soon_bytes);
+        if (!few) continue;
+        const char *end = i + 1 < workers ? a.before[i + 1].soon : weights + bytes * (size_t)((row_count + RK_PANEL - 1) / RK_PANEL);
+        test_expect(i > 0 || before.soon == weights, "worker 0 begins at %td", before.soon - weights);
+        test_expect(before.soon + before.soon_bytes <= end, "worker %d: %zu bytes from %td", i, before.soon_bytes, before.soon - weights);
+        test_expect(after.soon + after.soon_bytes == before.soon + before.soon_bytes && after.soon >= before.soon, "worker %d went on to %td", i,
+                    after.soon - weights);
+    }
+    a.matrix = NULL;
+    rk_parallel(threads, run_announced, &a);
+    for (int i = 0; i < workers; i++) test_expect(a.before[i].soon_bytes == 0, "worker %d: %zu bytes of nothing", i, a.before[i].soon_bytes);
+    test_free(weights);
 }
 
 typedef struct packing {
@@ -335,6 +379,17 @@ void test_matmul(void) {
     rk_cpu_set_cache(0); // blocks of few rows of x
     check_steps();
     rk_cpu_set_cache(cache);
+    for (int type = RK_F32; type <= RK_INT4; type++) {
+        for (int threads = 1; threads <= WORKERS; threads++) {
+            const int rows[] = {1, 511, 512, 513, 1000, 4096}, counts[] = {1, 24, 25};
+            for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+                    check_soon(type, rows[i], rows[i], counts[k], threads);
+                    check_soon(type, rows[i], (rows[i] + 1) / 2, counts[k], threads);
+                }
+            }
+        }
+    }
     for (int transposed = 0; transposed < 2; transposed++) {
         check_packing(1, 1, transposed);
         check_packing(16, 7, transposed);

@@ -294,8 +294,9 @@ final class Transformer {
 
     /// What each worker does: every step is shared out inside and ends with a barrier.
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
-        embedRows(worker)
         let layers = model.transformer.layers
+        announce(worker, layers.first?.queryKeyValue, rowCount)
+        embedRows(worker)
         if let first = layers.first { norm(worker, first.inputNorm, rowCount, for: first.queryKeyValue) }
         for (index, layer) in layers.enumerated() {
             if worker.pointee.index == 0 { stops[index] = stop.isRaised }
@@ -314,7 +315,7 @@ final class Transformer {
             }
             attend(worker, index, layer, count)
             addAndNorm(worker, layer.firstAdditionNorm, layer.postAttentionNorm, count, for: layer.up)
-            expand(worker, index, layer, count)
+            expand(worker, index, layer, count, next?.queryKeyValue)
             addAndNorm(
                 worker, layer.secondAdditionNorm, next?.inputNorm ?? model.transformer.finalNorm, count, for: next?.queryKeyValue)
         }
@@ -334,7 +335,7 @@ final class Transformer {
     private func storeKeysAndValues(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ layer: LayerWeights) {
         let h = configuration.hiddenSize
         observer?(worker, index, .queryKeyValue, rows(normed, hiddenStride, rowCount, h))
-        multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrowIntegers, rowCount, output: wide, wideStride)
+        multiply(worker, layer.queryKeyValue, normed, hiddenStride, narrowIntegers, rowCount, output: wide, wideStride, next: layer.dense)
         withCaches(ofLayer: index) { caches in
             rk_rows_store(
                 worker, features, rows(wide + h, wideStride, rowCount, h), rows(wide + 2 * h, wideStride, rowCount, h),
@@ -353,17 +354,20 @@ final class Transformer {
         let context = rows(normed, hiddenStride, count, configuration.hiddenSize)
         observer?(worker, index, .dense, context)
         quantize(worker, context, narrowIntegers, for: layer.dense)
-        multiply(worker, layer.dense, normed, hiddenStride, narrowIntegers, count, output: output, hiddenStride)
+        multiply(worker, layer.dense, normed, hiddenStride, narrowIntegers, count, output: output, hiddenStride, next: layer.up)
     }
 
-    /// The MLP of the normed rows, to `output`.
-    private func expand(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ layer: LayerWeights, _ count: Int) {
+    /// The MLP of the normed rows, to `output`; `next` is what is multiplied after it, nil if that is the head.
+    private func expand(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ layer: LayerWeights, _ count: Int, _ next: Linear?) {
         observer?(worker, index, .up, rows(normed, hiddenStride, count, configuration.hiddenSize))
-        multiply(worker, layer.up, normed, hiddenStride, narrowIntegers, count, activation: RK_GELU, output: wide, wideStride)
+        multiply(worker, layer.up, normed, hiddenStride, narrowIntegers, count, activation: RK_GELU, output: wide, wideStride, next: layer.down)
         let inner = rows(wide, wideStride, count, 4 * configuration.hiddenSize)
         observer?(worker, index, .down, inner)
         quantize(worker, inner, wideIntegers, for: layer.down)
-        multiply(worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride)
+        let (head, headRows) = headMatrix
+        multiply(
+            worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride, next: next ?? head,
+            nextRows: next == nil ? headRows : nil)
     }
 
     /// Calls `body` with a layer's part of each cache.
@@ -376,17 +380,20 @@ final class Transformer {
 
     private func computeLogits(_ worker: UnsafeMutablePointer<rk_worker>, _ count: Int) {
         guard let logits = logitsMemory else { return }
-        let linear: Linear
-        let outputRows: Int
-        switch head {
-        case .text(let rows): (linear, outputRows) = (model.transformer.textHead, rows)
-        case .image(let rows): (linear, outputRows) = (model.transformer.imageHead, rows)
-        }
+        let (linear, outputRows) = headMatrix
         let normedRows = rows(normed, hiddenStride, count, configuration.hiddenSize)
         withQuantized(narrowIntegers, for: linear) { quantized in
             rk_rows_norm(worker, features, normedRows, normedRows, model.transformer.headNorm, Self.epsilon, quantized)
         }
         multiply(worker, linear, normed, hiddenStride, narrowIntegers, count, outputRows: outputRows, output: logits, logitsStride)
+    }
+
+    /// The head that was asked for, and how many of its rows.
+    private var headMatrix: (linear: Linear, rows: Int) {
+        switch head {
+        case .text(let rows): (model.transformer.textHead, rows)
+        case .image(let rows): (model.transformer.imageHead, rows)
+        }
     }
 
     private static let epsilon: Float = 1e-5
@@ -490,11 +497,19 @@ final class Transformer {
         }
     }
 
+    /// What a worker will multiply next: it asks for the weights while it waits.
+    private func announce(_ worker: UnsafeMutablePointer<rk_worker>, _ next: Linear?, rows: Int? = nil, _ count: Int) {
+        guard var matrix = next?.matrix else { return rk_matmul_soon(worker, nil, 0, 0) }
+        let rows = rows.map { Int32($0) } ?? matrix.rows
+        rk_matmul_soon(worker, &matrix, rows, Int32(count))
+    }
+
     private func multiply(
         _ worker: UnsafeMutablePointer<rk_worker>, _ linear: Linear, _ x: UnsafeMutablePointer<Float>, _ stride: Int,
         _ rows: rk_integer_rows, _ count: Int, outputRows: Int? = nil, activation: rk_activation = RK_NONE,
-        output: UnsafeMutablePointer<Float>, _ outputStride: Int
+        output: UnsafeMutablePointer<Float>, _ outputStride: Int, next: Linear? = nil, nextRows: Int? = nil
     ) {
+        announce(worker, next, rows: nextRows, count)
         var input = rk_input(x: x, stride: stride, integers: integers(rows, for: linear), count: Int32(count))
         var matrix = linear.matrix
         rk_matmul(
