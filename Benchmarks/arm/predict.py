@@ -23,9 +23,11 @@ SHARED["multiply"] = ("CONV", "multiply")
 SHARED |= {name: ("ATTENTION", name) for name in ("share_keys_f16", "score_keys_f16", "share_values_f16", "add_all_values")}
 PRODUCTS = {  # by core and whether a stage has many rows of x
     "cortex-a72": {
-        "int4": {False: ("NEON", "int4_1"), True: ("NEON", "int4_many_2")}, "int16": {False: ("NEON", "int16_1"), True: ("NEON", "int16_2")}},
+        "int4": {False: ("NEON", "int4_1"), True: ("NEON", "int4_many_2")}, "int8": {False: ("NEON", "int8_1"), True: ("NEON", "int8_2")},
+        "int16": {False: ("NEON", "int16_1"), True: ("NEON", "int16_2")}},
     "neoverse-n1": {
         "int4": {False: ("DOTPROD", "int4_1"), True: ("DOTPROD", "int4_many_4")},
+        "int8": {False: ("DOTPROD", "int8_1"), True: ("DOTPROD", "int8_4")},
         "int16": {False: ("DOTPROD", "int16_1"), True: ("DOTPROD", "int16_2")}},
 }
 
@@ -48,8 +50,8 @@ def stage_bytes(model, stage):
         return image_encoder_bytes()
     if stage.startswith("token"):
         return weights + KEYS_VALUES * (64 + 256 + 2 + int(stage.split("-")[1]))
-    rows, size = int(stage.split("-")[1]), 2 if model == "int8" else 1  # bytes of an activation
-    blocks = {columns: -(-rows // max(48, (128 << 10) // (columns * size))) for columns in (1024, 4096)}  # as matmul.c cuts x
+    rows, size = int(stage.split("-")[1]), {1024: 1, 4096: 2 if model == "int8" else 1}  # bytes of an activation
+    blocks = {columns: -(-rows // max(48, (128 << 10) // (columns * size[columns]))) for columns in size}  # as matmul.c cuts x
     return LAYER_WEIGHTS * BYTES[model] * (2 / 3 * blocks[1024] + 1 / 3 * blocks[4096])
 
 

@@ -129,7 +129,8 @@ static shares share_out(const rk_worker *worker, int panels, int count) {
 
 void rk_matmul_soon(rk_worker *worker, const rk_matrix *matrix, int row_count, int count) {
     const int own = matrix ? share_out(worker, rk_divide_up(row_count, RK_PANEL), count).own : 0;
-    const size_t bytes = own ? rk_panel_bytes(matrix->type, matrix->columns) * (size_t)own : 0, most = rk_cpu_cache() / 4;
+    const size_t bytes = own ? rk_panel_bytes(matrix->type, matrix->columns) * (size_t)own : 0;
+    const size_t cache = rk_cpu_cache(), most = cache ? cache / 4 : 64 << 10; // unknown caches may be shared, as a Pi 4's MB is by four cores
     worker->soon = own ? (const char *)matrix->data + bytes * (size_t)worker->index : NULL;
     worker->soon_bytes = bytes < most ? bytes : most;
 }
