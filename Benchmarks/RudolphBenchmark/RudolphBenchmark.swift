@@ -47,6 +47,9 @@ struct RudolphBenchmark: ParsableCommand {
 
     func validate() throws {
         if repetitions < 1 { throw ValidationError("--repetitions is \(repetitions); expected 1 or more") }
+        if caption != nil, repetitions != 5 || int8Cache || cpuTime || noDrawing || json {
+            throw ValidationError("--caption runs once and prints JSON: of the other options it takes --threads and --activations")
+        }
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads); expected 1 to 1024") }
     }
 

@@ -172,6 +172,13 @@ import Testing
             let unknown = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
             #expect(unknown == (RUDOLPH_ERROR.code, "image_arithmetic is 4, expected 0 to 3"))
             options.image_arithmetic = 0
+            for (number, expected) in [(0, ActivationPrecision.int8), (1, .int8), (2, .mixed), (3, .int16)] { // the model is int4
+                options.activations = Int32(number)
+                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
+                let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
+                #expect(opened.precision == expected)
+                rudolph_session_close(session)
+            }
             options.activations = -1
             let negative = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
             #expect(negative == (RUDOLPH_ERROR.code, "activations is -1, expected 0 to 3"))

@@ -10,6 +10,8 @@ public final class Session {
     public let model: Model
     /// Workers that tasks compute with, the calling thread among them.
     public let threads: Int
+    /// How finely activations are quantized that 8-bit weights multiply.
+    public let precision: ActivationPrecision
     /// How the image tokenizer sums.
     public let imageArithmetic: ImageArithmetic
     /// How keys and values of earlier positions are kept.
@@ -68,11 +70,11 @@ public final class Session {
         self.threads = threads
         self.imageArithmetic = imageArithmetic ?? .standard(for: model.weightType)
         self.keyValueFormat = keyValueFormat
-        let precision = precision ?? .standard(for: model.weightType)
+        self.precision = precision ?? .standard(for: model.weightType)
         let stored = model.captionLeftText?.precision
-        takesStored = keyValueFormat == .f16 && (stored == nil || stored == precision)
+        takesStored = keyValueFormat == .f16 && (stored == nil || stored == self.precision)
         transformer = try Transformer(
-            model, threads: threads, maximumRows: Self.positionsAtOnce, precision: precision, stop: stop)
+            model, threads: threads, maximumRows: Self.positionsAtOnce, precision: self.precision, stop: stop)
         prefix = try KeyValueCache(
             model.configuration, keyValueFormat, start: 0, .positions(capacity: model.configuration.sequenceLength))
     }
