@@ -143,9 +143,7 @@ import Testing
         }
     }
 
-    @Test func sessionsCanKeepKeysAndValuesInEightBits() throws {
-        let image = try #require(try Golden.images().first)
-        let picture = try Golden.picture(image.png)
+    @Test func sessionOptionsHaveDefaults() throws {
         var options = rudolph_session_options(
             threads: 7, int8_cache: 7, release_image_tokenizer: 7, image_arithmetic: 7, activations: 7, reserved_number: 7,
             reserved: (7, 7, 7, 7, 7, 7))
@@ -157,47 +155,67 @@ import Testing
             var session: OpaquePointer?
             #expect(call { rudolph_session_open_with(model, nil, &session, $0, $1) } == (0, ""))
             rudolph_session_close(session)
-            options.threads = -1
-            #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (RUDOLPH_ERROR.code, "-1 threads, expected 1 to 1024"))
-            #expect(session == nil)
-            options.threads = 1
-            for (number, expected) in [(0, ImageArithmetic.fast), (1, .fast), (2, .winograd), (3, .direct)] { // the model is int4
-                options.image_arithmetic = Int32(number)
-                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
-                let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
-                #expect(opened.imageArithmetic == expected)
-                rudolph_session_close(session)
+        }
+    }
+
+    /// The C session of one thread, which the caller closes, and the Swift one that it stands for.
+    func open(_ model: OpaquePointer, _ change: (inout rudolph_session_options) -> Void) throws -> (handle: OpaquePointer, session: Session) {
+        var handle: OpaquePointer?
+        var options = rudolph_session_options()
+        options.threads = 1
+        change(&options)
+        #expect(call { rudolph_session_open_with(model, &options, &handle, $0, $1) } == (0, ""))
+        let opened = try #require(handle)
+        return (opened, Unmanaged<Session>.fromOpaque(UnsafeRawPointer(opened)).takeUnretainedValue())
+    }
+
+    @Test func sessionOptionsChooseTheArithmetic() throws {
+        try withModel { model in // int4
+            for (number, expected) in [(0, ImageArithmetic.fast), (1, .fast), (2, .winograd), (3, .direct)] {
+                let (handle, session) = try open(model) { $0.image_arithmetic = Int32(number) }
+                #expect(session.imageArithmetic == expected)
+                rudolph_session_close(handle)
             }
-            options.image_arithmetic = 4
-            let unknown = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
-            #expect(unknown == (RUDOLPH_ERROR.code, "image_arithmetic is 4, expected 0 to 3"))
-            options.image_arithmetic = 0
-            for (number, expected) in [(0, ActivationPrecision.int8), (1, .int8), (2, .mixed), (3, .int16)] { // the model is int4
-                options.activations = Int32(number)
-                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
-                let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
-                #expect(opened.precision == expected)
-                rudolph_session_close(session)
+            for (number, expected) in [(0, ActivationPrecision.int8), (1, .int8), (2, .mixed), (3, .int16)] {
+                let (handle, session) = try open(model) { $0.activations = Int32(number) }
+                #expect(session.precision == expected)
+                rudolph_session_close(handle)
             }
-            options.activations = -1
-            let negative = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
-            #expect(negative == (RUDOLPH_ERROR.code, "activations is -1, expected 0 to 3"))
-            options.activations = 0
-            options.reserved_number = 1
-            let reserved = call { rudolph_session_open_with(model, &options, &session, $0, $1) }
-            #expect(reserved == (RUDOLPH_ERROR.code, "reserved fields of the options are not zero"))
-            options.reserved_number = 0
-            options.int8_cache = 1
-            #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (0, ""))
-            let opened = Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try #require(session))).takeUnretainedValue()
-            #expect(opened.keyValueFormat == .int8 && opened.threads == 1 && opened.keepsImageTokenizer)
+        }
+    }
+
+    @Test func otherSessionOptionsAreRefused() throws {
+        let changes: [((inout rudolph_session_options) -> Void, String)] = [
+            ({ $0.threads = -1 }, "-1 threads, expected 1 to 1024"),
+            ({ $0.image_arithmetic = 4 }, "image_arithmetic is 4, expected 0 to 3"),
+            ({ $0.activations = -1 }, "activations is -1, expected 0 to 3"),
+            ({ $0.activations = 4 }, "activations is 4, expected 0 to 3"),
+            ({ $0.reserved_number = 1 }, "reserved fields of the options are not zero"),
+        ]
+        try withModel { model in
+            for (change, message) in changes {
+                var session: OpaquePointer?
+                var options = rudolph_session_options()
+                change(&options)
+                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (RUDOLPH_ERROR.code, message))
+                #expect(session == nil)
+            }
+        }
+    }
+
+    @Test func sessionsCanKeepKeysAndValuesInEightBits() throws {
+        let image = try #require(try Golden.images().first)
+        let picture = try Golden.picture(image.png)
+        try withModel { model in
+            let (handle, session) = try open(model) { $0.int8_cache = 1 }
+            #expect(session.keyValueFormat == .int8 && session.threads == 1 && session.keepsImageTokenizer)
             var text = [CChar](repeating: 0, count: 256)
             var caption = rudolph_caption_options()
             rudolph_caption_options_default(&caption)
             caption.greedy = 1
-            #expect(call { rudolph_caption(session, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
+            #expect(call { rudolph_caption(handle, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
             #expect(text[0] != 0)
-            rudolph_session_close(session)
+            rudolph_session_close(handle)
         }
     }
 
