@@ -183,6 +183,21 @@ import Testing
         let two = try Demo.session(.int8, threads: 2)
         #expect(try captions(two) == expected)
         #expect(try Drawer(two).draw("кошка", drawing).map(\.tokens) == pictures)
+        // Where logits are mixed or some are made impossible, too.
+        var guided = DrawOptions()
+        guided.seed = 42
+        guided.count = 4
+        guided.batch = 4
+        guided.guidance = Guidance()
+        var completing = CompleteOptions()
+        completing.seed = 42
+        completing.candidates = 9
+        completing.sampling.temperature = 2
+        completing.allowedTokens = Array(5..<60)
+        let three = try Demo.session(.int8, threads: 3)
+        #expect(try Drawer(three).draw("кошка", guided).map(\.tokens) == Drawer(session).draw("кошка", guided).map(\.tokens))
+        let texts = try [session, three].map { try Completer($0).complete("красное", completing).map { "\($0.count) \($0.text)" } }
+        #expect(texts[0] == texts[1] && texts[0].count > 1)
         // A prefix of the candidates is the same.
         drawing.count = 2
         #expect(try Drawer(session).draw("кошка", drawing).map(\.tokens) == Array(pictures.prefix(2)))

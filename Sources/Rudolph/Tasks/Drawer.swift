@@ -127,13 +127,25 @@ public struct Drawer {
         let head = Transformer.Head.image(rows: configuration.imageVocabularySize)
         let batch = try Batch(texts, options, head, session, progress)
         let count = texts.count
-        var generators = streams
-        var sampler = Sampler(options.sampling, logits: configuration.imageVocabularySize, isGuided: batch.isGuided)
+        let samplers = Samplers(
+            options.sampling, logits: configuration.imageVocabularySize, isGuided: batch.isGuided, threads: session.threads)
+        // What workers write to at the same time: each picture's generator and its next token.
+        let generators = UnsafeMutablePointer<RandomGenerator>.allocate(capacity: count)
+        for (picture, stream) in streams.enumerated() { (generators + picture).initialize(to: stream) }
+        let chosen = UnsafeMutablePointer<Int>.allocate(capacity: count)
+        chosen.initialize(repeating: 0, count: count)
+        defer {
+            generators.deallocate()
+            chosen.deallocate()
+        }
         func choose(
-            for picture: Int, _ own: UnsafeMutableBufferPointer<Float>, _ other: UnsafeMutableBufferPointer<Float>?
-        ) -> Int {
-            guard let guidance = options.guidance, let other else { return sampler.next(own, &generators[picture]) }
-            return sampler.next(own, guidedBy: other, guidance, &generators[picture])
+            for picture: Int, _ sampler: inout Sampler, _ own: UnsafeMutableBufferPointer<Float>, _ other: UnsafeMutableBufferPointer<Float>?
+        ) {
+            if let guidance = options.guidance, let other {
+                chosen[picture] = sampler.next(own, guidedBy: other, guidance, &generators[picture])
+            } else {
+                chosen[picture] = sampler.next(own, &generators[picture])
+            }
         }
         var pictures = [[Int]](repeating: [], count: count)
         for picture in pictures.indices { pictures[picture].reserveCapacity(configuration.imageLength) }
@@ -149,18 +161,21 @@ public struct Drawer {
                 batch.fill(&rows, after: pictures)
                 logits = try session.transformer.pass(rows, caches: batch.caches, wanted: kept == nil ? all : [], head: head)
             }
-            for picture in 0..<count {
-                let token: Int
-                if let kept {
-                    token = kept
-                } else if let logits {
+            if let kept {
+                chosen.update(repeating: kept, count: count)
+            } else if let logits {
+                samplers.forEach(count) { sampler, picture in
                     let sequence = picture * batch.sequencesEach
-                    token = choose(for: picture, logits[sequence], batch.isGuided ? logits[sequence + 1] : nil)
-                } else {
-                    token = batch.withFirstLogits(of: picture) { choose(for: picture, $0, $1) }
+                    choose(for: picture, &sampler, logits[sequence], batch.isGuided ? logits[sequence + 1] : nil)
                 }
-                pictures[picture].append(token)
+            } else {
+                for picture in 0..<count {
+                    batch.withFirstLogits(of: picture) { own, other in
+                        samplers.forEach(1) { sampler, _ in choose(for: picture, &sampler, own, other) }
+                    }
+                }
             }
+            for picture in 0..<count { pictures[picture].append(chosen[picture]) }
         }
         return pictures
     }
@@ -231,11 +246,11 @@ private struct Batch {
 
     /// Calls `body` with copies of the first token's logits, after the picture's text and after the other prompt.
     func withFirstLogits(
-        of picture: Int, _ body: (UnsafeMutableBufferPointer<Float>, UnsafeMutableBufferPointer<Float>?) -> Int
-    ) -> Int {
+        of picture: Int, _ body: (UnsafeMutableBufferPointer<Float>, UnsafeMutableBufferPointer<Float>?) -> Void
+    ) {
         var own = firstLogits[textOfPicture[picture]]
         var other = otherPrompt.map { firstLogits[$0] } ?? []
-        return own.withUnsafeMutableBufferPointer { own in
+        own.withUnsafeMutableBufferPointer { own in
             other.withUnsafeMutableBufferPointer { body(own, isGuided ? $0 : nil) }
         }
     }

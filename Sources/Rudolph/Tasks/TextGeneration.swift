@@ -5,7 +5,7 @@ struct TextGeneration {
     /// A text to generate: where its keys and values go, where those of what it goes on from are (the same cache where it holds both),
     /// and which of the first logits are its own.
     struct Sequence {
-        var generator: RandomGenerator
+        let generator: RandomGenerator
         let cache, prefix, first: Int
     }
 
@@ -68,22 +68,22 @@ struct TextGeneration {
     ) throws(RudolphError) -> [[Int]] {
         let configuration = session.model.configuration
         let end = session.model.tokenizer.endID
-        var sequences = sequences
         var first = first
-        var sampler = Sampler(sampling, logits: rows)
+        let samplers = Samplers(sampling, logits: rows, threads: session.threads)
+        // What workers write to at the same time: each sequence's generator, and what is chosen for each row of a pass.
+        let generators = UnsafeMutablePointer<RandomGenerator>.allocate(capacity: sequences.count)
+        for (index, sequence) in sequences.enumerated() { (generators + index).initialize(to: sequence.generator) }
+        let chosen = UnsafeMutablePointer<Int>.allocate(capacity: session.transformer.maximumRows)
+        chosen.initialize(repeating: end, count: session.transformer.maximumRows)
+        defer {
+            generators.deallocate()
+            chosen.deallocate()
+        }
         var texts = [[Int]](repeating: [], count: sequences.count)
         guard !positions.isEmpty else { return texts }
         // The sequences that have not ended, and the token that each goes on with.
         var active: [(sequence: Int, token: Int)] = []
-        var permitted = [Float](repeating: 0, count: allowed?.count ?? 0)
-        func take(_ logits: UnsafeMutableBufferPointer<Float>, for sequence: Int, into next: inout [(sequence: Int, token: Int)]) {
-            if let allowed {
-                // What may not come becomes impossible.
-                for (place, id) in allowed.enumerated() { permitted[place] = logits[id] }
-                logits.update(repeating: -.infinity)
-                for (place, id) in allowed.enumerated() { logits[id] = permitted[place] }
-            }
-            let id = sampler.next(logits, &sequences[sequence].generator)
+        func take(_ id: Int, for sequence: Int, into next: inout [(sequence: Int, token: Int)]) {
             // A task token ends the text as well.
             guard id != end, id < configuration.textVocabularySize else { return }
             texts[sequence].append(id)
@@ -91,7 +91,10 @@ struct TextGeneration {
         }
         for sequence in sequences.indices {
             if session.stop.isRaised { throw RudolphError.stopped }
-            first[sequences[sequence].first].withUnsafeMutableBufferPointer { take($0, for: sequence, into: &active) }
+            first[sequences[sequence].first].withUnsafeMutableBufferPointer { logits in
+                samplers.forEach(1) { sampler, _ in chosen[0] = choose(logits, &sampler, &generators[sequence]) }
+            }
+            take(chosen[0], for: sequence, into: &active)
         }
 
         // Kept from token to token; what is wanted only changes when a sequence ends.
@@ -114,15 +117,30 @@ struct TextGeneration {
                 }
                 if wanted.count != rows.count { wanted = [Int](0..<rows.count) }
                 let logits = try session.transformer.pass(rows, caches: caches, wanted: wanted, head: head)
-                for (index, entry) in group.enumerated() {
-                    if session.stop.isRaised { throw RudolphError.stopped }
-                    take(logits[index], for: entry.sequence, into: &next)
+                samplers.forEach(group.count) { sampler, index in
+                    chosen[index] = choose(logits[index], &sampler, &generators[group[group.startIndex + index].sequence])
                 }
+                if session.stop.isRaised { throw RudolphError.stopped }
+                for (index, entry) in group.enumerated() { take(chosen[index], for: entry.sequence, into: &next) }
                 start += group.count
             }
             swap(&active, &next)
         }
         return texts
+    }
+
+    /// The next id of a sequence; what may not come becomes impossible.
+    private func choose(
+        _ logits: UnsafeMutableBufferPointer<Float>, _ sampler: inout Sampler, _ generator: inout RandomGenerator
+    ) -> Int {
+        if let allowed {
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: allowed.count) { permitted in
+                for (place, id) in allowed.enumerated() { permitted.initializeElement(at: place, to: logits[id]) }
+                logits.update(repeating: -.infinity)
+                for (place, id) in allowed.enumerated() { logits[id] = permitted[place] }
+            }
+        }
+        return sampler.next(logits, &generator)
     }
 
     /// Generated texts, equal ones once, in order of appearance; `ids` begin with the prompt and end with the end token if it came
