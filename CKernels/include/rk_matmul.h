@@ -90,8 +90,8 @@ typedef struct rk_input {
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride);
 
-// Tells a worker that the product of `count` rows of x with the first `row_count` rows of a matrix comes, after some steps: it asks for the weights that it
-// will read first while it waits for others. NULL: that nothing of the kind comes. Many rows of x do not wait for memory and are none of its business.
+// Tells a worker that the product of `count` rows of x with the first `row_count` rows of a matrix comes, after some steps: while it waits for others
+// it asks for the weights that it will read first. NULL: that nothing of the kind comes. Many rows of x do not wait for memory: nothing is asked for.
 void rk_matmul_soon(rk_worker *worker, const rk_matrix *matrix, int row_count, int count);
 
 // Packs float rows into RK_F32 panels: element (r, k) is source[r * row_stride + k * column_stride]. For matrices that are made at run time.

@@ -114,16 +114,16 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
     if (tile.panels > 0) kernel(&tile);
 }
 
-// How a product is shared out: in pieces of `step` chunks at least, a chunk being a panel times a block of rows of x. Few rows wait for memory: a worker
-// begins with a piece of its own, most of its share, whose weights can be asked for before, and every piece is a stream that must get going.
-// Many rows take long for one panel.
+// How a product is shared out: in pieces of `step` chunks at least, a chunk being a panel times a block of rows of x. Few rows wait for memory, and
+// each piece is a stream that must get going: a worker begins with a piece of its own, most of its share, whose weights can be asked for before. Many
+// rows take long for one panel.
 typedef struct shares {
     int step, own; // own: chunks of each worker's own piece
 } shares;
 
 static shares share_out(const rk_worker *worker, int panels, int count) {
     enum { FEW_ROWS = 24 };
-    if (count > FEW_ROWS || panels < 16 * worker->count) return (shares){.step = 1};
+    if (count < 1 || count > FEW_ROWS || panels < 16 * worker->count) return (shares){.step = 1};
     return (shares){.step = 4, .own = worker->count == 1 ? 0 : panels * 5 / 8 / worker->count / 4 * 4};
 }
 
