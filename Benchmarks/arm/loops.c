@@ -17,10 +17,11 @@
 #define ROWS(kernel, n) RK_TARGET void kernel##_##n(const rk_matmul_tile *tile) { kernel##_rows(tile, 0, 0, n); }
 #define MANY_ROWS(kernel, type, n) \
     RK_TARGET void kernel##_many_##n(const rk_matmul_tile *tile, const type *from) { kernel##_many_rows(tile, from, 0, 0, n); }
-#define UNPACK(paired) RK_TARGET void int4_unpack(const rk_matmul_tile *tile, unpacked *to) { unpack(to, tile, 0, 0, paired); }
+#define UNPACK(row_pairs) RK_TARGET void int4_unpack(const rk_matmul_tile *tile, unpacked *to) { unpack(to, tile, 0, 0, row_pairs); }
 
 #if defined(KERNELS_NEON)
 ROWS(int8, 1) ROWS(int8, 2) ROWS(int16, 1) ROWS(int16, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, unpacked, 2) UNPACK(0)
+void paired_2(const rk_matmul_tile *tile, const paired *u) { paired_rows(u, tile, 0, 0, 2); }
 void float_6(const rk_matmul_tile *tile, const float *w, int column, int columns) { float_rows(tile, w, column, columns, 0, 0, 6); }
 #elif defined(KERNELS_DOTPROD)
 ROWS(int8, 1) ROWS(int8, 2) ROWS(int8, 4) ROWS(int16, 1) ROWS(int16, 2) ROWS(int4, 1) ROWS(int4, 2) MANY_ROWS(int4, unpacked, 4) UNPACK(0)

@@ -25,6 +25,7 @@ ITERATIONS = 200
 # The multiplication of a loop: what it looks like in assembly, products of one, an example to measure its peak with.
 WIDEN = (r"(?:smull2?|smlal2?)\s+v\d+\.8h", 8, "smlal v{}.8h, v30.8b, v31.8b")
 WIDEN16 = (r"smlal2?\s+v\d+\.4s", 4, "smlal v{}.4s, v30.4h, v31.4h")
+PAIRED16 = (WIDEN16[0], 8, WIDEN16[2])  # of two sums: each stands for two products
 DOT = (r"sdot\s", 16, "sdot v{}.4s, v30.16b, v31.4b[0]")
 SQUARE = (r"smmla\s", 32, "smmla v{}.4s, v30.16b, v31.16b")
 # 16-bit x is two bytes here: half of the products count.
@@ -40,7 +41,8 @@ NEON = [
     ("NEON", "int8_1", "int8 with int8 x, one row", WIDEN, 1, 16, 8, 128),
     ("NEON", "int8_2", "int8 with int8 x, two rows; many", WIDEN, 2, 16, 8, 128),
     ("NEON", "int16_1", "int8 with int16 x, one row", WIDEN16, 1, 8, 4, 32),
-    ("NEON", "int16_2", "int8 with int16 x, many rows", WIDEN16, 2, 8, 4, 0),
+    ("NEON", "int16_2", "int8 with int16 x, two rows", WIDEN16, 2, 8, 4, 0),
+    ("NEON", "paired_2", "int8 with int16 x, many rows", PAIRED16, 2, 8, 8, 0),
     ("NEON", "int4_1", "int4, one row", WIDEN, 1, 16, 32, 288),
     ("NEON", "int4_2", "int4, few rows", WIDEN, 2, 16, 32, 288),
     ("NEON", "int4_many_2", "int4, many rows", WIDEN, 2, 16, 32, 0),

@@ -24,7 +24,7 @@ SHARED |= {name: ("ATTENTION", name) for name in ("share_keys_f16", "score_keys_
 PRODUCTS = {  # by core and whether a stage has many rows of x
     "cortex-a72": {
         "int4": {False: ("NEON", "int4_1"), True: ("NEON", "int4_many_2")}, "int8": {False: ("NEON", "int8_1"), True: ("NEON", "int8_2")},
-        "int16": {False: ("NEON", "int16_1"), True: ("NEON", "int16_2")}},
+        "int16": {False: ("NEON", "int16_1"), True: ("NEON", "paired_2")}},
     "neoverse-n1": {
         "int4": {False: ("DOTPROD", "int4_1"), True: ("DOTPROD", "int4_many_4")},
         "int8": {False: ("DOTPROD", "int8_1"), True: ("DOTPROD", "int8_4")},

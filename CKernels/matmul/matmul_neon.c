@@ -184,6 +184,96 @@ RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, cons
     }
 }
 
+// Many rows of 16-bit x, by half as many multiplications (Winograd, 1968): of two columns
+//     x1 w1 + x2 w2 = (x1 + w2) (x2 + w1) - x1 x2 - w1 w2,
+// where x1 x2 is the same for all panels and w1 w2 for all rows of x. An A72 multiplies on one of two pipes and adds on both. The sums fit in
+// 16 bits, as |x| <= 32512 and |w| <= 128; their products add up modulo 2^32, and what is left in the end fits.
+//
+// A column's partner is four after it. A block of columns at a time, the weights of a panel become 16-bit integers in the first-level cache,
+// once for all rows of x: two rows of the panel by 4 columns are a register, their partners come WAY later, then the next two rows. From so far
+// apart the compiler makes no load of two registers, which an A72 takes longer for than for two loads. x has each 4 columns twice, for the two rows.
+enum { PAIRED_ROWS = 48, WAY = RK_INT16_BLOCK };
+typedef struct paired {
+    int16_t weights[16][WAY];
+    int16_t x[PAIRED_ROWS][2 * RK_INT16_BLOCK];
+    int32_t w_products[RK_PANEL]; // minus the sums of w1 w2
+    int32_t x_products[PAIRED_ROWS];
+    int first, column, columns;   // the first row, the block
+} paired;
+
+RK_INLINE void pair_weights(paired *u, const rk_matmul_tile *tile, int panel) {
+    const int8_t *w = (const int8_t *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float) + u->column * RK_PANEL;
+    for (int quarter = 0; quarter < 4; quarter++) {
+        int16_t *to = u->weights[4 * quarter];
+        int32x4_t sum[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+        for (int k = 0; k < u->columns; k += 8, to += 8) {
+            const int8x16_t near = vld1q_s8(w + k * RK_PANEL + 16 * quarter), far = vld1q_s8(w + (k + 4) * RK_PANEL + 16 * quarter);
+            const int16x8_t wide[4] = {vmovl_s8(vget_low_s8(near)), vmovl_s8(vget_low_s8(far)), vmovl_high_s8(near), vmovl_high_s8(far)};
+            RK_UNROLL
+            for (int i = 0; i < 4; i++) vst1q_s16(to + WAY * i, wide[i]);
+            RK_UNROLL
+            for (int i = 0; i < 2; i++) {
+                sum[2 * i] = vmlsl_s16(sum[2 * i], vget_low_s16(wide[2 * i]), vget_low_s16(wide[2 * i + 1]));
+                sum[2 * i + 1] = vmlsl_high_s16(sum[2 * i + 1], wide[2 * i], wide[2 * i + 1]);
+            }
+        }
+        vst1q_s32(u->w_products + 4 * quarter, vpaddq_s32(vpaddq_s32(sum[0], sum[1]), vpaddq_s32(sum[2], sum[3])));
+    }
+}
+
+RK_INLINE void pair_x(paired *u, const rk_matmul_tile *tile, int t) {
+    const int16_t *x = rk_tile_x16(tile, u->first + t) + u->column;
+    int32x4_t sum = vdupq_n_s32(0);
+    for (int k = 0; k < u->columns; k += 8) {
+        const int16x8_t columns = vld1q_s16(x + k);
+        const int16x4_t near = vget_low_s16(columns), far = vget_high_s16(columns);
+        vst1q_s16(u->x[t] + 2 * k, vcombine_s16(near, near));
+        vst1q_s16(u->x[t] + 2 * k + 8, vcombine_s16(far, far));
+        sum = vmlsl_s16(sum, near, far);
+    }
+    u->x_products[t] = vaddvq_s32(sum);
+}
+
+RK_INLINE void paired_rows(const paired *u, const rk_matmul_tile *tile, int panel, int first, const int rows) {
+    const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
+    for (int half = 0; half < 2; half++) {
+        const int16_t *w = u->weights[8 * half];
+        int32x4_t sum[2][8]; // four lanes for each row of the panel
+        for (int t = 0; t < rows; t++) {
+            for (int r = 0; r < 8; r++) sum[t][r] = vdupq_n_s32(0);
+        }
+        for (int k = 0; k < u->columns; k += 8, w += 8) {
+            int16x8_t x_near[2], x_far[2];
+            for (int t = 0; t < rows; t++) {
+                x_near[t] = vld1q_s16(u->x[first + t] + 2 * k);
+                x_far[t] = vld1q_s16(u->x[first + t] + 2 * k + 8);
+            }
+            RK_UNROLL
+            for (int pair = 0; pair < 4; pair++) {
+                const int16x8_t near = vld1q_s16(w + 2 * WAY * pair), far = vld1q_s16(w + 2 * WAY * pair + WAY);
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) {
+                    const int16x8_t a = vaddq_s16(x_near[t], far), b = vaddq_s16(x_far[t], near);
+                    sum[t][2 * pair] = vmlal_s16(sum[t][2 * pair], vget_low_s16(a), vget_low_s16(b));
+                    sum[t][2 * pair + 1] = vmlal_high_s16(sum[t][2 * pair + 1], a, b);
+                }
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int i = 0; i < 2; i++) {
+                const int quarter = 2 * half + i;
+                const int32x4_t *s = &sum[t][4 * i];
+                float *out = rk_tile_out(tile, panel, u->first + first + t) + 4 * quarter;
+                const int32x4_t products = vaddq_s32(vdupq_n_s32(u->x_products[first + t]), vld1q_s32(u->w_products + 4 * quarter));
+                const int32x4_t total = vaddq_s32(vpaddq_s32(vpaddq_s32(s[0], s[1]), vpaddq_s32(s[2], s[3])), products);
+                const float32x4_t acc = vaddq_f32(u->column ? vld1q_f32(out) : vdupq_n_f32(0), vcvtq_f32_s32(total));
+                if (u->column + u->columns == tile->columns) store_scaled(tile, panel, u->first + first + t, quarter, w_scales, acc);
+                else vst1q_f32(out, acc);
+            }
+        }
+    }
+}
+
 RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
     const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
     const int32_t *starts = rk_tile_starts(tile, first) + from->group;
@@ -227,6 +317,7 @@ RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, 
 #define INT8(n) int8_rows(tile, panel, first, n)
 #define INT4(n) int4_rows(tile, panel, first, n)
 #define INT16(n) int16_rows(tile, panel, first, n)
+#define PAIRED(n) paired_rows(&u, tile, panel, first, n)
 #define INT4_MANY(n) int4_many_rows(tile, &from, panel, first, n)
 
 static void f32(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 6, F32) }
@@ -260,7 +351,25 @@ static void int4(const rk_matmul_tile *tile) {
     }
 }
 
-static void int16(const rk_matmul_tile *tile) { RK_FOR_TILES(tile, 2, INT16) }
+static void int16_many(const rk_matmul_tile *tile) {
+    paired u;
+    for (u.first = 0; u.first < tile->count; u.first += PAIRED_ROWS) {
+        const int count = rk_min(PAIRED_ROWS, tile->count - u.first);
+        for (u.column = 0; u.column < tile->columns; u.column += RK_INT16_BLOCK) {
+            u.columns = rk_min(RK_INT16_BLOCK, tile->columns - u.column);
+            for (int t = 0; t < count; t++) pair_x(&u, tile, t);
+            for (int panel = 0; panel < tile->panels; panel++) {
+                pair_weights(&u, tile, panel);
+                RK_FOR_ROWS(count, 2, PAIRED)
+            }
+        }
+    }
+}
+
+static void int16(const rk_matmul_tile *tile) {
+    if (tile->count >= 8) return int16_many(tile);
+    RK_FOR_TILES(tile, 2, INT16)
+}
 
 const rk_matmul_kernels rk_matmul_neon = {.name = "neon", .tile = {f32, f16, int8, int4}, .int16 = int16};
 #endif

@@ -67,7 +67,7 @@ typedef struct unpacked {
     int group, groups, last;               // the first one, how many, whether they end the panel
 } unpacked;
 
-RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int panel, int group, const int paired) {
+RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int panel, int group, const int row_pairs) {
     const int groups = tile->columns / RK_GROUP;
     to->group = group;
     to->groups = rk_min(STRETCH, groups - group);
@@ -80,14 +80,14 @@ RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int pa
         float *scales = to->scales + 2 * RK_PANEL * g;
         for (int quarter = 0; quarter < 4; quarter++) {
             const float32x4_t s = load_halves(half_scales + 8 * quarter);
-            vst1q_f32(scales + 4 * quarter * (paired ? 2 : 1), paired ? vzip1q_f32(s, s) : s);
-            if (paired) vst1q_f32(scales + 8 * quarter + 4, vzip2q_f32(s, s));
+            vst1q_f32(scales + 4 * quarter * (row_pairs ? 2 : 1), row_pairs ? vzip1q_f32(s, s) : s);
+            if (row_pairs) vst1q_f32(scales + 8 * quarter + 4, vzip2q_f32(s, s));
             for (int c = 0; c < 4; c++) {
                 const uint8x16_t pair = vld1q_u8(pairs + 64 * c + 16 * quarter);
                 const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
-                int8_t *w = weights + 128 * c + (paired ? 32 : 16) * quarter;
-                vst1q_s8(w, paired ? first_rows(near, far) : near);
-                vst1q_s8(w + (paired ? 16 : 64), paired ? last_rows(near, far) : far);
+                int8_t *w = weights + 128 * c + (row_pairs ? 32 : 16) * quarter;
+                vst1q_s8(w, row_pairs ? first_rows(near, far) : near);
+                vst1q_s8(w + (row_pairs ? 16 : 64), row_pairs ? last_rows(near, far) : far);
             }
         }
     }
