@@ -45,29 +45,58 @@ RK_LANES_INLINE void float_row(const rk_matmul_tile *tile, int panel, int apart,
     }
 }
 
-// |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
-RK_TARGET RK_INLINE __m256i add_int8(__m256i sum, __m256i w, __m256i x) {
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+RK_TARGET RK_INLINE __m256i add_pairs(__m256i sum, __m256i w, __m256i x) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
 }
 
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
+// |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
+RK_TARGET RK_INLINE __m256i add_int8(__m256i sum, __m256i w, __m256i x) { return add_pairs(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)); }
+
+// Minus the sums of the negative weights of a panel.
+RK_TARGET RK_INLINE void sum_negative(int32_t sums[RK_PANEL], const int8_t *w, int columns) {
+    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int k = 0; k < columns; k += RK_COLUMN_BLOCK) {
+        __m256i some[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}; // 16 times two of at most 128
+        for (int c = k; c < k + RK_COLUMN_BLOCK; c += 4) {
+            RK_UNROLL
+            for (int half = 0; half < 2; half++) {
+                const __m256i negative = _mm256_min_epi8(load_bytes(w + c * RK_PANEL + 32 * half), _mm256_setzero_si256());
+                some[half] = _mm256_add_epi16(some[half], _mm256_maddubs_epi16(_mm256_set1_epi8(1), negative));
+            }
+        }
+        for (int half = 0; half < 2; half++) sum[half] = _mm256_sub_epi32(sum[half], _mm256_madd_epi16(some[half], _mm256_set1_epi16(1)));
+    }
+    for (int half = 0; half < 2; half++) store_bytes(sums + 8 * half, sum[half]);
+}
+
+// starts: of sum_negative(), for many rows of x, or NULL. With it x is complemented where w is negative, which more pipes can do than change a
+// sign: that is one less than -x, and so many |w| less in the sum. It fits all the same: twice -128 times 128 is -2^15.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows, const int32_t *starts) {
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
     __m256i sum[4][2];
     rk_share next = rk_next_share(tile, RK_INT8, panel, first, rows);
-    for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    for (int t = 0; t < rows; t++) {
+        for (int half = 0; half < 2; half++) sum[t][half] = starts ? load_bytes(starts + 8 * half) : _mm256_setzero_si256();
+    }
     for (int k = 0; k < tile->columns; k += 4) {
         rk_ask(&next);
-        __m256i weights[2];
+        __m256i weights[2], magnitudes[2], signs[2];
         RK_UNROLL
-        for (int half = 0; half < 2; half++) weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
+        for (int half = 0; half < 2; half++) {
+            weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
+            magnitudes[half] = _mm256_abs_epi8(weights[half]);
+            signs[half] = _mm256_cmpgt_epi8(_mm256_setzero_si256(), weights[half]);
+        }
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
             RK_UNROLL
-            for (int half = 0; half < 2; half++) sum[t][half] = add_int8(sum[t][half], weights[half], columns);
+            for (int half = 0; half < 2; half++) {
+                sum[t][half] = starts ? add_pairs(sum[t][half], magnitudes[half], _mm256_xor_si256(columns, signs[half]))
+                                      : add_int8(sum[t][half], weights[half], columns);
+            }
         }
     }
     for (int t = 0; t < rows; t++) {
@@ -270,7 +299,8 @@ RK_TARGET RK_INLINE void unpacked_row(const rk_matmul_tile *tile, const unpacked
 #define F32(n) float_rows(tile, rk_tile_panel(tile, RK_F32, panel), RK_F32, 0, tile->columns, panel, first, n, 1)
 #define F16(n) float_rows(tile, rk_tile_panel(tile, RK_F16, panel), RK_F16, 0, tile->columns, panel, first, n, 1)
 #define F16_MANY(n) float_rows(tile, widened, RK_F32, from, count, panel, first, n, 0)
-#define INT8(n) int8_rows(tile, panel, first, n)
+#define INT8(n) int8_rows(tile, panel, first, n, NULL)
+#define INT8_MANY(n) int8_rows(tile, panel, first, n, starts)
 #define INT4(n) int4_rows(tile, panel, first, n)
 
 RK_TARGET static void f32(const rk_matmul_tile *tile) {
@@ -305,11 +335,20 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
 }
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
+    enum { MANY = 16 };
     if (tile->count == 1) {
         RK_FOR_STREAMS_AHEAD(tile, STREAMS, int8_row)
         return;
     }
-    RK_FOR_TILES(tile, 4, INT8)
+    if (tile->count < MANY) {
+        RK_FOR_TILES(tile, 4, INT8)
+        return;
+    }
+    for (int panel = 0; panel < tile->panels; panel++) {
+        int32_t starts[RK_PANEL];
+        sum_negative(starts, (const int8_t *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float), tile->columns);
+        RK_FOR_ROWS(tile->count, 4, INT8_MANY)
+    }
 }
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
