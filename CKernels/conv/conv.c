@@ -2,13 +2,13 @@
 
 rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way) {
     const int integers = way == RK_CONV_INT16;
-    rk_conv_kernels kernels = integers ? rk_winograd_scalar_int16 : rk_winograd_scalar;
+    rk_conv_kernels kernels = integers ? rk_conv_scalar_int16 : rk_conv_scalar;
 #if defined(__x86_64__)
-    if (features & RK_CPU_AVX2) kernels = integers ? rk_winograd_avx2_int16 : rk_winograd_avx2;
-    if (features & RK_CPU_AVXVNNI && integers) kernels = rk_winograd_avxvnni_int16;
-    if (features & RK_CPU_AVX512) kernels = integers ? rk_winograd_avx512_int16 : rk_winograd_avx512;
+    if (features & RK_CPU_AVX2) kernels = integers ? rk_conv_avx2_int16 : rk_conv_avx2;
+    if (features & RK_CPU_AVXVNNI && integers) kernels = rk_conv_avxvnni_int16;
+    if (features & RK_CPU_AVX512) kernels = integers ? rk_conv_avx512_int16 : rk_conv_avx512;
 #elif defined(__aarch64__)
-    if (features & RK_CPU_NEON && !integers) kernels = rk_winograd_neon;
+    if (features & RK_CPU_NEON && !integers) kernels = rk_conv_neon;
 #endif
     (void)features;
     return kernels;
@@ -19,9 +19,8 @@ rk_conv_way rk_conv_fastest(uint32_t features) {
     return integers ? RK_CONV_INT16 : RK_CONV_WINOGRAD;
 }
 
-// Pixels whose patches a worker gathers at a time: as many as half of its second-level cache holds, or PATCH_BYTES where that is more. It multiplies
-// them with PANEL_GROUP panels of weights.
-enum { PATCH_BYTES = 256 << 10, MAX_TILE = 192, TILE_STEP = 12, PANEL_GROUP = 16 };
+// Pixels whose patches a worker gathers at a time: as many as half of its second-level cache holds, or PATCH_BYTES where that is more.
+enum { PATCH_BYTES = 256 << 10, TILE_STEP = 12 };
 
 // A whole image is its own matrix of patches: nothing to gather.
 static int is_pointwise(const rk_conv *conv) {
@@ -33,8 +32,8 @@ static size_t patch_stride(const rk_conv *conv) { return (size_t)conv->weights.c
 
 static int most_pixels(const rk_conv *conv, int pointwise) {
     const size_t half = rk_cpu_cache() / 2, bytes = half > PATCH_BYTES ? half : PATCH_BYTES;
-    const int fitting = pointwise ? MAX_TILE : (int)(bytes / (patch_stride(conv) * sizeof(float)));
-    return rk_max(TILE_STEP, rk_min(MAX_TILE, fitting) / TILE_STEP * TILE_STEP);
+    const int fitting = pointwise ? RK_CONV_PIXELS : (int)(bytes / (patch_stride(conv) * sizeof(float)));
+    return rk_max(TILE_STEP, rk_min(RK_CONV_PIXELS, fitting) / TILE_STEP * TILE_STEP);
 }
 
 int rk_conv_tile(int pixels, int groups, int workers, int most, int step) {
@@ -43,7 +42,7 @@ int rk_conv_tile(int pixels, int groups, int workers, int most, int step) {
 }
 
 static size_t worker_scratch(const rk_conv *conv) {
-    const size_t sums = PANEL_GROUP * RK_PANEL, gathered = (size_t)most_pixels(conv, 0) * (patch_stride(conv) + sums);
+    const size_t sums = RK_CONV_GROUP * RK_PANEL, gathered = (size_t)most_pixels(conv, 0) * (patch_stride(conv) + sums);
     const size_t pointwise = (size_t)most_pixels(conv, 1) * sums;
     return gathered > pointwise ? gathered : pointwise;
 }
@@ -108,7 +107,7 @@ void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, cons
     const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
     const rk_norm_kernels norm = rk_norm_kernels_for(features);
     const int pointwise = is_pointwise(conv);
-    const int panels = rk_divide_up(weights->rows, RK_PANEL), groups = rk_divide_up(panels, PANEL_GROUP);
+    const int panels = rk_divide_up(weights->rows, RK_PANEL), groups = rk_divide_up(panels, RK_CONV_GROUP);
     const int pixels = out_height * out_width, most = most_pixels(conv, pointwise);
     const int tile = rk_conv_tile(pixels, groups, worker->count, most, TILE_STEP), tiles = rk_divide_up(pixels, tile);
     const size_t panel_bytes = rk_panel_bytes(weights->type, weights->columns);
@@ -116,19 +115,19 @@ void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, cons
     float *sums = patches + (pointwise ? 0 : (size_t)tile * patch_stride(conv));
 
     for (int chunk; (chunk = rk_next_chunk(worker, tiles * groups)) >= 0;) {
-        const int first = chunk % tiles * tile, panel = chunk / tiles * PANEL_GROUP;
+        const int first = chunk % tiles * tile, panel = chunk / tiles * RK_CONV_GROUP;
         const size_t channel = (size_t)panel * RK_PANEL;
         float *result = out + (size_t)first * out_stride + channel;
         rk_matmul_tile product = {
             .weights = (const char *)weights->data + (size_t)panel * panel_bytes,
-            .panels = rk_min(PANEL_GROUP, panels - panel),
+            .panels = rk_min(RK_CONV_GROUP, panels - panel),
             .columns = weights->columns,
             .x = pointwise ? x + (size_t)first * (size_t)conv->in_channels : patches,
             .x_stride = pointwise ? (size_t)conv->in_channels : patch_stride(conv),
             .count = rk_min(tile, pixels - first),
             .bias = conv->bias ? conv->bias + channel : NULL,
             .out = residual ? sums : result,
-            .out_stride = residual ? PANEL_GROUP * RK_PANEL : out_stride,
+            .out_stride = residual ? RK_CONV_GROUP * RK_PANEL : out_stride,
         };
         if (!pointwise)
             for (int p = 0; p < product.count; p++)
@@ -136,12 +135,12 @@ void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, cons
                        (first + p) % out_width);
         multiply(&product);
         if (residual) {
-            const int count = rk_min(PANEL_GROUP * RK_PANEL, weights->rows - (int)channel);
+            const int count = rk_min(RK_CONV_GROUP * RK_PANEL, weights->rows - (int)channel);
             const float *added = residual + (size_t)first * out_stride + channel;
             for (int p = 0; p < product.count; p++)
                 for (int c = 0; c < count; c++)
                     result[(size_t)p * out_stride + (size_t)c] =
-                        sums[p * PANEL_GROUP * RK_PANEL + c] + added[(size_t)p * out_stride + (size_t)c];
+                        sums[p * RK_CONV_GROUP * RK_PANEL + c] + added[(size_t)p * out_stride + (size_t)c];
         }
     }
     rk_barrier(worker);

@@ -4,8 +4,8 @@
 
 #include "../internal.h"
 
-extern const rk_conv_kernels rk_winograd_scalar, rk_winograd_avx2, rk_winograd_avx512, rk_winograd_neon;
-extern const rk_conv_kernels rk_winograd_scalar_int16, rk_winograd_avx2_int16, rk_winograd_avxvnni_int16, rk_winograd_avx512_int16;
+extern const rk_conv_kernels rk_conv_scalar, rk_conv_avx2, rk_conv_avx512, rk_conv_neon;
+extern const rk_conv_kernels rk_conv_scalar_int16, rk_conv_avx2_int16, rk_conv_avxvnni_int16, rk_conv_avx512_int16;
 
 // Roundings add half the root of the columns to a norm: at most 8, for the 256 of a patch.
 _Static_assert((RK_INT16_X_NORM + 8LL) * (RK_INT16_WEIGHT_NORM + 8LL) < 1LL << 31, "the sums of a slice are within 32 bits");
@@ -18,6 +18,9 @@ static const float rk_winograd_norms[6] = {0.25f, 0.288675135f, 0.288675135f, 0.
 #define RK_TWENTY_FOURTH (1.0f / 24)
 #define RK_ROOT_THIRD 0.577350259f       // sqrt(1 / 3)
 #define RK_ROOT_TWENTY_FIRST 0.218217894f // sqrt(1 / 21)
+
+// Without Winograd's transform: the most pixels whose patches a worker takes at a time, and how many panels of weights it multiplies them with.
+enum { RK_CONV_PIXELS = 192, RK_CONV_GROUP = 16 };
 
 // As rk_conv_scratch and rk_conv_run, for convolutions by Winograd's transform.
 size_t rk_winograd_scratch(uint32_t features, const rk_conv *conv, int workers);

@@ -1,7 +1,7 @@
 #include "conv.h"
 
 // As in conv.c, but a worker makes each patch integers, in slices of their columns, and keeps them while the panels of a group pass, a few at a time.
-enum { MOST_PIXELS = 192, STEP = 24, GROUP = 16, SLICE = 2 * RK_INT16_SLICE }; // STEP is a multiple of every block
+enum { STEP = 24, SLICE = 2 * RK_INT16_SLICE }; // STEP is a multiple of every block
 
 typedef struct layout {
     size_t patch, patches, weights, sums; // floats
@@ -25,7 +25,7 @@ static size_t floats_of(layout l) { return l.patch + l.patches + l.weights + l.s
 // Half of the second-level cache may hold patches.
 static int most_pixels(const rk_conv *conv) {
     const int fitting = (int)(rk_cpu_cache() / 2 / ((size_t)conv->weights.columns * sizeof(int16_t)));
-    return rk_max(STEP, rk_min(MOST_PIXELS, fitting) / STEP * STEP);
+    return rk_max(STEP, rk_min(RK_CONV_PIXELS, fitting) / STEP * STEP);
 }
 
 size_t rk_conv_int16_scratch(uint32_t features, const rk_conv *conv, int workers) {
@@ -61,7 +61,7 @@ void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv
                        int out_width, size_t out_stride, const float *residual, float *scratch) {
     const rk_conv_kernels kernels = rk_conv_kernels_for(features, RK_CONV_INT16);
     const rk_norm_kernels norm = rk_norm_kernels_for(features);
-    const int panels = rk_divide_up(conv->weights.rows, RK_PANEL), groups = rk_divide_up(panels, GROUP);
+    const int panels = rk_divide_up(conv->weights.rows, RK_PANEL), groups = rk_divide_up(panels, RK_CONV_GROUP);
     const int pixels = out_height * out_width, tile = rk_conv_tile(pixels, groups, worker->count, most_pixels(conv), STEP);
     const int tiles = rk_divide_up(pixels, tile), blocks = tile / kernels.block;
     const layout l = layout_for(conv, &kernels, tile);
@@ -70,7 +70,7 @@ void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv
 
     for (int chunk; (chunk = rk_next_chunk(worker, tiles * groups)) >= 0;) {
         const int first = chunk % tiles * tile, count = rk_min(tile, pixels - first);
-        const int group = chunk / tiles * GROUP, end = rk_min(panels, group + GROUP);
+        const int group = chunk / tiles * RK_CONV_GROUP, end = rk_min(panels, group + RK_CONV_GROUP);
         for (int p = 0; p < count; p++) {
             const float *from = rk_conv_patch(conv, &norm, patch, x, height, width, (first + p) / out_width, (first + p) % out_width);
             read_patch(conv, &kernels, patches, blocks, p, from);

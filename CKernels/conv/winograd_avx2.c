@@ -6,5 +6,5 @@
 #include "winograd_avx2.h"
 #include "winograd_floats.h"
 
-const rk_conv_kernels rk_winograd_avx2 = RK_WINOGRAD_KERNELS("avx2"), rk_winograd_avx2_int16 = RK_WINOGRAD_INT16_KERNELS("avx2");
+const rk_conv_kernels rk_conv_avx2 = RK_WINOGRAD_KERNELS("avx2"), rk_conv_avx2_int16 = RK_WINOGRAD_INT16_KERNELS("avx2");
 #endif

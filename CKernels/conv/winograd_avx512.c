@@ -22,5 +22,5 @@ RK_LANES_INLINE v16_int madd16(v16_int sum, v16_int w, v16_int x) {
 }
 #include "winograd_int16.h"
 
-const rk_conv_kernels rk_winograd_avx512 = RK_WINOGRAD_KERNELS("avx512"), rk_winograd_avx512_int16 = RK_WINOGRAD_INT16_KERNELS("avx512");
+const rk_conv_kernels rk_conv_avx512 = RK_WINOGRAD_KERNELS("avx512"), rk_conv_avx512_int16 = RK_WINOGRAD_INT16_KERNELS("avx512");
 #endif

@@ -20,6 +20,6 @@ RK_TARGET RK_INLINE __m256i madd8(__m256i sum, __m256i w, __m256i x) {
 #include "winograd_avx2.h"
 
 #if !defined(RK_AVXVNNI_AS_AVX512)
-const rk_conv_kernels rk_winograd_avxvnni_int16 = RK_WINOGRAD_INT16_KERNELS("avxvnni");
+const rk_conv_kernels rk_conv_avxvnni_int16 = RK_WINOGRAD_INT16_KERNELS("avxvnni");
 #endif
 #endif

@@ -8,5 +8,5 @@
 #include "winograd_lanes.h"
 #include "winograd_floats.h"
 
-const rk_conv_kernels rk_winograd_neon = RK_WINOGRAD_KERNELS("neon");
+const rk_conv_kernels rk_conv_neon = RK_WINOGRAD_KERNELS("neon");
 #endif

@@ -242,6 +242,6 @@ static void pixels(float *out, size_t stride, const float *added, const float *m
     }
 }
 
-const rk_conv_kernels rk_winograd_scalar = {"scalar", BLOCK, PANELS, 0, weights, input, multiply, output, NULL, NULL, NULL};
-const rk_conv_kernels rk_winograd_scalar_int16 = {"scalar", BLOCK, PANELS, RK_INT16_SLICE, weights_int16, input_int16, multiply_int16, output,
+const rk_conv_kernels rk_conv_scalar = {"scalar", BLOCK, PANELS, 0, weights, input, multiply, output, NULL, NULL, NULL};
+const rk_conv_kernels rk_conv_scalar_int16 = {"scalar", BLOCK, PANELS, RK_INT16_SLICE, weights_int16, input_int16, multiply_int16, output,
                                                      columns, patch, pixels};
