@@ -356,33 +356,50 @@ __attribute__((noinline)) RK_TARGET static void share_values_int8(const rk_atten
 // How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
 RK_INLINE int tiled_keys(int shared) { return shared / 4 * 4 - (shared % 16 < 8 ? shared % 16 / 4 * 4 : 0); }
 
+// Scores of queries with the keys that all of them see first, by tiles, then each one's with the others. Returns how many keys were shared.
+RK_TARGET RK_INLINE int score_block_f16(const rk_attention_head *at, const float *queries, size_t query_stride, int count, const rk_key_run *runs,
+                                        const int32_t *run_offsets, float *scores, size_t scores_stride, float *sums) {
+    const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
+    share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
+    for (int q = 0; q < count; q++) {
+        sums[q] = score_keys_f16(at, queries + (size_t)q * query_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
+                                 scores + (size_t)q * scores_stride);
+    }
+    return shared;
+}
+
+// Likewise; `integers` takes the quantized queries. Fours of queries share keys, the last few do not.
+RK_TARGET RK_INLINE int score_block_int8(const rk_attention_head *at, const float *queries, size_t query_stride, int count, const rk_key_run *runs,
+                                         const int32_t *run_offsets, float *scores, size_t scores_stride, float *sums, int16_t *integers,
+                                         size_t stride) {
+    const int shared = rk_shared_keys(runs, run_offsets, count) / 4 * 4, fours = count / 4 * 4;
+    float factors[RK_QUERY_BLOCK];
+    for (int q = 0; q < count; q++) factors[q] = quantize_query(at, integers + (size_t)q * stride, queries + (size_t)q * query_stride);
+    for (int q = 0; q < fours; q += 4) {
+        share_keys_int8(at, integers + (size_t)q * stride, stride, runs + run_offsets[0], shared, scores + (size_t)q * scores_stride, scores_stride);
+    }
+    for (int q = 0; q < count; q++) {
+        sums[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q],
+                                  q < fours ? shared : 0, scores + (size_t)q * scores_stride);
+    }
+    return shared;
+}
+
 RK_TARGET static void attend_block(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
                                    int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    const int is_int8 = rk_is_int8(at->caches), all = rk_shared_keys(runs, run_offsets, count);
-    const int shared = is_int8 ? all / 4 * 4 : tiled_keys(all), fours = count / 4 * 4;
-    int16_t *integers = (int16_t *)out;
-    const size_t stride = 2 * out_stride;
-    float factors[RK_QUERY_BLOCK], sums[RK_QUERY_BLOCK];
-    for (int q = 0; q < count && is_int8; q++)
-        factors[q] = quantize_query(at, integers + (size_t)q * stride, queries + (size_t)q * query_stride);
-    for (int q = 0; q < fours && is_int8; q += 4)
-        share_keys_int8(at, integers + (size_t)q * stride, stride, runs + run_offsets[0], shared, scores + (size_t)q * scores_stride, scores_stride);
-    if (!is_int8)
-        share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride,
-                       scores + (size_t)count * scores_stride);
-
-    for (int q = 0; q < count; q++) {
-        const rk_key_run *own = runs + run_offsets[q];
-        const int run_count = run_offsets[q + 1] - run_offsets[q], done = is_int8 && q >= fours ? 0 : shared;
-        float *s = scores + (size_t)q * scores_stride;
-        sums[q] = is_int8 ? score_keys_int8(at, integers + (size_t)q * stride, factors[q], own, run_count, done, s)
-                          : score_keys_f16(at, queries + (size_t)q * query_stride, own, run_count, done, s);
+    float sums[RK_QUERY_BLOCK];
+    int shared;
+    if (rk_is_int8(at->caches)) {
+        shared = score_block_int8(at, queries, query_stride, count, runs, run_offsets, scores, scores_stride, sums, (int16_t *)out, 2 * out_stride);
+        if (shared) share_values_int8(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
+    } else {
+        shared = score_block_f16(at, queries, query_stride, count, runs, run_offsets, scores, scores_stride, sums);
+        if (shared) share_values_f16(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
     }
-
-    if (shared) (is_int8 ? share_values_int8 : share_values_f16)(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
-    for (int q = 0; q < count; q++)
+    for (int q = 0; q < count; q++) {
         add_all_values(at, out + (size_t)q * out_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
                        scores + (size_t)q * scores_stride, sums[q]);
+    }
 }
 
 RK_TARGET static void to_f16(rk_f16 *y, const float *x, int n) {
