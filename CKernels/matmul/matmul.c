@@ -15,8 +15,8 @@ rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
     if (features & RK_CPU_AVX2) overwrite(&kernels, &rk_matmul_avx2);
     if (features & RK_CPU_AVXVNNI) overwrite(&kernels, &rk_matmul_avxvnni);
     if (features & RK_CPU_AVX512) overwrite(&kernels, &rk_matmul_avx512);
-    if (features & RK_CPU_AVX512 && features & RK_CPU_AHEAD)
-        overwrite(&kernels, features & RK_CPU_INTEL ? &rk_matmul_avx512_intel : &rk_matmul_avx512_zen5);
+    if (features & RK_CPU_AVX512 && features & RK_CPU_INTEL) overwrite(&kernels, &rk_matmul_avx512_intel);
+    else if (features & RK_CPU_AVX512 && !(features & RK_CPU_AHEAD)) overwrite(&kernels, &rk_matmul_avx512_zen4);
 #elif defined(__aarch64__)
     if (features & RK_CPU_NEON) overwrite(&kernels, &rk_matmul_neon);
     if (features & RK_CPU_DOTPROD) overwrite(&kernels, &rk_matmul_dotprod);
@@ -50,6 +50,13 @@ static int block_rows(int count, size_t x_row_bytes) {
     return rk_min(count, rk_divide_up(rk_divide_up(count, blocks), REGISTER_TILE) * REGISTER_TILE);
 }
 
+// How far ahead several rows of x ask for weights on AVX-512, at most (matmul.h). Zen 4 reads more by itself as long as products leave it time.
+static int most_ahead(uint32_t features, rk_type type, int is_int16, int count) {
+    if (features & RK_CPU_AHEAD) return features & RK_CPU_INTEL ? 4 << 10 : 8 << 10;
+    const int leave_time = is_int16 ? 3 : type == RK_INT8 ? 8 : 4;
+    return count <= leave_time ? 0 : 4 << 10;
+}
+
 // A product as one tile, from the panel of `first_row` on.
 static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row, const float *bias, float *out,
                             size_t out_stride) {
@@ -64,7 +71,7 @@ static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk
         .out_stride = out_stride,
         .streams = ahead && !intel ? 2 : 4,
         .ahead = !ahead ? 0 : intel ? 1 << 10 : 3 << 10,
-        .most_ahead = intel ? 4 << 10 : 8 << 10,
+        .most_ahead = most_ahead(features, matrix->type, matrix->type == RK_INT8 && input->integers.is_int16, input->count),
     };
     if (!integer) {
         tile.x = input->x;

@@ -5,7 +5,7 @@
 #include "../internal.h"
 
 extern const rk_matmul_kernels rk_matmul_scalar;
-extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512, rk_matmul_avx512_intel, rk_matmul_avx512_zen5;
+extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512, rk_matmul_avx512_intel, rk_matmul_avx512_zen4;
 extern const rk_matmul_kernels rk_matmul_neon, rk_matmul_dotprod, rk_matmul_i8mm;
 
 RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, int panel) {
@@ -85,20 +85,21 @@ RK_INLINE void rk_prefetch_share(const uint8_t *next, size_t bytes, int first, i
     }
 }
 
-// What one of several register tiles asks for while it is computed: its share of the panel that comes next, so that memory never rests. `step` bytes
-// for each line of the tile's own panel.
+// What one of several register tiles asks for while it is computed: its share of the panel `next`, or of several from there on, so that memory never
+// rests. `step` bytes for each line of the tile's own panel.
 typedef struct rk_share {
     const char *at;
     int step;
 } rk_share;
 
-RK_INLINE rk_share rk_next_share(const rk_matmul_tile *tile, rk_type type, int panel, int first, int rows) {
+RK_INLINE rk_share rk_next_share(const rk_matmul_tile *tile, rk_type type, int next, int first, int rows) {
     const size_t bytes = rk_panel_bytes(type, tile->columns);
-    return (rk_share){(const char *)tile->weights + bytes * (size_t)(panel + 1) + bytes * (size_t)first / (size_t)tile->count, 64 * rows / tile->count};
+    return (rk_share){(const char *)tile->weights + bytes * (size_t)next + bytes * (size_t)first / (size_t)tile->count, 64 * rows / tile->count};
 }
 
-RK_INLINE void rk_ask(rk_share *share) {
-    rk_prefetch(share->at, 0, 64);
+// In each of `panels` panels that lie `stream` bytes apart.
+RK_INLINE void rk_ask(rk_share *share, size_t stream, int panels) {
+    for (int p = 0; p < panels; p++) rk_prefetch(share->at + stream * (size_t)p, 0, 64);
     share->at += share->step;
 }
 

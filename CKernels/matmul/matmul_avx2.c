@@ -15,12 +15,12 @@ RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
 RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows,
                                 const int asks) {
     const float *x = tile->x + tile->x_stride * (size_t)first + from;
-    rk_share next = rk_next_share(tile, type, panel, first, rows);
+    rk_share next = rk_next_share(tile, type, panel + 1, first, rows);
     if (type == RK_F16) next.step /= 2;
     v16 acc[6];
     for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
     for (int k = 0; k < count; k++) {
-        if (asks) rk_ask(&next);
+        if (asks) rk_ask(&next, 0, 1);
         const v16 weights = load_floats(w, type, k);
         RK_UNROLL
         for (int t = 0; t < rows; t++) acc[t] = v16_fma(weights, v16_all(x[tile->x_stride * (size_t)t + (size_t)k]), acc[t]);
@@ -76,12 +76,12 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
     __m256i sum[4][2];
-    rk_share next = rk_next_share(tile, RK_INT8, panel, first, rows);
+    rk_share next = rk_next_share(tile, RK_INT8, panel + 1, first, rows);
     for (int t = 0; t < rows; t++) {
         for (int half = 0; half < 2; half++) sum[t][half] = starts ? load_bytes(starts + 8 * half) : _mm256_setzero_si256();
     }
     for (int k = 0; k < tile->columns; k += 4) {
-        rk_ask(&next);
+        rk_ask(&next, 0, 1);
         __m256i weights[2], magnitudes[2], signs[2];
         RK_UNROLL
         for (int half = 0; half < 2; half++) {
@@ -138,16 +138,16 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[4][2];
-    rk_share next = rk_next_share(tile, RK_INT4, panel, first, rows);
+    rk_share next = rk_next_share(tile, RK_INT4, panel + 1, first, rows);
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *halves = rk_group_scales(blocks, group);
-        rk_ask(&next);
+        rk_ask(&next, 0, 1);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
         RK_KEEP_LOOP // unrolled, the compiler moves the loads of x together and runs out of registers
         for (int c = 0; c < 4; c++) {
-            rk_ask(&next);
+            rk_ask(&next, 0, 1);
             RK_UNROLL
             for (int far = 0; far < 2; far++) {
                 __m256i pairs[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};

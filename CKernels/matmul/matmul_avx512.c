@@ -44,24 +44,25 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
     store(tile, panel, row, sum, _mm512_set1_ps(tile->scales[row]));
 }
 
-// `starts`: where the sums of each row begin.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, int first,
-                                   const int rows) {
+// `starts`: where the sums of each row begin. Few rows (`next` is NULL) ask for the weights of their own panels ahead.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, rk_share *next,
+                                   int first, const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i sum[ROWS][PANELS];
-    start_streams(tile, w, stream, panel, panels, rows);
+    if (!next) start_streams(tile, w, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
+        if (next) rk_ask(next, stream, panels);
         for (int p = 0; p < panels; p++) {
             const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-            rk_prefetch(columns, ahead(tile, rows, panels), 64);
+            if (!next) rk_prefetch(columns, ahead(tile, rows, panels), 64);
             weights[p] = _mm512_xor_si512(load_bytes(columns), offset);
         }
         RK_UNROLL
@@ -227,6 +228,17 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 #define TWO_BY_6(n) PAIRED(n, 2, 6)
 #define ONE_BY_6(n) PAIRED(n, 1, 6)
 
+// Likewise int8.
+#define INT8_PAIRED(n, panels)                                                                                                   \
+    {                                                                                                                            \
+        int32_t starts[n];                                                                                                       \
+        for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
+        rk_share next = rk_next_share(tile, RK_INT8, panel + panels, first, n);                                                  \
+        int8_rows(tile, panel, 1, panels, starts, &next, first, n);                                                              \
+    }
+#define INT8_TWO(n) INT8_PAIRED(n, 2)
+#define INT8_ONE(n) INT8_PAIRED(n, 1)
+
 // More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it): GROUPS groups of a panel
 // are unpacked into the first-level cache for all rows.
 enum { GROUPS = 32 };
@@ -377,7 +389,7 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     {                                                                                                                            \
         int32_t starts[n];                                                                                                       \
         for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
-        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, first, n)                                                                   \
+        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, first, n)                                                                   \
     }
 #define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
 #define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, first, n)
@@ -389,7 +401,12 @@ RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
-RK_TARGET static void int4(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT4) }
+
+// Twelve rows of int4 by one panel need as many broadcasts as products, and six by two panels leave no sum without a register.
+RK_TARGET static void int4(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4)
+    else PAIRS(6, TWO_BY_6, ONE_BY_6)
+}
 RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
     enum { MOST_PAIRED = 96 };
     if (tile->count <= ROWS) int4(tile);
@@ -397,14 +414,12 @@ RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
     else int4_many(tile);
 }
 
-// Twelve rows of x by one panel need as many broadcasts as products, and Zen 5, which makes two products in a cycle, loads no more. Six by two panels
-// leave no sum without a register.
-RK_TARGET static void int4_zen5(const rk_matmul_tile *tile) {
-    if (tile->count <= ROWS) int4(tile);
-    else PAIRS(6, TWO_BY_6, ONE_BY_6)
+RK_TARGET static void int8_zen4(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) int8(tile);
+    else PAIRS(12, INT8_TWO, INT8_ONE)
 }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
 const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {[RK_F16] = f16_intel, [RK_INT4] = int4_intel}};
-const rk_matmul_kernels rk_matmul_avx512_zen5 = {.name = "avx512 of Zen 5", .tile = {[RK_INT4] = int4_zen5}};
+const rk_matmul_kernels rk_matmul_avx512_zen4 = {.name = "avx512 of Zen 4", .tile = {[RK_INT8] = int8_zen4}};
 #endif

@@ -24,7 +24,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int16_t *x = rk_tile_x16(tile, first);
-    rk_share next = rk_next_share(tile, RK_INT8, panel, first, rows);
+    rk_share next = rk_next_share(tile, RK_INT8, panel + 1, first, rows);
     next.step = next.step * halves / 2;
     for (int pass = 0; pass < 2; pass += halves) {
         __m256 acc[6][2];
@@ -37,7 +37,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
             }
             for (int k = block; k < end; k += 4) {
                 const int8_t *columns = w + k * RK_PANEL + 32 * pass;
-                rk_ask(&next);
+                rk_ask(&next, 0, 1);
                 __m256i weights[4];
                 for (int i = 0; i < 2 * halves; i++) weights[i] = load_as_16(columns + 16 * i);
                 RK_UNROLL
