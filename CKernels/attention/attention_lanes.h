@@ -109,15 +109,28 @@ RK_LANES_INLINE const void *next_key(cursor *c) {
     return key;
 }
 
-// The next `count` <= 4 keys, then the last one again (`last` where there are none). Asks for their values, so that those are on their way
-// before the last key is read, and for later keys as `ahead` says.
-RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], const void *last, int count) {
-    for (int k = 0; k < 4; k++) keys[k] = last = k < count ? next_key(c) : last;
-    if (count <= 0) return;
+// The next four keys, then, where only `count` are left, the last one again. Asks for their values, so that those are on their way before the last
+// key is read, and for later keys as `ahead` says.
+RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], int count) {
+    for (int k = 0; k < 4; k++) keys[k] = k < count ? next_key(c) : keys[k - 1];
     const char *first = keys[0];
     const ptrdiff_t bytes = 4 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size, ahead = c->at->ahead;
     for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(first + c->to_values + line);
     for (ptrdiff_t line = 0; line < bytes && ahead; line += 64) __builtin_prefetch(first + ahead + line);
+}
+
+// Likewise sixteen keys, which ask for nothing.
+RK_LANES_INLINE void tile_keys(cursor *c, const void *keys[16], int count) {
+    for (int k = 0; k < 16; k++) keys[k] = k < count ? next_key(c) : keys[k - 1];
+}
+
+// Of the next tile's keys and their values, what the queries first ..< end of `count` ask for: all at once would keep the tile's own loads waiting.
+RK_LANES_INLINE void ask_for_next_tile(const cursor *c, int first, int end, int count) {
+    const ptrdiff_t lines = 16 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size / 64;
+    for (ptrdiff_t line = lines * first / count; line < lines * end / count; line++) {
+        __builtin_prefetch(c->key + 64 * line);
+        __builtin_prefetch(c->key + c->to_values + 64 * line);
+    }
 }
 
 // The dots of one query with four keys: four, so that they share the joining of their lanes.
@@ -223,7 +236,7 @@ __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attenti
     cursor c = cursor_at(at, sizeof(rk_f16), runs, done);
     for (int i = done; i < count; i += 4) {
         const void *keys[4];
-        next_keys(&c, keys, NULL, count - i);
+        next_keys(&c, keys, count - i);
         const v4 dots = dots_of_keys_f16(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
         memcpy(scores + i, &dots, sizeof dots);
     }
@@ -238,7 +251,7 @@ __attribute__((noinline)) RK_TARGET static float score_keys_int8(const rk_attent
     cursor c = cursor_at(at, sizeof(int8_t), runs, done);
     for (int i = done; i < count; i += 4) {
         const void *keys[4];
-        next_keys(&c, keys, NULL, count - i);
+        next_keys(&c, keys, count - i);
         const v4 dots = dots_of_keys_int8(query, keys, at->head_size);
         memcpy(scores + i, &dots, sizeof dots);
     }
@@ -308,6 +321,7 @@ RK_TARGET static void attend(const rk_attention_head *at, float *out, const floa
 }
 
 #define SCORE_TILE(n)                                                                                                            \
+    ask_for_next_tile(&c, first, first + n, count);                                                                              \
     score_tile(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
 
 #define SHARE_BLOCKS(n)                                                                                                          \
@@ -331,7 +345,7 @@ __attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attenti
     for (int i = 0; i < shared; i += 4) {
         v4 dots[4]; // of a key
         const void *keys[4];
-        next_keys(&at_key, keys, NULL, 4);
+        next_keys(&at_key, keys, 4);
         for (int k = 0; k < 4; k++) dots[k] = dots_of_queries_int8(queries, query_stride, keys[k], at->head_size);
         const v4 a = __builtin_shufflevector(dots[0], dots[1], 0, 4, 1, 5), b = __builtin_shufflevector(dots[2], dots[3], 0, 4, 1, 5);
         const v4 c = __builtin_shufflevector(dots[0], dots[1], 2, 6, 3, 7), d = __builtin_shufflevector(dots[2], dots[3], 2, 6, 3, 7);

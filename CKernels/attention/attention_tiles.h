@@ -10,7 +10,7 @@
 RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
     const int head_size = c->at->head_size;
     const void *keys[16];
-    for (int k = 0; k < 16; k += 4) next_keys(c, keys + k, k ? keys[k - 1] : NULL, count - k);
+    tile_keys(c, keys, count);
     for (int first = 0; first < head_size; first += 16, tile += 16 * 16) {
         const int width = rk_min(16, head_size - first);
         v16 t[16]; // t[4 * g + i], quarter q: element 4 * q + i of the keys 4 * g ..< 4 * g + 4

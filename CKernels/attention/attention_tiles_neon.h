@@ -34,12 +34,12 @@ RK_LANES_INLINE void fill_elements(float *tile, const void *const keys[4], int f
 // The next `count` keys of the cursor; where they are fewer than 16, the last one is repeated.
 RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
     const int head_size = c->at->head_size;
-    const void *keys[4] = {NULL};
+    const void *keys[16];
+    tile_keys(c, keys, count);
     for (int k = 0; k < 16; k += 4) {
-        next_keys(c, keys, keys[3], count - k);
         int first = 0;
-        for (; first + 8 <= head_size; first += 8) fill_elements(tile + k, keys, first, 8);
-        if (first < head_size) fill_elements(tile + k, keys, first, head_size - first);
+        for (; first + 8 <= head_size; first += 8) fill_elements(tile + k, keys + k, first, 8);
+        if (first < head_size) fill_elements(tile + k, keys + k, first, head_size - first);
     }
 }
 

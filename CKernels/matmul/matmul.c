@@ -15,8 +15,8 @@ rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
     if (features & RK_CPU_AVX2) overwrite(&kernels, &rk_matmul_avx2);
     if (features & RK_CPU_AVXVNNI) overwrite(&kernels, &rk_matmul_avxvnni);
     if (features & RK_CPU_AVX512) overwrite(&kernels, &rk_matmul_avx512);
-    if (features & RK_CPU_AVX512 && features & RK_CPU_INTEL) overwrite(&kernels, &rk_matmul_avx512_intel);
-    else if (features & RK_CPU_AVX512 && !(features & RK_CPU_AHEAD)) overwrite(&kernels, &rk_matmul_avx512_zen4);
+    if (features & RK_CPU_AVX512 && features & RK_CPU_AHEAD)
+        overwrite(&kernels, features & RK_CPU_INTEL ? &rk_matmul_avx512_intel : &rk_matmul_avx512_zen5);
 #elif defined(__aarch64__)
     if (features & RK_CPU_NEON) overwrite(&kernels, &rk_matmul_neon);
     if (features & RK_CPU_DOTPROD) overwrite(&kernels, &rk_matmul_dotprod);

@@ -5,7 +5,7 @@
 #include "../internal.h"
 
 extern const rk_matmul_kernels rk_matmul_scalar;
-extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512, rk_matmul_avx512_intel, rk_matmul_avx512_zen4;
+extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512, rk_matmul_avx512_intel, rk_matmul_avx512_zen5;
 extern const rk_matmul_kernels rk_matmul_neon, rk_matmul_dotprod, rk_matmul_i8mm;
 
 RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, int panel) {

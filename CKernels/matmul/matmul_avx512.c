@@ -228,7 +228,7 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 #define TWO_BY_6(n) PAIRED(n, 2, 6)
 #define ONE_BY_6(n) PAIRED(n, 1, 6)
 
-// Likewise int8.
+// Likewise int8, twelve rows to a register tile.
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
         int32_t starts[n];                                                                                                       \
@@ -389,7 +389,7 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     {                                                                                                                            \
         int32_t starts[n];                                                                                                       \
         for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
-        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, first, n)                                                                   \
+        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, first, n)                                                             \
     }
 #define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
 #define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, first, n)
@@ -399,7 +399,11 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, F16) }
 RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? f16_many(tile) : f16(tile); }
 
-RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
+RK_TARGET static void int8_by_rows(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
+RK_TARGET static void int8(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) int8_by_rows(tile);
+    else PAIRS(12, INT8_TWO, INT8_ONE)
+}
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
 
 // Twelve rows of int4 by one panel need as many broadcasts as products, and six by two panels leave no sum without a register.
@@ -414,12 +418,7 @@ RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
     else int4_many(tile);
 }
 
-RK_TARGET static void int8_zen4(const rk_matmul_tile *tile) {
-    if (tile->count <= ROWS) int8(tile);
-    else PAIRS(12, INT8_TWO, INT8_ONE)
-}
-
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
-const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {[RK_F16] = f16_intel, [RK_INT4] = int4_intel}};
-const rk_matmul_kernels rk_matmul_avx512_zen4 = {.name = "avx512 of Zen 4", .tile = {[RK_INT8] = int8_zen4}};
+const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {NULL, f16_intel, int8_by_rows, int4_intel}};
+const rk_matmul_kernels rk_matmul_avx512_zen5 = {.name = "avx512 of Zen 5", .tile = {[RK_INT8] = int8_by_rows}};
 #endif
