@@ -24,8 +24,9 @@ static size_t most_scores(const rk_key_run *runs, const int32_t *run_offsets, in
 void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_stride, const float *queries,
                   size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
                   const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
+    enum { MANY = 16 }; // queries to a block where they are many
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
-    const int block = rk_max(1, rk_min(RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
+    const int block = rk_max(1, rk_min(count > RK_QUERY_BLOCK ? MANY : RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
     const int blocks = rk_divide_up(count, block);
     rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size),
                             .ahead = features & RK_CPU_AHEAD ? 2 << 10 : 0};

@@ -370,12 +370,22 @@ __attribute__((noinline)) RK_TARGET static void share_values_int8(const rk_atten
 // How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
 RK_INLINE int tiled_keys(int shared) { return shared / 4 * 4 - (shared % 16 < 8 ? shared % 16 / 4 * 4 : 0); }
 
+// Where several sequences share a prefix, the last run of a query is its own, which no cache knows: asked for one query ahead.
+RK_LANES_INLINE void ask_for_last_run(const rk_attention_head *at, size_t size, const rk_key_run *runs, int run_count) {
+    enum { MOST = 16 }; // lines
+    const rk_key_run *run = runs + run_count - 1;
+    const char *keys = run_keys(at, run, size);
+    const ptrdiff_t lines = (run->count * (ptrdiff_t)at->head_size * (ptrdiff_t)size + 63) / 64;
+    for (ptrdiff_t line = 0; line < lines && line < MOST; line++) __builtin_prefetch(keys + 64 * line);
+}
+
 // Scores of queries with the keys that all of them see first, by tiles, then each one's with the others. Returns how many keys were shared.
 RK_TARGET RK_INLINE int score_block_f16(const rk_attention_head *at, const float *queries, size_t query_stride, int count, const rk_key_run *runs,
                                         const int32_t *run_offsets, float *scores, size_t scores_stride, float *sums) {
     const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
     share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
     for (int q = 0; q < count; q++) {
+        if (q + 1 < count) ask_for_last_run(at, sizeof(rk_f16), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
         sums[q] = score_keys_f16(at, queries + (size_t)q * query_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
                                  scores + (size_t)q * scores_stride);
     }
@@ -393,6 +403,7 @@ RK_TARGET RK_INLINE int score_block_int8(const rk_attention_head *at, const floa
         share_keys_int8(at, integers + (size_t)q * stride, stride, runs + run_offsets[0], shared, scores + (size_t)q * scores_stride, scores_stride);
     }
     for (int q = 0; q < count; q++) {
+        if (q + 1 < count) ask_for_last_run(at, sizeof(int8_t), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
         sums[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q],
                                   q < fours ? shared : 0, scores + (size_t)q * scores_stride);
     }

@@ -27,8 +27,9 @@ typedef struct rk_key_value_cache {
 
 static inline int rk_is_int8(const rk_key_value_cache *caches) { return caches->key_scales != NULL; }
 
-// The most queries that go over the keys that they share at once.
-enum { RK_QUERY_BLOCK = 16 };
+// The most queries that go over the keys that they share at once: of sequences with a common prefix. Of more rows, as of a picture's that are read,
+// fewer go together, because each sees keys of its own.
+enum { RK_QUERY_BLOCK = 48 };
 
 // What the queries of one head share.
 typedef struct rk_attention_head {
