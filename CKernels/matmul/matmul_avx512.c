@@ -228,13 +228,11 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 #define TWO_BY_6(n) PAIRED(n, 2, 6)
 #define ONE_BY_6(n) PAIRED(n, 1, 6)
 
-// Likewise int8, twelve rows to a register tile.
+// Likewise int8, twelve rows to a register tile; `starts` of all rows.
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
-        int32_t starts[n];                                                                                                       \
-        for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
         rk_share next = rk_next_share(tile, RK_INT8, panel + panels, first, n);                                                  \
-        int8_rows(tile, panel, 1, panels, starts, &next, first, n);                                                              \
+        int8_rows(tile, panel, 1, panels, starts + first, &next, first, n);                                                      \
     }
 #define INT8_TWO(n) INT8_PAIRED(n, 2)
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
@@ -401,8 +399,14 @@ RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS
 
 RK_TARGET static void int8_by_rows(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
-    if (tile->count <= ROWS) int8_by_rows(tile);
-    else PAIRS(12, INT8_TWO, INT8_ONE)
+    enum { MOST_PAIRED = 256 };
+    if (tile->count <= ROWS || tile->count > MOST_PAIRED) {
+        int8_by_rows(tile);
+        return;
+    }
+    int32_t starts[MOST_PAIRED];
+    for (int t = 0; t < tile->count; t++) starts[t] = rk_tile_start(tile, t);
+    PAIRS(12, INT8_TWO, INT8_ONE)
 }
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
 
