@@ -200,6 +200,7 @@ static void check_tiles(void) {
             const int few = 1 + test_random_below(100), many = 1000 + test_random_below(100);
             check_tile(kind, 3 + test_random_below(3), count % 2 ? few : many, count, TEST_RANDOM, TEST_RANDOM);
         }
+        for (int count = 256; count <= 257; count++) check_tile(kind, 3, 64, count, TEST_RANDOM, TEST_RANDOM); // int8's starts on AVX-512
         for (int panels = 4; panels <= 14; panels += 5) { // one row may go by several panels at a time
             for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) check_tile(kind, panels, columns[c], 1, TEST_RANDOM, TEST_RANDOM);
         }

@@ -33,6 +33,34 @@ import Testing
         }
     }
 
+    /// Top-k, against sorting: with equal logits at the border, of both signs, zeros, and such as are not finite.
+    @Test func topKKeepsTheLargest() {
+        var generator = RandomGenerator(seed: 5)
+        let special: [Float] = [0, -0.0, 1, -1, .leastNonzeroMagnitude, -.leastNormalMagnitude, .greatestFiniteMagnitude, -.infinity]
+        for count in [2, 3, 17, 300, 8192] {
+            for round in 0..<8 {
+                let logits = (0..<count).map { _ -> Float in
+                    let u = Float(generator.uniform())
+                    return switch round {
+                    case 0: 20 * (u - 0.5)
+                    case 1: (8 * (u - 0.5)).rounded()
+                    case 2: special[min(Int(u * 8), 7)]
+                    case 3: -1e-3 * u
+                    case 4: u < 0.9 ? -.infinity : u
+                    default: 1000 + u
+                    }
+                }
+                for k in [1, 2, count / 100, count / 3, count - 1] where k > 0 {
+                    let threshold = logits.sorted(by: >)[k - 1]
+                    let expected = logits.indices.filter { logits[$0] >= threshold && logits[$0] > -.infinity }
+                    let found = filtered(logits, SamplingOptions(temperature: 1, topK: k, topP: 1))
+                    #expect(found.sorted() == expected, "\(k) of \(count), round \(round)")
+                    #expect(zip(found, found.dropFirst()).allSatisfy { logits[$0] >= logits[$1] })
+                }
+            }
+        }
+    }
+
     @Test func drawsOnlyWhatIsKeptInItsProportion() {
         let logits: [Float] = [0, log(2), -.infinity, log(4), -20, log(1)]
         var sampler = Sampler(SamplingOptions(temperature: 1, topK: 4, topP: 1))

@@ -263,8 +263,13 @@ struct Sampler {
 
     private static func hasLargerID(_ one: Entry, _ other: Entry) -> Bool { one.id > other.id }
 
-    /// The k-th largest value, on top of a heap of the k largest seen so far.
     private static func kthLargest(_ values: UnsafeMutableBufferPointer<Float>, _ k: Int) -> Float {
+        // A heap costs little for each value that stays out of it, and much for the others.
+        k < values.count / 64 ? kthLargestByHeap(values, k) : kthLargestByCounting(values, k)
+    }
+
+    /// On top of a heap of the k largest seen so far.
+    private static func kthLargestByHeap(_ values: UnsafeMutableBufferPointer<Float>, _ k: Int) -> Float {
         withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { heap in
             _ = heap.initialize(from: values.prefix(k))
             makeHeap(heap, by: <)
@@ -274,6 +279,39 @@ struct Sampler {
             }
             return heap[0]
         }
+    }
+
+    /// By the first byte of all, then by the second of those that share its first, and so on to the last.
+    private static func kthLargestByCounting(_ values: UnsafeMutableBufferPointer<Float>, _ k: Int) -> Float {
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 256) { counts in
+            var rest = Int32(k)
+            var found: UInt32 = 0
+            var known: UInt32 = 0
+            for shift: UInt32 in [24, 16, 8, 0] {
+                counts.initialize(repeating: 0)
+                for value in values {
+                    let key = ascending(value)
+                    if key & known == found { counts[Int(key >> shift & 255)] &+= 1 }
+                }
+                var byte = 255
+                while byte > 0, counts[byte] < rest {
+                    rest -= counts[byte]
+                    byte -= 1
+                }
+                found |= UInt32(byte) << shift
+                known |= 255 << shift
+            }
+            return Float(bitPattern: found & signBit == 0 ? ~found : found ^ signBit)
+        }
+    }
+
+    private static let signBit: UInt32 = 1 << 31
+
+    /// The bits of a float so that they are in order as integers.
+    @inline(__always)
+    private static func ascending(_ value: Float) -> UInt32 {
+        let bits = value.bitPattern
+        return bits & signBit == 0 ? bits | signBit : ~bits
     }
 
     // These run for each token: heaps take no memory, the library's sorting does.
