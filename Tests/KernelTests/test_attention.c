@@ -433,17 +433,18 @@ static void test_mask(format f, mask m, int head_size) {
 }
 
 // Sequences that share a prefix, to the end of its cache, and have slots of their own in the other one.
-static void test_shared(format f, int head_size) {
-    enum { SEQUENCES = 19, SHARED = 45, OWN = 3, SLOTS = SEQUENCES * OWN, HEADS = 2 };
-    rk_key_run runs[2 * SEQUENCES];
-    int32_t offsets[SEQUENCES + 1] = {0};
-    for (int t = 0; t < SEQUENCES; t++) {
-        runs[2 * t] = (rk_key_run){0, SLOTS - SHARED, SHARED};
+static void test_shared(format f, int sequences, int heads, int head_size) {
+    enum { SHARED = 45, OWN = 3 };
+    const int slots = sequences * OWN;
+    rk_key_run runs[2 * RK_QUERY_BLOCK];
+    int32_t offsets[RK_QUERY_BLOCK + 1] = {0};
+    for (int t = 0; t < sequences; t++) {
+        runs[2 * t] = (rk_key_run){0, slots - SHARED, SHARED};
         runs[2 * t + 1] = (rk_key_run){1, OWN * t, OWN};
         offsets[t + 1] = 2 * t + 2;
     }
-    caches c = make_caches(f, HEADS, SLOTS, head_size, TEST_RANDOM, 2);
-    test_step("shared keys", f, &c, runs, offsets, SEQUENCES, HEADS, head_size);
+    caches c = make_caches(f, heads, slots, head_size, TEST_RANDOM, 2);
+    test_step("shared keys", f, &c, runs, offsets, sequences, heads, head_size);
     free_caches(&c);
 }
 
@@ -498,8 +499,10 @@ void test_attention(void) {
         test_random_runs((format)f, 230, 4, 48);
         for (size_t h = 0; h < COUNT(heads_of_models); h++) {
             for (int m = 0; m < MASKS; m++) test_mask((format)f, (mask)m, heads_of_models[h]);
-            test_shared((format)f, heads_of_models[h]);
+            test_shared((format)f, 19, 2, heads_of_models[h]);
         }
+        test_shared((format)f, RK_QUERY_BLOCK, 16, 64); // with so many heads a block takes all of them
+        test_shared((format)f, 33, 12, 20);
     }
     for (int isa = 0; isa < test_isa_count; isa++) {
         test_store(&test_isas[isa], 3, 20, 1);

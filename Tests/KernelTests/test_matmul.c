@@ -118,10 +118,11 @@ static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) 
         x.input.integers = (rk_integer_rows){values, scales, starts, stride, kind == INT16};
         x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = starts;
     } else {
-        float *values = test_alloc((size_t)count * (size_t)columns * sizeof(float), 4);
-        test_fill_floats(values, (size_t)count * (size_t)columns, pattern, 2);
+        const size_t stride = (size_t)(columns + count % 3), floats = (size_t)(count - 1) * stride + (size_t)columns;
+        float *values = test_alloc(floats * sizeof(float), 4);
+        test_fill_floats(values, floats, pattern, 2);
         x.input.x = values;
-        x.input.stride = (size_t)columns;
+        x.input.stride = stride;
         x.buffers[0] = values;
     }
     return x;
@@ -200,6 +201,7 @@ static void check_tiles(void) {
             const int few = 1 + test_random_below(100), many = 1000 + test_random_below(100);
             check_tile(kind, 3 + test_random_below(3), count % 2 ? few : many, count, TEST_RANDOM, TEST_RANDOM);
         }
+        check_tile(kind, 3, 1050, 97, TEST_RANDOM, TEST_RANDOM); // more than is unpacked at once, of rows and columns
         for (int count = 256; count <= 257; count++) check_tile(kind, 3, 64, count, TEST_RANDOM, TEST_RANDOM); // int8's starts on AVX-512
         for (int panels = 4; panels <= 14; panels += 5) { // one row may go by several panels at a time
             for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) check_tile(kind, panels, columns[c], 1, TEST_RANDOM, TEST_RANDOM);
@@ -240,8 +242,8 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     rows_of_x x = make_x(kind, count, columns, TEST_RANDOM);
     float *bias = test_alloc((size_t)(first_row + row_count) * sizeof(float), 4);
     test_fill_floats(bias, (size_t)(first_row + row_count), TEST_RANDOM, 1);
-    const int width = (row_count + RK_PANEL - 1) / RK_PANEL * RK_PANEL;
-    const size_t floats = (size_t)count * (size_t)width;
+    const int width = (row_count + RK_PANEL - 1) / RK_PANEL * RK_PANEL, gap = test_random_below(3) * 7; // floats between rows of out
+    const size_t stride = (size_t)(width + gap), floats = (size_t)count * stride - (size_t)gap;
     float *expected = test_alloc(floats * sizeof(float), 4);
 
     // The scalar kernel on everything at once.
@@ -251,14 +253,14 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     rk_matmul_tile tile = make_tile(kind, (const char *)weights + rk_panel_bytes(type, columns) * (size_t)(first_row / RK_PANEL),
                                     width / RK_PANEL, columns, &x.input);
     tile.out = expected;
-    tile.out_stride = (size_t)width;
+    tile.out_stride = stride;
     tile.bias = padded;
     const rk_matmul_kernels scalar = rk_matmul_kernels_for(0);
     kernel_of(&scalar, kind)(&tile);
     const rk_activation activation = test_random_below(2) ? RK_GELU : RK_NONE;
-    if (activation == RK_GELU) rk_norm_kernels_for(0).gelu(expected, (int)floats);
+    for (int t = 0; t < count && activation == RK_GELU; t++) rk_norm_kernels_for(0).gelu(expected + (size_t)t * stride, width);
     test_begin("matmul", kind_names[kind], "scalar", "%d x %d, %d rows of x", rows, columns, count);
-    test_finite(expected, floats);
+    for (int t = 0; t < count; t++) test_finite(expected + (size_t)t * stride, (size_t)width);
 
     for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
         const test_isa isa = test_isas[variant / MAKERS];
@@ -267,10 +269,12 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
                    rows, columns, first_row, first_row + row_count, count, threads, makers[variant % MAKERS].name);
         float *actual = test_alloc(floats * sizeof(float), 4);
         product p = {features, {weights, type, rows, columns}, x.input, first_row, row_count, bias, activation, actual,
-                     (size_t)width};
+                     stride};
         rk_parallel(threads, run_product, &p);
         for (int t = 0; t < count; t++) {
-            if (!test_equal_floats(expected + (size_t)t * (size_t)width, actual + (size_t)t * (size_t)width, (size_t)row_count)) break;
+            const size_t row = (size_t)t * stride, behind = row + (size_t)width;
+            if (!test_equal_floats(expected + row, actual + row, (size_t)row_count)) break;
+            if (t < count - 1 && !test_equal_floats(expected + behind, actual + behind, (size_t)gap)) break;
         }
         test_guards(actual);
         test_free(actual);
