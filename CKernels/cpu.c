@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "include/rk_cpu.h"
+#include "internal.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -13,15 +13,18 @@ static uint32_t extended_state(void) {
     return low;
 }
 
-static uint32_t traits(uint32_t signature, uint32_t leaf7_b) {
+uint32_t rk_cpu_traits(const char *vendor, uint32_t signature, uint32_t leaf7_b) {
     enum { ZEN3 = 0x19, ZEN5 = 0x1a };
     const uint32_t clflushopt = 1u << 23; // of Intel's from Skylake on
     const uint32_t base = signature >> 8 & 15, family = base == 15 ? base + (signature >> 20 & 255) : base;
-    uint32_t a, name[3];
-    if (!__get_cpuid(0, &a, &name[0], &name[2], &name[1])) return 0;
-    if (memcmp(name, "GenuineIntel", sizeof name) == 0) return RK_CPU_INTEL | RK_CPU_AHEAD | (leaf7_b & clflushopt ? RK_CPU_MADD : 0);
-    if (memcmp(name, "AuthenticAMD", sizeof name) != 0) return 0;
+    if (strcmp(vendor, "GenuineIntel") == 0) return RK_CPU_INTEL | RK_CPU_AHEAD | (leaf7_b & clflushopt ? RK_CPU_MADD : 0);
+    if (strcmp(vendor, "AuthenticAMD") != 0) return 0;
     return (family >= ZEN3 ? RK_CPU_MADD : 0) | (family >= ZEN5 ? RK_CPU_AHEAD : 0);
+}
+
+static uint32_t detected_traits(uint32_t signature, uint32_t leaf7_b) {
+    uint32_t a, name[4] = {0};
+    return __get_cpuid(0, &a, &name[0], &name[2], &name[1]) ? rk_cpu_traits((const char *)name, signature, leaf7_b) : 0;
 }
 
 uint32_t rk_cpu_detected(void) {
@@ -36,7 +39,7 @@ uint32_t rk_cpu_detected(void) {
     if ((state & YMM_STATE) != YMM_STATE || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1 << 5)) {
         return 0;
     }
-    uint32_t features = RK_CPU_AVX2 | traits(signature, b);
+    uint32_t features = RK_CPU_AVX2 | detected_traits(signature, b);
     const uint32_t avx512_b = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; // F, DQ, BW, VL
     const uint32_t vnni = 1u << 11;
     if ((state & ZMM_STATE) == ZMM_STATE && (b & avx512_b) == avx512_b && (c & vnni)) {

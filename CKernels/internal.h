@@ -34,6 +34,9 @@
 #define RK_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define RK_TARGET_AVXVNNI __attribute__((target("avx2,fma,f16c,avxvnni")))
 #define RK_TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+
+// What of RK_CPU_TRAITS a processor has, by CPUID: its maker, the signature (leaf 1, EAX) and leaf 7's EBX.
+uint32_t rk_cpu_traits(const char *vendor, uint32_t signature, uint32_t leaf7_b);
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #define RK_TARGET_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "harness.h"
+#include "internal.h"
 
 static const struct {
     uint32_t feature;
@@ -83,6 +84,29 @@ void test_cpu(void) {
         const char *name = rk_matmul_kernels_for(test_isas[i].features & ~(uint32_t)RK_CPU_TRAITS).name;
         test_expect(strcmp(name, test_isas[i].name) == 0, "matmul kernels of %s are %s", test_isas[i].name, name);
     }
+#if defined(__x86_64__)
+    test_begin("cpu", "traits", "any", "of processors by their CPUID");
+    enum { SKYLAKE = 1 << 23 };
+    const struct {
+        const char *vendor, *name;
+        uint32_t signature, leaf7_b, traits;
+    } processors[] = {
+        {"GenuineIntel", "Haswell", 0x306c3, 0, RK_CPU_INTEL | RK_CPU_AHEAD},
+        {"GenuineIntel", "Emerald Rapids", 0xc06f2, SKYLAKE, RK_CPU_INTEL | RK_CPU_AHEAD | RK_CPU_MADD},
+        {"AuthenticAMD", "Zen 1", 0x800f12, SKYLAKE, 0},
+        {"AuthenticAMD", "Zen 2", 0x830f10, SKYLAKE, 0},
+        {"AuthenticAMD", "Zen 3", 0xa00f11, SKYLAKE, RK_CPU_MADD},
+        {"AuthenticAMD", "Zen 4", 0xa10f11, SKYLAKE, RK_CPU_MADD},
+        {"AuthenticAMD", "Zen 5", 0xb00f21, SKYLAKE, RK_CPU_MADD | RK_CPU_AHEAD},
+        {"HygonGenuine", "Dhyana", 0x900f02, SKYLAKE, 0},
+    };
+    for (size_t i = 0; i < sizeof processors / sizeof processors[0]; i++) {
+        const uint32_t traits = rk_cpu_traits(processors[i].vendor, processors[i].signature, processors[i].leaf7_b);
+        test_expect(traits == processors[i].traits, "%s has 0x%x, not 0x%x", processors[i].name, traits, processors[i].traits);
+    }
+#endif
+
+    test_begin("cpu", "convolutions", "any", "which an instruction set runs fastest");
     const struct {
         uint32_t features;
         rk_conv_way fastest;
