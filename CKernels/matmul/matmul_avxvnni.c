@@ -27,7 +27,9 @@ enum { ROWS = 6, PANELS = 4, VECTORS = 2 * PANELS };
 // How far ahead several rows of x ask for weights: the processor's own fetching stops at the end of each page.
 enum { FEW_AHEAD = 8 << 10 };
 
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+// `starts`: where the sums of each row begin.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, int first,
+                                   const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
@@ -35,7 +37,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     __m256i sum[ROWS][VECTORS];
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
-        for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(rk_tile_start(tile, first + t));
+        for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         RK_UNROLL
@@ -170,7 +172,12 @@ RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacke
 #define RK_UNPACKED_ROWS 6
 #include "matmul_unpacked.h"
 
-#define INT8(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int8_rows, first, n)
+#define INT8(n)                                                                                                                  \
+    {                                                                                                                            \
+        int32_t starts[n];                                                                                                       \
+        for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
+        RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int8_rows, starts, first, n)                                         \
+    }
 #define INT4(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int4_rows, first, n)
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 6, INT8) }
