@@ -85,16 +85,19 @@ RK_INLINE void rk_prefetch_share(const uint8_t *next, size_t bytes, int first, i
     }
 }
 
-// What one of several register tiles asks for while it is computed: its share of the panel `next`, or of several from there on, so that memory never
-// rests. `step` bytes for each line of the tile's own panel.
+// What a register tile asks for while it is computed: `step` bytes more for each line, or part of one, of its own panel.
 typedef struct rk_share {
     const char *at;
     int step;
 } rk_share;
 
-RK_INLINE rk_share rk_next_share(const rk_matmul_tile *tile, rk_type type, int next, int first, int rows) {
+// Many rows of x: several register tiles together ask for the panel that comes after the `panels` from `panel` on, so that memory never rests. This is
+// the share of the rows first ..< first + rows, for every `part` bytes of their own. After the last panel nothing comes that this worker would read.
+RK_INLINE rk_share rk_share_of_next(const rk_matmul_tile *tile, rk_type type, int panel, int panels, int first, int rows, int part) {
+    const char *own = rk_tile_panel(tile, type, panel);
     const size_t bytes = rk_panel_bytes(type, tile->columns);
-    return (rk_share){(const char *)tile->weights + bytes * (size_t)next + bytes * (size_t)first / (size_t)tile->count, 64 * rows / tile->count};
+    if (panel + panels >= tile->panels) return (rk_share){own, 0};
+    return (rk_share){own + bytes * (size_t)panels + bytes * (size_t)first / (size_t)tile->count, rk_divide_up(part * rows, tile->count)};
 }
 
 // In each of `panels` panels that lie `stream` bytes apart.

@@ -15,8 +15,7 @@ RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
 RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows,
                                 const int asks) {
     const float *x = tile->x + tile->x_stride * (size_t)first + from;
-    rk_share next = rk_next_share(tile, type, panel + 1, first, rows);
-    if (type == RK_F16) next.step /= 2;
+    rk_share next = rk_share_of_next(tile, type, panel, 1, first, rows, type == RK_F16 ? 32 : 64);
     v16 acc[6];
     for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
     for (int k = 0; k < count; k++) {
@@ -76,7 +75,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
     __m256i sum[4][2];
-    rk_share next = rk_next_share(tile, RK_INT8, panel + 1, first, rows);
+    rk_share next = rk_share_of_next(tile, RK_INT8, panel, 1, first, rows, 64);
     for (int t = 0; t < rows; t++) {
         for (int half = 0; half < 2; half++) sum[t][half] = starts ? load_bytes(starts + 8 * half) : _mm256_setzero_si256();
     }
@@ -138,7 +137,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[4][2];
-    rk_share next = rk_next_share(tile, RK_INT4, panel + 1, first, rows);
+    rk_share next = rk_share_of_next(tile, RK_INT4, panel, 1, first, rows, 64);
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *halves = rk_group_scales(blocks, group);

@@ -44,14 +44,15 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
     store(tile, panel, row, sum, _mm512_set1_ps(tile->scales[row]));
 }
 
-// `starts`: where the sums of each row begin. Few rows (`next` is NULL) ask for the weights of their own panels ahead.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, rk_share *next,
+// `starts`: where the sums of each row begin. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, const rk_share *next,
                                    int first, const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i sum[ROWS][PANELS];
+    rk_share ask = next ? *next : (rk_share){w + ahead(tile, rows, panels), 64};
     if (!next) start_streams(tile, w, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -59,12 +60,8 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
-        if (next) rk_ask(next, stream, panels);
-        for (int p = 0; p < panels; p++) {
-            const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-            if (!next) rk_prefetch(columns, ahead(tile, rows, panels), 64);
-            weights[p] = _mm512_xor_si512(load_bytes(columns), offset);
-        }
+        rk_ask(&ask, stream, panels);
+        for (int p = 0; p < panels; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
@@ -143,13 +140,14 @@ RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
     return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
 }
 
-// What many rows of x ask for meanwhile: at every group the lines from ..< to of those that begin here, in each of the panels that come next.
+// What is asked for meanwhile: at every group the lines from ..< to of those that begin here, in each of the panels.
 typedef struct asked {
     const uint8_t *at;
     int from, to;
 } asked;
+enum { GROUP_LINES = (RK_GROUP_BYTES + 63) / 64 };
 
-// Nibbles are unpacked in registers. Few rows (`next` is NULL) ask for the weights of their own panels ahead.
+// Nibbles are unpacked in registers. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const asked *next, int first,
                                    const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
@@ -157,6 +155,9 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m512 acc[ROWS][PANELS];
+    const int bytes = ahead(tile, rows, panels);
+    const int by_line = !next && rows * panels > ROWS; // sums leave no register for another address
+    const asked ask = next ? *next : (asked){blocks + bytes, 0, by_line ? 0 : GROUP_LINES};
     if (!next) start_streams(tile, blocks, stream, panel, panels, rows);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
@@ -164,8 +165,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m512i sum[ROWS][PANELS];
-        for (int line = next ? next->from : 0; next && line < next->to; line++) {
-            for (int p = 0; p < panels; p++) rk_prefetch(next->at + stream * (size_t)p + RK_GROUP_BYTES * group, 64 * line, 64);
+        for (int line = ask.from; line < ask.to; line++) {
+            for (int p = 0; p < panels; p++) rk_prefetch(ask.at + stream * (size_t)p + RK_GROUP_BYTES * group, 64 * line, 64);
         }
         for (int t = 0; t < rows; t++) {
             for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
@@ -175,7 +176,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                if (!next) rk_prefetch(columns, ahead(tile, rows, panels), 64);
+                if (by_line) rk_prefetch(columns, bytes, 64);
                 pairs[p] = load_bytes(columns);
             }
             RK_UNROLL
@@ -204,12 +205,11 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 // Many rows of x: two panels pass all of them before the next two come. Each register tile asks for its share of those, spread over its groups: a
 // burst would keep its own loads waiting. The first tile asks for its own panels, ahead.
 RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels, int first, int rows) {
-    enum { LINES = (RK_GROUP_BYTES + 63) / 64 };
     const uint8_t *own = rk_tile_panel(tile, RK_INT4, panel);
     const int cold = panel == 0, tiles = rk_divide_up(tile->count, rows) - cold, at = rk_divide_up(first, rows) - cold;
-    if (at < 0) return (asked){own + tile->most_ahead, 0, LINES};
+    if (at < 0) return (asked){own + tile->most_ahead, 0, GROUP_LINES};
     if (panel + panels >= tile->panels) return (asked){own, 0, 0};
-    return (asked){own + rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels, LINES * at / tiles, LINES * (at + 1) / tiles};
+    return (asked){own + rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels, GROUP_LINES * at / tiles, GROUP_LINES * (at + 1) / tiles};
 }
 
 #define PAIRED(n, panels, largest)                                                                                               \
@@ -228,10 +228,10 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 #define TWO_BY_6(n) PAIRED(n, 2, 6)
 #define ONE_BY_6(n) PAIRED(n, 1, 6)
 
-// Likewise int8, twelve rows to a register tile; `starts` of all rows.
+// Likewise int8, twelve rows to a register tile and spread over its columns; `starts` of all rows.
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
-        rk_share next = rk_next_share(tile, RK_INT8, panel + panels, first, n);                                                  \
+        const rk_share next = rk_share_of_next(tile, RK_INT8, panel, panels, first, n, 64);                                      \
         int8_rows(tile, panel, 1, panels, starts + first, &next, first, n);                                                      \
     }
 #define INT8_TWO(n) INT8_PAIRED(n, 2)

@@ -24,8 +24,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int16_t *x = rk_tile_x16(tile, first);
-    rk_share next = rk_next_share(tile, RK_INT8, panel + 1, first, rows);
-    next.step = next.step * halves / 2;
+    rk_share next = rk_share_of_next(tile, RK_INT8, panel, 1, first, rows, 32 * halves);
     for (int pass = 0; pass < 2; pass += halves) {
         __m256 acc[6][2];
         for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
