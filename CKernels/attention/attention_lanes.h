@@ -8,6 +8,8 @@
 // Sixteen bytes, widened; a sum of their products with integers, in lanes of any order, because it is exact.
 typedef int8_t v16_bytes __attribute__((vector_size(16)));
 typedef int16_t v16_short __attribute__((vector_size(32)));
+typedef int8_t v32_bytes __attribute__((vector_size(32)));
+typedef int16_t v32_short __attribute__((vector_size(64)));
 typedef int32_t v8_int __attribute__((vector_size(32)));
 typedef int32_t v4_int __attribute__((vector_size(16)));
 
@@ -153,6 +155,7 @@ RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4
 // Sixteen keys that several queries see lie in a tile: element i of all of them from tile[16 * i]. A register then holds an element of
 // RK_KEY_LANES keys, and the sixteen lanes of a dot are registers, so that nothing has to be joined within one.
 typedef float key_lanes __attribute__((vector_size(4 * RK_KEY_LANES)));
+typedef int32_t key_integers __attribute__((vector_size(4 * RK_KEY_LANES)));
 
 RK_LANES_INLINE v16 load_value(const char *value, int first, int width, size_t size) {
     if (size == sizeof(rk_f16)) return v16_load_half_upto((const rk_f16 *)value + first, width);
@@ -179,6 +182,21 @@ RK_LANES_INLINE void score_tile(const rk_attention_head *at, const float *tile, 
     }
 }
 
+// Likewise of keys and queries that are integers: their dots, as floats.
+RK_LANES_INLINE void score_tile_int8(const rk_attention_head *at, const int16_t *tile, const int16_t *queries, size_t stride, const int count,
+                                     float *scores, size_t scores_stride) {
+    for (int k = 0; k < 16; k += RK_KEY_LANES) {
+        key_integers dots[4];
+        const int16_t *keys = tile + KEY_INTEGERS * k;
+        if (at->head_size == 64) dots_of_tile_int8(dots, keys, queries, stride, count, 64);
+        else dots_of_tile_int8(dots, keys, queries, stride, count, at->head_size);
+        for (int q = 0; q < count; q++) {
+            const key_lanes floats = __builtin_convertvector(dots[q], key_lanes);
+            memcpy(scores + (size_t)q * scores_stride + k, &floats, sizeof floats);
+        }
+    }
+}
+
 // `width` elements of four keys and of one query.
 RK_LANES_INLINE void add_keys_int8(v8_int sums[4], const int16_t *query, const void *const keys[4], int first, int width) {
     const v16_short q = v16_load_shorts_upto(query + first, width);
@@ -192,22 +210,6 @@ RK_LANES_INLINE v4 dots_of_keys_int8(const int16_t *query, const void *const key
     int i = 0;
     for (; i + 16 <= head_size; i += 16) add_keys_int8(sums, query, keys, i, 16);
     if (i < head_size) add_keys_int8(sums, query, keys, i, head_size - i);
-    return __builtin_convertvector(sums_of_four(sums), v4);
-}
-
-// `width` elements of four queries and of one key.
-RK_LANES_INLINE void add_queries_int8(v8_int sums[4], const int16_t *queries, size_t stride, const int8_t *key, int first, int width) {
-    const v16_short k = __builtin_convertvector(v16_load_bytes_upto(key + first, width), v16_short);
-    RK_UNROLL
-    for (int q = 0; q < 4; q++)
-        sums[q] = add_products(sums[q], k, v16_load_shorts_upto(queries + (size_t)q * stride + first, width));
-}
-
-RK_LANES_INLINE v4 dots_of_queries_int8(const int16_t *queries, size_t stride, const int8_t *key, int head_size) {
-    v8_int sums[4] = {{0}, {0}, {0}, {0}};
-    int i = 0;
-    for (; i + 16 <= head_size; i += 16) add_queries_int8(sums, queries, stride, key, i, 16);
-    if (i < head_size) add_queries_int8(sums, queries, stride, key, i, head_size - i);
     return __builtin_convertvector(sums_of_four(sums), v4);
 }
 
@@ -261,15 +263,16 @@ __attribute__((noinline)) RK_TARGET static float score_keys_int8(const rk_attent
     return sum;
 }
 
-// The query as integers. They lie where its result will be: that is not written before the scores are done.
+// The query as integers, a pair of them where the last one stands alone. They lie where its result will be: that is not written before the scores
+// are done.
 RK_LANES_INLINE float quantize_query(const rk_attention_head *at, int16_t *y, const float *query) {
     const int n = at->head_size;
     float factor;
     const float scale = scale_of(&factor, query, n, (float)rk_query_limit(n));
     for (int i = 0; i < n; i += 16) {
         const v16_short shorts = __builtin_convertvector(quantized(query + i, n - i, factor), v16_short);
-        if (n - i >= 16) memcpy(y + i, &shorts, sizeof shorts);
-        else copy_below_16(y + i, &shorts, n - i, sizeof *y);
+        if (n - i >= 15) memcpy(y + i, &shorts, sizeof shorts);
+        else copy_below_16(y + i, &shorts, rk_divide_up(n - i, 2) * 2, sizeof *y);
     }
     return at->scale * scale;
 }
@@ -320,9 +323,11 @@ RK_TARGET static void attend(const rk_attention_head *at, float *out, const floa
     add_all_values(at, out, runs, run_count, 0, scores, sum);
 }
 
-#define SCORE_TILE(n)                                                                                                            \
+#define SCORE_WITH(score, n)                                                                                                     \
     ask_for_next_tile(&c, first, first + n, count);                                                                              \
-    score_tile(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
+    score(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
+#define SCORE_TILE(n) SCORE_WITH(score_tile, n)
+#define SCORE_TILE_INT8(n) SCORE_WITH(score_tile_int8, n)
 
 #define SHARE_BLOCKS(n)                                                                                                          \
     share_blocks(at, size, out + (size_t)first * out_stride, out_stride, runs, shared, p + (size_t)first * p_stride, p_stride, n)
@@ -333,25 +338,18 @@ __attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attentio
                                                                float *tile) {
     cursor c = cursor_at(at, sizeof(rk_f16), runs, 0);
     for (int i = 0; i < shared; i += 16) {
-        fill_tile(tile, &c, rk_min(16, shared - i));
+        fill_tile(tile, &c, sizeof(rk_f16), rk_min(16, shared - i));
         RK_FOR_ROWS(count, 4, SCORE_TILE)
     }
 }
 
-// Of four queries; `shared` is a multiple of 4.
-__attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride,
-                                                                const rk_key_run *runs, int shared, float *scores, size_t scores_stride) {
-    cursor at_key = cursor_at(at, sizeof(int8_t), runs, 0);
-    for (int i = 0; i < shared; i += 4) {
-        v4 dots[4]; // of a key
-        const void *keys[4];
-        next_keys(&at_key, keys, 4);
-        for (int k = 0; k < 4; k++) dots[k] = dots_of_queries_int8(queries, query_stride, keys[k], at->head_size);
-        const v4 a = __builtin_shufflevector(dots[0], dots[1], 0, 4, 1, 5), b = __builtin_shufflevector(dots[2], dots[3], 0, 4, 1, 5);
-        const v4 c = __builtin_shufflevector(dots[0], dots[1], 2, 6, 3, 7), d = __builtin_shufflevector(dots[2], dots[3], 2, 6, 3, 7);
-        const v4 of_query[4] = {__builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
-                                __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
-        for (int q = 0; q < 4; q++) memcpy(scores + (size_t)q * scores_stride + i, &of_query[q], sizeof of_query[q]);
+__attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride, int count,
+                                                                const rk_key_run *runs, int shared, float *scores, size_t scores_stride,
+                                                                int16_t *tile) {
+    cursor c = cursor_at(at, sizeof(int8_t), runs, 0);
+    for (int i = 0; i < shared; i += 16) {
+        fill_tile(tile, &c, sizeof(int8_t), rk_min(16, shared - i));
+        RK_FOR_ROWS(count, 4, SCORE_TILE_INT8)
     }
 }
 
@@ -392,20 +390,19 @@ RK_TARGET RK_INLINE int score_block_f16(const rk_attention_head *at, const float
     return shared;
 }
 
-// Likewise; `integers` takes the quantized queries. Fours of queries share keys, the last few do not.
+// Likewise; `integers` takes the quantized queries.
 RK_TARGET RK_INLINE int score_block_int8(const rk_attention_head *at, const float *queries, size_t query_stride, int count, const rk_key_run *runs,
                                          const int32_t *run_offsets, float *scores, size_t scores_stride, float *sums, int16_t *integers,
                                          size_t stride) {
-    const int shared = rk_shared_keys(runs, run_offsets, count) / 4 * 4, fours = count / 4 * 4;
+    const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
     float factors[RK_QUERY_BLOCK];
     for (int q = 0; q < count; q++) factors[q] = quantize_query(at, integers + (size_t)q * stride, queries + (size_t)q * query_stride);
-    for (int q = 0; q < fours; q += 4) {
-        share_keys_int8(at, integers + (size_t)q * stride, stride, runs + run_offsets[0], shared, scores + (size_t)q * scores_stride, scores_stride);
-    }
+    share_keys_int8(at, integers, stride, count, runs + run_offsets[0], shared, scores, scores_stride,
+                    (int16_t *)(scores + (size_t)count * scores_stride));
     for (int q = 0; q < count; q++) {
         if (q + 1 < count) ask_for_last_run(at, sizeof(int8_t), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
-        sums[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q],
-                                  q < fours ? shared : 0, scores + (size_t)q * scores_stride);
+        sums[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
+                                  scores + (size_t)q * scores_stride);
     }
     return shared;
 }

@@ -1,38 +1,67 @@
 // Part of attention_lanes.h, with registers of eight or sixteen lanes:
-// fill_tile and dots_of_tile for the keys that several queries share, share_blocks for their values.
+// fill_tile, dots_of_tile and dots_of_tile_int8 for the keys that several queries share, share_blocks for their values.
 
-#define IN_QUARTERS(x, y, a, b, c, d) \
-    __builtin_shufflevector(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4, a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12)
-#define QUARTERS(x, y, a, b) \
-    __builtin_shufflevector(x, y, a, a + 1, a + 2, a + 3, b, b + 1, b + 2, b + 3, a + 16, a + 17, a + 18, a + 19, b + 16, b + 17, b + 18, b + 19)
+enum { KEY_INTEGERS = 2 }; // elements of a key of bytes that lie beside each other in its tile
 
-// The next `count` keys of the cursor; where they are fewer than 16, the last one is repeated.
-RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
-    const int head_size = c->at->head_size;
+// Up to 16 bytes of sixteen keys, transposed: t[i] holds the i-th two bytes of all of them.
+RK_LANES_INLINE void transpose(__m256i t[8], const void *const keys[16], ptrdiff_t from, int bytes) {
+    __m256i k[8]; // keys k and k + 8
+    RK_UNROLL
+    for (int i = 0; i < 8; i++) {
+        __m128i low = {0}, high = {0};
+        if (__builtin_expect(bytes == 16, 1)) {
+            memcpy(&low, (const char *)keys[i] + from, sizeof low);
+            memcpy(&high, (const char *)keys[i + 8] + from, sizeof high);
+        } else {
+            copy_below_16(&low, (const char *)keys[i] + from, bytes, 1);
+            copy_below_16(&high, (const char *)keys[i + 8] + from, bytes, 1);
+        }
+        k[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    }
+    __m256i two[8], four[8]; // keys beside each other
+    RK_UNROLL
+    for (int i = 0; i < 4; i++) {
+        two[i] = _mm256_unpacklo_epi16(k[2 * i], k[2 * i + 1]);
+        two[4 + i] = _mm256_unpackhi_epi16(k[2 * i], k[2 * i + 1]);
+    }
+    RK_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+        four[i] = _mm256_unpacklo_epi32(two[i], two[i + 1]);
+        four[i + 1] = _mm256_unpackhi_epi32(two[i], two[i + 1]);
+    }
+    RK_UNROLL
+    for (int i = 0; i < 8; i++) {
+        const __m256i a = four[i / 4 * 4 + i / 2 % 2], b = four[i / 4 * 4 + i / 2 % 2 + 2];
+        t[i] = i % 2 ? _mm256_unpackhi_epi64(a, b) : _mm256_unpacklo_epi64(a, b);
+    }
+}
+
+// Up to 16 bytes of all keys of a tile, 64 for each two of theirs: of halves a float, of bytes a pair of integers.
+RK_LANES_INLINE void fill_part(void *tile, const void *const keys[16], ptrdiff_t from, int bytes, const size_t size) {
+    __m256i t[8];
+    transpose(t, keys, from, bytes);
+    char *to = (char *)tile + 32 * from;
+    RK_UNROLL
+    for (int i = 0; i < 8; i++) {
+        if (2 * i >= bytes) continue;
+        const v16 floats = __builtin_convertvector((v16_half)t[i], v16);
+        const v32_short integers = __builtin_convertvector((v32_bytes)t[i], v32_short);
+        if (size == sizeof(rk_f16)) memcpy(to + 64 * i, &floats, sizeof floats);
+        else memcpy(to + 64 * i, &integers, sizeof integers);
+    }
+}
+
+// The next `count` keys of the cursor, of elements of `size` bytes; where they are fewer than 16, the last one is repeated.
+RK_LANES_INLINE void fill_tile(void *tile, cursor *c, const size_t size, int count) {
+    const int bytes = c->at->head_size * (int)size;
     const void *keys[16];
     tile_keys(c, keys, count);
-    for (int first = 0; first < head_size; first += 16, tile += 16 * 16) {
-        const int width = rk_min(16, head_size - first);
-        v16 t[16]; // t[4 * g + i], quarter q: element 4 * q + i of the keys 4 * g ..< 4 * g + 4
-        RK_UNROLL
-        for (int g = 0; g < 16; g += 4) {
-            v16 k[4];
-            for (int i = 0; i < 4; i++) k[i] = v16_load_half_upto((const rk_f16 *)keys[g + i] + first, width);
-            const v16 low[2] = {IN_QUARTERS(k[0], k[1], 0, 16, 1, 17), IN_QUARTERS(k[2], k[3], 0, 16, 1, 17)};
-            const v16 high[2] = {IN_QUARTERS(k[0], k[1], 2, 18, 3, 19), IN_QUARTERS(k[2], k[3], 2, 18, 3, 19)};
-            t[g] = IN_QUARTERS(low[0], low[1], 0, 1, 16, 17), t[g + 1] = IN_QUARTERS(low[0], low[1], 2, 3, 18, 19);
-            t[g + 2] = IN_QUARTERS(high[0], high[1], 0, 1, 16, 17), t[g + 3] = IN_QUARTERS(high[0], high[1], 2, 3, 18, 19);
-        }
-        RK_UNROLL
-        for (int i = 0; i < 4; i++) {
-            const v16 even[2] = {QUARTERS(t[i], t[4 + i], 0, 8), QUARTERS(t[8 + i], t[12 + i], 0, 8)};
-            const v16 odd[2] = {QUARTERS(t[i], t[4 + i], 4, 12), QUARTERS(t[8 + i], t[12 + i], 4, 12)};
-            if (i < width) v16_store(tile + 16 * i, QUARTERS(even[0], even[1], 0, 8));
-            if (4 + i < width) v16_store(tile + 16 * (4 + i), QUARTERS(odd[0], odd[1], 0, 8));
-            if (8 + i < width) v16_store(tile + 16 * (8 + i), QUARTERS(even[0], even[1], 4, 12));
-            if (12 + i < width) v16_store(tile + 16 * (12 + i), QUARTERS(odd[0], odd[1], 4, 12));
-        }
+    int from = 0;
+    for (; from + 32 <= bytes; from += 32) {
+        fill_part(tile, keys, from, 16, size);
+        fill_part(tile, keys, from + 16, 16, size);
     }
+    for (; from < bytes; from += 16) fill_part(tile, keys, from, rk_min(16, bytes - from), size);
 }
 
 // Lane `lane` of the dots of `count` queries with keys of the tile.
@@ -64,6 +93,32 @@ RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const fl
         }
         for (int q = 0; q < count; q++) dots[q] = a ? dots[q] + by2[q] : by2[q];
     }
+}
+
+// Two products for each key of the tile and query, added to its sum. A register holds pairs of elements of RK_KEY_LANES keys.
+RK_LANES_INLINE void add_pairs(key_integers sums[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count, int pair) {
+    key_integers keys;
+    memcpy(&keys, tile + 32 * pair, sizeof keys);
+    RK_UNROLL
+    for (int q = 0; q < count; q++) {
+        int32_t x;
+        memcpy(&x, queries + (size_t)q * stride + 2 * (size_t)pair, sizeof x);
+        sums[q] += RK_KEY_PRODUCTS(keys, x - (key_integers){0});
+    }
+}
+
+// The dots of up to four queries with keys of the tile. Two sums each, or their additions would wait for each other.
+RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count,
+                                       int head_size) {
+    key_integers odd[4];
+    for (int q = 0; q < count; q++) dots[q] = odd[q] = (key_integers){0};
+    int i = 0;
+    for (; i + 4 <= head_size; i += 4) {
+        add_pairs(dots, tile, queries, stride, count, i / 2);
+        add_pairs(odd, tile, queries, stride, count, i / 2 + 1);
+    }
+    for (; i < head_size; i += 2) add_pairs(dots, tile, queries, stride, count, i / 2);
+    for (int q = 0; q < count; q++) dots[q] += odd[q];
 }
 
 // `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the first `shared` values for `count` queries, not

@@ -1,7 +1,12 @@
 // Part of attention_lanes.h, with registers of four lanes, whose elements a product can take:
-// fill_tile and dots_of_tile for the keys that several queries share, share_blocks for their values.
+// fill_tile, dots_of_tile and dots_of_tile_int8 for the keys that several queries share, share_blocks for their values.
+
+enum { KEY_INTEGERS = 1 }; // elements of a key of bytes that lie beside each other in its tile
 
 typedef _Float16 v8_half __attribute__((vector_size(16)));
+typedef int8_t v8_bytes __attribute__((vector_size(8)));
+typedef int16_t v8_short __attribute__((vector_size(16)));
+typedef int16_t v4_short __attribute__((vector_size(8)));
 
 // The first `n` <= 8 halves, then zeros.
 RK_LANES_INLINE v8_half load_halves_upto(const rk_f16 *p, int n) {
@@ -11,35 +16,48 @@ RK_LANES_INLINE v8_half load_halves_upto(const rk_f16 *p, int n) {
     return h;
 }
 
+// Likewise bytes, as integers of 16 bits.
+RK_LANES_INLINE v8_short load_bytes8_upto(const int8_t *p, int n) {
+    v8_bytes b = {0};
+    if (__builtin_expect(n == 8, 1)) memcpy(&b, p, sizeof b);
+    else copy_below_16(&b, p, n, sizeof *p);
+    return __builtin_convertvector(b, v8_short);
+}
+
 #define EVEN_HALVES(x, y) __builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14)
 #define ODD_HALVES(x, y) __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15)
 #define EVEN_PAIRS(x, y) __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13)
 #define ODD_PAIRS(x, y) __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15)
 
-// Elements first ..< first + width <= first + 8 of four keys. They are transposed as halves, by trn1 and trn2: a Cortex-A72 takes three times as
-// long for a zip.
-RK_LANES_INLINE void fill_elements(float *tile, const void *const keys[4], int first, int width) {
-    v8_half h[4];
-    for (int k = 0; k < 4; k++) h[k] = load_halves_upto((const rk_f16 *)keys[k] + first, width);
-    const v8_half even[2] = {EVEN_HALVES(h[0], h[1]), EVEN_HALVES(h[2], h[3])}, odd[2] = {ODD_HALVES(h[0], h[1]), ODD_HALVES(h[2], h[3])};
-    const v8_half t[4] = {EVEN_PAIRS(even[0], even[1]), EVEN_PAIRS(odd[0], odd[1]), ODD_PAIRS(even[0], even[1]), ODD_PAIRS(odd[0], odd[1])};
+// Elements first ..< first + width <= first + 8 of four keys: of halves as floats, of bytes as integers of 16 bits. They are transposed as 16 bits,
+// by trn1 and trn2: a Cortex-A72 takes three times as long for a zip.
+RK_LANES_INLINE void fill_elements(void *tile, int column, const void *const keys[4], const size_t size, int first, int width) {
+    v8_short h[4];
+    for (int k = 0; k < 4; k++) {
+        if (size == sizeof(rk_f16)) h[k] = (v8_short)load_halves_upto((const rk_f16 *)keys[k] + first, width);
+        else h[k] = load_bytes8_upto((const int8_t *)keys[k] + first, width);
+    }
+    const v8_short even[2] = {EVEN_HALVES(h[0], h[1]), EVEN_HALVES(h[2], h[3])}, odd[2] = {ODD_HALVES(h[0], h[1]), ODD_HALVES(h[2], h[3])};
+    const v8_short t[4] = {EVEN_PAIRS(even[0], even[1]), EVEN_PAIRS(odd[0], odd[1]), ODD_PAIRS(even[0], even[1]), ODD_PAIRS(odd[0], odd[1])};
     RK_UNROLL
-    for (int i = 0; i < 4; i++) { // t[i]: elements i and i + 4 of all of them
-        const v8 both = __builtin_convertvector(t[i], v8);
-        if (i < width) memcpy(tile + 16 * (first + i), &both, 4 * sizeof *tile);
-        if (i + 4 < width) memcpy(tile + 16 * (first + i + 4), (const float *)&both + 4, 4 * sizeof *tile);
+    for (int i = 0; i < 8; i++) { // t[i]: elements i and i + 4 of all of them
+        if (i >= width) continue;
+        const int at = 16 * (first + i) + column;
+        const v8 both = __builtin_convertvector((v8_half)t[i % 4], v8);
+        if (size == sizeof(rk_f16)) memcpy((float *)tile + at, (const float *)&both + i / 4 * 4, 4 * sizeof(float));
+        else memcpy((int16_t *)tile + at, (const int16_t *)&t[i % 4] + i / 4 * 4, 4 * sizeof(int16_t));
     }
 }
 
-// The next `count` keys of the cursor; where they are fewer than 16, the last one is repeated.
-RK_LANES_INLINE void fill_tile(float *tile, cursor *c, int count) {
+// The next `count` keys of the cursor, of elements of `size` bytes; where they are fewer than 16, the last one is repeated.
+RK_LANES_INLINE void fill_tile(void *tile, cursor *c, const size_t size, int count) {
     const int head_size = c->at->head_size;
     const void *keys[16];
     tile_keys(c, keys, count);
     for (int k = 0; k < 16; k += 4) {
         int first = 0;
-        for (; first + 8 <= head_size; first += 8) fill_elements(tile + k, keys + k, first, 8);
-        if (first < head_size) fill_elements(tile + k, keys + k, first, head_size - first);
+        for (; first + 8 <= head_size; first += 8) fill_elements(tile, k, keys + k, size, first, 8);
+        if (first < head_size) fill_elements(tile, k, keys + k, size, first, head_size - first);
     }
 }
 
@@ -97,13 +115,37 @@ RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *qu
     }
 }
 
+// `width` <= 8 elements of up to four queries, from element `first` on, times those of four keys of the tile, added to their dots.
+RK_LANES_INLINE void add_elements_int8(key_integers dots[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count, int first,
+                                       int width) {
+    v8_short eight[4];
+    for (int q = 0; q < count; q++) {
+        eight[q] = (v8_short){0};
+        if (width == 8) memcpy(&eight[q], queries + (size_t)q * stride + first, sizeof eight[q]);
+        else copy_below_16(&eight[q], queries + (size_t)q * stride + first, width, sizeof *queries);
+    }
+    RK_UNROLL
+    for (int i = 0; i < 8; i++) {
+        if (i >= width) continue;
+        v4_short keys;
+        memcpy(&keys, tile + 16 * (first + i), sizeof keys);
+        for (int q = 0; q < count; q++)
+            dots[q] += __builtin_convertvector(keys, key_integers) * __builtin_convertvector(eight[q][i] - (v4_short){0}, key_integers);
+    }
+}
+
+// The dots of up to four queries with four keys of the tile, which holds an element of all of them from tile[16 * i].
+RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count,
+                                       int head_size) {
+    for (int q = 0; q < count; q++) dots[q] = (key_integers){0};
+    int first = 0;
+    for (; first + 8 <= head_size; first += 8) add_elements_int8(dots, tile, queries, stride, count, first, 8);
+    if (first < head_size) add_elements_int8(dots, tile, queries, stride, count, first, head_size - first);
+}
+
 RK_LANES_INLINE v8 load_value8(const char *value, int first, int width, size_t size) {
     if (size == sizeof(rk_f16)) return __builtin_convertvector(load_halves_upto((const rk_f16 *)value + first, width), v8);
-    typedef int8_t v8_bytes __attribute__((vector_size(8)));
-    v8_bytes bytes = {0};
-    if (width == 8) memcpy(&bytes, value + first, sizeof bytes);
-    else copy_below_16(&bytes, value + first, width, sizeof *value);
-    return __builtin_convertvector(bytes, v8);
+    return __builtin_convertvector(load_bytes8_upto((const int8_t *)value + first, width), v8);
 }
 
 // The values of one or four keys, of which each query's probabilities are one load: products take them from its lanes.
