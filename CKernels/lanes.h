@@ -42,7 +42,7 @@ RK_LANES_INLINE v16 v16_exp(v16 x) {
     p = v16_fma(p, r, v16_all(RK_EXP_C2));
     p = v16_fma(p, r, v16_all(1.0f));
     p = v16_fma(p, r, v16_all(1.0f));
-    return p * (v16)((__builtin_convertvector(n, v16_int) + 127) << 23);
+    return (v16)((v16_int)p + (__builtin_convertvector(n, v16_int) << 23)); // p is 1 or more where n is the least, -126: never a subnormal
 }
 
 RK_LANES_INLINE v16 v16_load(const float *p) {

@@ -68,8 +68,10 @@ RK_TARGET static float softmax(float *x, int n) {
         sum += v;
     }
     if (i < n) {
-        v16_store_upto(x + i, v16_exp(v16_load_upto(x + i, n - i) - max), n - i);
-        sum += v16_load_upto(x + i, n - i);
+        const v16_int lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+        v16 v = v16_exp(v16_load_upto(x + i, n - i) - max);
+        v16_store_upto(x + i, v, n - i);
+        sum += v16_select(lane < n - i, v, v16_all(0));
     }
     return v16_sum(sum);
 }
