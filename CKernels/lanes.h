@@ -16,6 +16,7 @@ typedef float v16 __attribute__((vector_size(64)));
 typedef float v8 __attribute__((vector_size(32)));
 typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t v16_int __attribute__((vector_size(64)));
+typedef int32_t v8_int __attribute__((vector_size(32)));
 typedef _Float16 v16_half __attribute__((vector_size(32)));
 
 RK_LANES_INLINE v16 v16_all(float x) { return (v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
@@ -96,6 +97,10 @@ RK_LANES_INLINE void v16_store_half_upto(uint16_t *p, v16 v, int n) {
     if (__builtin_expect(n >= 16, 1)) memcpy(p, &h, sizeof h);
     else copy_below_16(p, &h, n, sizeof *p);
 }
+
+RK_LANES_INLINE v8_int v16_low(v16_int a) { return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7); }
+
+RK_LANES_INLINE v8_int v16_high(v16_int a) { return __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15); }
 
 RK_LANES_INLINE v8 v16_low_plus_high(v16 a) {
     return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);

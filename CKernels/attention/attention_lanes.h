@@ -10,7 +10,6 @@ typedef int8_t v16_bytes __attribute__((vector_size(16)));
 typedef int16_t v16_short __attribute__((vector_size(32)));
 typedef int8_t v32_bytes __attribute__((vector_size(32)));
 typedef int16_t v32_short __attribute__((vector_size(64)));
-typedef int32_t v8_int __attribute__((vector_size(32)));
 typedef int32_t v4_int __attribute__((vector_size(16)));
 
 RK_LANES_INLINE v16_bytes v16_load_bytes_upto(const int8_t *p, int n) {

@@ -5,16 +5,10 @@
 #define RK_WINOGRAD_LANES 8
 #include "winograd_lanes.h"
 
-RK_LANES_INLINE __m256i low8(v16_int a) { return (__m256i)__builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7); }
-
-RK_LANES_INLINE __m256i high8(v16_int a) { return (__m256i)__builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15); }
-
-typedef int32_t v8_int __attribute__((vector_size(32)));
-
 RK_LANES_INLINE v8_int round_lanes(v8 x) { return (v8_int)_mm256_cvtps_epi32((__m256)x); }
 
 RK_LANES_INLINE __m256i to_int16(v16 x) {
-    const __m256i low = _mm256_cvtps_epi32((__m256)low8((v16_int)x)), high = _mm256_cvtps_epi32((__m256)high8((v16_int)x));
+    const __m256i low = _mm256_cvtps_epi32((__m256)v16_low((v16_int)x)), high = _mm256_cvtps_epi32((__m256)v16_high((v16_int)x));
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
 }
 
@@ -25,7 +19,9 @@ RK_LANES_INLINE void store_int16(void *to, v16 low, v16 high) {
 
 // All lanes of x are the same.
 RK_LANES_INLINE v16_int madd16(v16_int sum, v16_int w, v16_int x) {
-    const v8_int low = (v8_int)RK_MADD8(low8(sum), low8(w), low8(x)), high = (v8_int)RK_MADD8(high8(sum), high8(w), low8(x));
+    const __m256i same = (__m256i)v16_low(x);
+    const v8_int low = (v8_int)RK_MADD8((__m256i)v16_low(sum), (__m256i)v16_low(w), same);
+    const v8_int high = (v8_int)RK_MADD8((__m256i)v16_high(sum), (__m256i)v16_high(w), same);
     return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 #include "winograd_int16.h"

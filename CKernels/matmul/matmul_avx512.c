@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
+#include "../lanes.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
 // from minus that times the sum of x.
@@ -237,53 +238,10 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 #define INT8_TWO(n) INT8_PAIRED(n, 2)
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
 
-// More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it): GROUPS groups of a panel
-// are unpacked into the first-level cache for all rows.
-enum { GROUPS = 32 };
-typedef struct unpacked {
-    _Alignas(64) uint8_t weights[GROUPS][8][64]; // by 4 columns
-    float scales[GROUPS][RK_PANEL];
-} unpacked;
-
-RK_TARGET RK_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from, size_t count) {
-    for (size_t group = 0; group < count; group++) {
-        RK_UNROLL
-        for (int c = 0; c < 4; c++) {
-            const __m512i pairs = load_bytes(rk_group_weights(blocks, from + group) + 64 * c);
-            for (int high = 0; high < 2; high++) _mm512_store_si512(u->weights[group][2 * c + high], nibbles(pairs, high));
-        }
-        _mm512_store_ps(u->scales[group], load_halves(rk_group_scales(blocks, from + group)));
-    }
+// More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it).
+RK_TARGET RK_INLINE v16_int add_products(v16_int sums, v16_int w, v16_int x) {
+    return (v16_int)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, (__m512i)x);
 }
-
-// out holds the sums of the groups before `from`, and takes the product when these are the last.
-RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first,
-                                       const int rows) {
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
-    const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
-    const int32_t *starts = rk_tile_starts(tile, first) + from;
-    __m512 acc[ROWS];
-    for (int t = 0; t < rows; t++) acc[t] = from ? _mm512_loadu_ps(rk_tile_out(tile, panel, first + t)) : _mm512_setzero_ps();
-    for (size_t group = 0; group < count; group++, x += RK_GROUP) {
-        __m512i sum[ROWS];
-        for (int t = 0; t < rows; t++) sum[t] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
-        RK_UNROLL
-        for (int c = 0; c < 8; c++) {
-            const __m512i weights = _mm512_load_si512(u->weights[group][c]);
-            RK_UNROLL
-            for (int t = 0; t < rows; t++) sum[t] = _mm512_dpbusd_epi32(sum[t], weights, broadcast4(x + tile->x_stride * (size_t)t + 4 * c));
-        }
-        const __m512 scales = _mm512_load_ps(u->scales[group]);
-        RK_UNROLL
-        for (int t = 0; t < rows; t++) acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t]), scales, acc[t]);
-    }
-    const int is_last = from + count == groups;
-    for (int t = 0; t < rows; t++) {
-        if (is_last) store_int4(tile, panel, first + t, acc[t]);
-        else _mm512_storeu_ps(rk_tile_out(tile, panel, first + t), acc[t]);
-    }
-}
-
 #define RK_UNPACKED_ROWS 12
 #include "matmul_unpacked.h"
 

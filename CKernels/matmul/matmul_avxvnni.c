@@ -18,6 +18,7 @@ RK_TARGET RK_INLINE __m256i madd16(__m256i sum, __m256i w, __m256i x) {
     return sum;
 }
 #define MADD16 madd16
+#include "../lanes.h"
 #include "matmul_int16.h"
 
 // As on AVX-512: the weights are made unsigned by adding 8 or 128, and the sums start from minus that times the sum of x. A panel is two
@@ -112,63 +113,12 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Many rows of x: GROUPS groups of a panel are unpacked into the first-level cache for all of them.
-enum { GROUPS = 32 };
-typedef struct unpacked {
-    _Alignas(32) uint8_t weights[GROUPS][8][2][32]; // by 4 columns and 8 rows of the panel
-    float scales[GROUPS][2][8];
-} unpacked;
-
-RK_TARGET RK_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from, size_t count) {
-    for (size_t group = 0; group < count; group++) {
-        for (int half = 0; half < 2; half++) {
-            RK_UNROLL
-            for (int c = 0; c < 4; c++) {
-                const __m256i pairs = load_bytes(rk_group_weights(blocks, from + group) + 64 * c + 32 * half);
-                for (int high = 0; high < 2; high++) store_bytes(u->weights[group][2 * c + high][half], nibbles(pairs, high));
-            }
-            _mm256_store_ps(u->scales[group][half], load_halves(rk_group_scales(blocks, from + group) + 16 * half));
-        }
-    }
+// Many rows of x.
+RK_TARGET RK_INLINE v16_int add_products(v16_int sums, v16_int w, v16_int x) {
+    const v8_int low = (v8_int)DPBUSD((__m256i)v16_low(sums), (__m256i)v16_low(w), (__m256i)v16_low(x));
+    const v8_int high = (v8_int)DPBUSD((__m256i)v16_high(sums), (__m256i)v16_high(w), (__m256i)v16_high(x));
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
-
-// out holds the sums of the groups before `from`, and takes the product when these are the last.
-RK_TARGET RK_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first,
-                                       const int rows) {
-    const size_t groups = (size_t)tile->columns / RK_GROUP;
-    const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
-    const int32_t *starts = rk_tile_starts(tile, first) + from;
-    __m256 acc[ROWS][2];
-    for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++)
-            acc[t][half] = from ? _mm256_loadu_ps(rk_tile_out(tile, panel, first + t) + 8 * half) : _mm256_setzero_ps();
-    }
-    for (size_t group = 0; group < count; group++, x += RK_GROUP) {
-        __m256i sum[ROWS][2];
-        for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
-        RK_UNROLL
-        for (int c = 0; c < 8; c++) {
-            const __m256i weights[2] = {load_bytes(u->weights[group][c][0]), load_bytes(u->weights[group][c][1])};
-            RK_UNROLL
-            for (int t = 0; t < rows; t++) {
-                const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + 4 * c);
-                for (int half = 0; half < 2; half++) sum[t][half] = DPBUSD(sum[t][half], weights[half], x4);
-            }
-        }
-        RK_UNROLL
-        for (int t = 0; t < rows; t++) {
-            for (int half = 0; half < 2; half++)
-                acc[t][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][half]), _mm256_load_ps(u->scales[group][half]), acc[t][half]);
-        }
-    }
-    for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++) {
-            if (from + count == groups) store_int4(tile, panel, first + t, half, acc[t][half]);
-            else _mm256_storeu_ps(rk_tile_out(tile, panel, first + t) + 8 * half, acc[t][half]);
-        }
-    }
-}
-
 #define RK_UNPACKED_ROWS 6
 #include "matmul_unpacked.h"
 

@@ -1,5 +1,54 @@
-// Products of many rows of x with int4: GROUPS groups of a panel are unpacked into the first-level cache, once for all of them. The includer defines
-// RK_TARGET, GROUPS, `unpacked`, unpack(), unpacked_rows() and RK_UNPACKED_ROWS, the rows of x in a register tile.
+// Products of many rows of x with int4 by VNNI: GROUPS groups of a panel are unpacked into the first-level cache, once for all of them. The includer
+// defines RK_TARGET, RK_UNPACKED_ROWS, the rows of x in a register tile, and add_products(sums, w, x): to each lane of the sums, four products of unsigned
+// bytes with signed ones.
+#include "../lanes.h"
+
+typedef uint8_t v64_bytes __attribute__((vector_size(64)));
+
+enum { GROUPS = 32 };
+typedef struct unpacked {
+    v64_bytes weights[GROUPS][8]; // by 4 columns
+    v16 scales[GROUPS];
+} unpacked;
+
+RK_LANES_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from, size_t count) {
+    for (size_t group = 0; group < count; group++) {
+        RK_UNROLL
+        for (int c = 0; c < 4; c++) {
+            v64_bytes pairs;
+            memcpy(&pairs, rk_group_weights(blocks, from + group) + 64 * c, sizeof pairs);
+            u->weights[group][2 * c] = pairs & 15;
+            u->weights[group][2 * c + 1] = pairs >> 4;
+        }
+        u->scales[group] = v16_load_half((const rk_f16 *)rk_group_scales(blocks, from + group));
+    }
+}
+
+// out holds the sums of the groups before `from`, and takes the product when these are the last.
+RK_LANES_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int first, const int rows) {
+    const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
+    const int32_t *starts = rk_tile_starts(tile, first) + from;
+    v16 acc[RK_UNPACKED_ROWS];
+    for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
+    for (size_t group = 0; group < count; group++, x += RK_GROUP) {
+        v16_int sum[RK_UNPACKED_ROWS];
+        for (int t = 0; t < rows; t++) sum[t] = starts[rk_starts_stride(tile) * (size_t)t + group] - (v16_int){0};
+        RK_UNROLL
+        for (int c = 0; c < 8; c++) {
+            const v64_bytes weights = u->weights[group][c];
+            RK_UNROLL
+            for (int t = 0; t < rows; t++)
+                sum[t] = add_products(sum[t], (v16_int)weights, rk_columns4(x + tile->x_stride * (size_t)t + 4 * c) - (v16_int){0});
+        }
+        RK_UNROLL
+        for (int t = 0; t < rows; t++) acc[t] = v16_fma(__builtin_convertvector(sum[t], v16), u->scales[group], acc[t]);
+    }
+    const v16 bias = tile->bias ? v16_load(tile->bias + panel * RK_PANEL) : v16_all(0);
+    const int is_last = from + count == (size_t)tile->columns / RK_GROUP;
+    for (int t = 0; t < rows; t++)
+        v16_store(rk_tile_out(tile, panel, first + t), is_last ? v16_fma(acc[t], v16_all(tile->scales[first + t]), bias) : acc[t]);
+}
+
 #define UNPACKED(n)                                                                                                              \
     unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
     rk_prefetch_share(blocks + (from + count) * RK_GROUP_BYTES, count * RK_GROUP_BYTES, first, first + n, tile->count)
