@@ -55,7 +55,7 @@ parity: build
 	@Tests/Parity/run.sh
 
 lib: toolchain
-	@Scripts/install-packages.sh $(if $(filter x86_64-aarch64,$(host)-$(ARCH)),$(cross_packages))
+	@Scripts/install-packages.sh $(if $(filter x86_64-aarch64,$(host)-$(ARCH)),$(cross_packages),$(if $(SERIAL),,$(openmp_package)))
 	@Scripts/build-library.sh $(ARCH) build/lib/$(ARCH) $(if $(SERIAL),serial)
 
 install: build lib
