@@ -6,7 +6,7 @@
 # quick (the default): the tokenizer, image preparation, small random models of many shapes, the image decoder, and every task on the
 # demonstration model and on random ones. full: a random model of the 350M size as well (about 3 GB of memory). The packages go into a
 # virtual environment in build/parity-venv, made at the first run.
-# RUDOLPH_BIN names the folder of the programs, else .build/release; PYTHON the interpreter, else python3 (3.10 or later).
+# RUDOLPH_BIN names the folder of the programs, else .build/release; PYTHON the interpreter, else python3 (3.11 or later).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
