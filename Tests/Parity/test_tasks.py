@@ -392,8 +392,8 @@ def challenge(subject: Subject, chance: random.Random) -> None:
     compare_ids(f"{what}: drawn pictures", drawn, expected_drawn, drawn_margins)
     compare_ids(f"{what}: texts", ours, expected, margins)
     same = sum(predictions.values())
-    report.check(
-        same == len(tasks), f"{what}: {same} of {len(tasks)} tasks with the script's predictions ({', '.join(kinds)}), {files} pictures drawn")
+    report.check(same == len(tasks), f"{what}: {same} of {len(tasks)} tasks with the script's predictions ({', '.join(kinds)})")
+    report.check(files == len(drawn), f"{what}: {files} of {len(drawn)} drawn pictures are files of the right size")
 
 
 def sampling(folder: Path) -> None:
