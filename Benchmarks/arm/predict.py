@@ -14,7 +14,7 @@ import sys
 
 import mca
 
-LOSS = 1.3  # on x86-64 tokens reach 58 to 90 % of the reading limit, 77 % in the middle (Docs/PERFORMANCE.md)
+LOSS = 1.3  # "Predictions for Raspberry Pi 4 and 5" in Docs/PERFORMANCE.md says what it rests on
 CORES = 4
 # board, core under QEMU, core of llvm-mca, GHz, GB/s
 BOARDS = [("Pi 4", "cortex-a72", "cortex-a72", 1.8, 3.5), ("Pi 5", "cortex-a76", "neoverse-n1", 2.4, 10.0)]
