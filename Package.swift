@@ -9,7 +9,8 @@ let package = Package(
         .executable(name: "rudolph-quant", targets: ["QuantCommand"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        // Tests know the exact words of its messages.
+        .package(url: "https://github.com/apple/swift-argument-parser", .upToNextMinor(from: "1.8.2")),
     ],
     targets: [
         .target(
@@ -49,7 +50,8 @@ let package = Package(
             dependencies: ["Rudolph", "CRudolph", "Converters", "ImageFiles", "CKernels", "CPlatform", "RudolphCommand", "rudolph-quality"],
             path: "Tests/RudolphTests"),
         .testTarget(
-            name: "ConvertersTests", dependencies: ["Converters", "Rudolph", "CKernels", "RudolphCommand"], path: "Tests/ConvertersTests"),
+            name: "ConvertersTests", dependencies: ["Converters", "Rudolph", "CKernels", "RudolphCommand", "rudolph-quality"],
+            path: "Tests/ConvertersTests"),
         .testTarget(name: "CommandTests", dependencies: ["ImageFiles"], path: "Tests/CommandTests"),
     ],
     swiftLanguageModes: [.v6]

@@ -71,7 +71,7 @@ struct Quality {
 }
 
 /// Steele, Lea and Flood's generator: the same numbers everywhere.
-struct SplitMix64 {
+struct SplitMix64: RandomNumberGenerator {
     var state: UInt64
 
     mutating func next() -> UInt64 {

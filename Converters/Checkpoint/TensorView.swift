@@ -62,6 +62,9 @@ package struct TensorView: Sendable {
     package var rows: Int { shape.first ?? 1 }
     package var columns: Int { shape.dropFirst().reduce(1, *) }
 
+    /// Elements that the storage has, which may be less than the view's: torch expands dimensions by a stride of 0.
+    var storedElements: Int { storage.count / type.size }
+
     /// Rows `range` of the first dimension, which must hold them.
     func rows(_ range: Range<Int>) -> TensorView {
         var view = self
@@ -104,15 +107,6 @@ package struct TensorView: Sendable {
             } else {
                 gather(dimension: 1, from: first, to: &next)
             }
-        }
-    }
-
-    /// The elements in row-major order.
-    package func floats() -> [Float] {
-        let count = shape.reduce(1, *)
-        return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-            if count > 0, let base = buffer.baseAddress { copy(rows: 0..<rows, to: base) }
-            initialized = count
         }
     }
 

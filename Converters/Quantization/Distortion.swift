@@ -29,16 +29,6 @@ public struct Distortion: Equatable, Sendable {
         sum.zeroed += other.zeroed
     }
 
-    /// Compares two arrays of the same length.
-    package init(of original: [Float], _ coded: [Float]) {
-        self = original.withUnsafeBufferPointer { original in
-            coded.withUnsafeBufferPointer { coded in
-                guard let one = original.baseAddress, let other = coded.baseAddress else { return Distortion() }
-                return Distortion(of: one, other, count: min(original.count, coded.count))
-            }
-        }
-    }
-
     /// Compares `count` values. Not-a-number and infinity make `signal` or `noise` not finite.
     init(of original: UnsafePointer<Float>, _ coded: UnsafePointer<Float>, count: Int) {
         var signals = SIMD4<Double>(), noises = SIMD4<Double>(), zeros = 0

@@ -1,6 +1,8 @@
-import Converters
 import Foundation
 import Testing
+
+@testable import Converters
+@testable import rudolph_quality
 
 /// Where the project's reference data lie, found from this source file.
 enum Project {
@@ -44,16 +46,13 @@ func failure(_ work: () throws -> Void) -> String? {
     }
 }
 
-/// The same numbers at every run (SplitMix64).
+/// The same numbers at every run.
 struct Generator: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    private var numbers: SplitMix64
+
+    init(state: UInt64) { numbers = SplitMix64(state: state) }
+
+    mutating func next() -> UInt64 { numbers.next() }
 
     /// Roughly normal: the sum of twelve uniform numbers.
     mutating func normal() -> Float {
@@ -63,6 +62,29 @@ struct Generator: RandomNumberGenerator {
     }
 
     mutating func normals(_ count: Int, deviation: Float = 1) -> [Float] { (0..<count).map { _ in normal() * deviation } }
+}
+
+extension TensorView {
+    /// The elements in row-major order.
+    func floats() -> [Float] {
+        let count = shape.reduce(1, *)
+        return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            if count > 0, let base = buffer.baseAddress { copy(rows: 0..<rows, to: base) }
+            initialized = count
+        }
+    }
+}
+
+extension Distortion {
+    /// Compares two arrays of the same length.
+    init(of original: [Float], _ coded: [Float]) {
+        self = original.withUnsafeBufferPointer { original in
+            coded.withUnsafeBufferPointer { coded in
+                guard let one = original.baseAddress, let other = coded.baseAddress else { return Distortion() }
+                return Distortion(of: one, other, count: min(original.count, coded.count))
+            }
+        }
+    }
 }
 
 // MARK: Files that torch.save could have written, and others
@@ -93,20 +115,33 @@ struct PickleWriter {
         op("t")
     }
 
-    /// A tensor over the storage `key` of `count` elements.
-    mutating func tensor(
-        key: String, count: Int, shape: [Int], strides: [Int]? = nil, offset: Int = 0, storage: String = "FloatStorage"
-    ) {
-        global("torch._utils", "_rebuild_tensor_v2")
-        op("(")
+    /// A storage called `key` of `count` elements, or a view of it.
+    mutating func storage(key: String, count: Int, type: String = "FloatStorage", view: (start: Int, count: Int)? = nil) {
         op("(")
         string("storage")
-        global("torch", storage)
+        global("torch", type)
         string(key)
         string("cpu")
         integer(count)
+        if let view {
+            op("(")
+            string("view")
+            integer(view.start)
+            integer(view.count)
+            op("t")
+        }
         op("t")
         op("Q")
+    }
+
+    /// A tensor over such a storage.
+    mutating func tensor(
+        key: String, count: Int, shape: [Int], strides: [Int]? = nil, offset: Int = 0, storage type: String = "FloatStorage",
+        view: (start: Int, count: Int)? = nil
+    ) {
+        global("torch._utils", "_rebuild_tensor_v2")
+        op("(")
+        storage(key: key, count: count, type: type, view: view)
         integer(offset)
         integers(shape)
         integers(strides ?? shape.indices.map { shape[($0 + 1)...].reduce(1) { $0.multipliedReportingOverflow(by: $1).partialValue } })
@@ -159,16 +194,35 @@ struct ZipWriter {
     }
 }
 
+/// A file of torch.save before it wrote zip archives: pickles, among them that of the tensors, and the storages that they name.
+func legacy(_ pickle: [UInt8], storages: [(key: String, values: [Float])]) -> [UInt8] {
+    var magic = PickleWriter(), version = PickleWriter(), system = PickleWriter(), keys = PickleWriter()
+    magic.bytes += [0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19]
+    version.integer(1001)
+    system.op("}")
+    keys.op("]")
+    for storage in storages {
+        keys.string(storage.key)
+        keys.op("a")
+    }
+    let contents = storages.flatMap { PickleWriter.little(UInt64($0.values.count)) + $0.values.withUnsafeBytes(Array.init) }
+    return magic.finished() + version.finished() + system.finished() + pickle + keys.finished() + contents
+}
+
 /// A safetensors file with `header` and as many zero bytes of data.
 func safetensors(_ header: String, data: Int) -> [UInt8] {
     PickleWriter.little(UInt64(header.utf8.count)) + Array(header.utf8) + [UInt8](repeating: 0, count: data)
 }
 
-/// A state dict in the making: float32 tensors and bool masks, saved in torch.save's zip format.
+/// A state dict in the making: float32 tensors and bool masks, to be saved in torch.save's zip format.
 struct StateDictionary {
     enum Content {
         case floats([Float])
         case mask([Bool])
+        /// One number for all elements, as torch expands it.
+        case expanded(Float)
+        /// The elements of another tensor.
+        case shared(String)
     }
     var tensors: [(name: String, shape: [Int], content: Content)] = []
 
@@ -197,6 +251,10 @@ struct StateDictionary {
             switch tensor.content {
             case .floats: pickle.tensor(key: "\(index)", count: count, shape: tensor.shape)
             case .mask: pickle.tensor(key: "\(index)", count: count, shape: tensor.shape, storage: "BoolStorage")
+            case .expanded: pickle.tensor(key: "\(index)", count: 1, shape: tensor.shape, strides: tensor.shape.map { _ in 0 })
+            case .shared(let name):
+                let other = tensors.firstIndex { $0.name == name } ?? index
+                pickle.tensor(key: "\(other)", count: count, shape: tensor.shape)
             }
         }
         pickle.op("u")
@@ -205,6 +263,8 @@ struct StateDictionary {
             switch tensor.content {
             case .floats(let values): archive.add("model/data/\(index)", values.withUnsafeBytes(Array.init))
             case .mask(let values): archive.add("model/data/\(index)", values.map { $0 ? 1 : 0 })
+            case .expanded(let value): archive.add("model/data/\(index)", [value].withUnsafeBytes(Array.init))
+            case .shared: break
             }
         }
         return archive.finished()
