@@ -33,16 +33,18 @@ struct ByteReader {
         T(littleEndian: try take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
     }
 
-    /// The next `count` bytes as UTF-8.
-    mutating func string(_ count: some BinaryInteger) throws(ConversionError) -> String {
+    /// The next `count` bytes as UTF-8. More than `longest` are refused before they are copied.
+    mutating func string(_ count: some BinaryInteger, atMost longest: Int = .max) throws(ConversionError) -> String {
         let raw = try take(count)
+        guard raw.count <= longest else { throw failure("a text of \(raw.count) bytes, expected at most \(longest)") }
         guard let text = String(validating: raw, as: UTF8.self) else { throw failure("a name that is not UTF-8") }
         return text
     }
 
     /// The bytes up to the next line feed, which is skipped, as UTF-8.
-    mutating func line() throws(ConversionError) -> String {
-        guard let end = bytes[min(position, bytes.count)...].firstIndex(of: 0x0A) else { throw failure("a line without an end") }
+    mutating func line(atMost longest: Int) throws(ConversionError) -> String {
+        let rest = bytes[min(position, bytes.count)...].prefix(longest + 1)
+        guard let end = rest.firstIndex(of: 0x0A) else { throw failure("a line without an end in \(rest.count) bytes") }
         defer { position += 1 }
         return try string(end - position)
     }

@@ -7,8 +7,8 @@ struct Pickle {
         case none
         case bool(Bool)
         case integer(Int)
-        /// An integer of more than 64 bits, little-endian two's complement.
-        case longInteger([UInt8])
+        /// An integer of more than 64 bits.
+        case longInteger
         case double(Double)
         case string(String)
         case bytes
@@ -43,7 +43,7 @@ struct Pickle {
     struct Storage {
         let type: ElementType?
         let key: String
-        /// In elements of `type`, in bytes when it is nil.
+        /// In elements of `type`, in bytes when it is nil; of the view where it is one.
         let count: Int
         /// Where the storage begins inside the one called `key`, in elements: legacy files share storages this way.
         let start: Int
@@ -57,16 +57,27 @@ struct Pickle {
         let strides: [Int]
     }
 
-    /// A pickle of a checkpoint holds names and shapes; one larger than this is not one.
-    static let largest = 64 << 20
-    /// In bytes: the name of a tensor or storage. Longer ones, named again and again, would cost more memory and time than the file is large.
+    /// In bytes: the name of a tensor, a storage or a global. Longer ones, named again and again, would cost more memory and time than the file is
+    /// large.
     static let longestName = 512
+    /// Tensors, and storages, of a file.
+    static let mostTensors = 1 << 16
+
+    /// Far more than names and shapes of a checkpoint take (about 65 kB of 2.7B), and little enough to be kept in memory: a byte of a hostile pickle
+    /// may make a list, a tuple or something to remember.
+    private enum Limit {
+        static let bytes = 8 << 20, bytesOfText = 1 << 20
+        /// Each of: values on the stack with its marks, values to remember, containers, values in them.
+        static let values = 1 << 20
+    }
 
     private(set) var tuples: [[Value]] = []
     private(set) var lists: [[Value]] = []
     private(set) var dictionaries: [[(key: Value, value: Value)]] = []
     private(set) var storages: [Storage] = []
     private(set) var tensors: [Tensor] = []
+    /// Values in tuples, lists and dictionaries.
+    private var contained = 0
 
     private var stack: [Value] = []
     private var marks: [Int] = []
@@ -80,12 +91,28 @@ struct Pickle {
         memo = [:]
         let start = reader.position
         while true {
-            guard reader.position - start <= Self.largest else { throw reader.failure("a pickle of more than \(Self.largest >> 20) MB") }
+            guard reader.position - start <= Limit.bytes else { throw reader.failure("a pickle of more than \(Limit.bytes >> 20) MiB") }
             let opcode = try reader.integer(UInt8.self)
             if opcode == UInt8(ascii: ".") { return try pop(reader) }
             try execute(opcode, &reader)
+            try checkSizes(reader)
         }
     }
+
+    /// An opcode takes what it adds from the stack or from its own bytes, so it is soon enough to look after each.
+    private func checkSizes(_ reader: ByteReader) throws(ConversionError) {
+        func check(_ count: Int, _ most: Int, _ what: String) throws(ConversionError) {
+            guard count <= most else { throw reader.failure("a pickle with \(count) \(what), expected at most \(most)") }
+        }
+        try check(stack.count + marks.count, Limit.values, "values and marks on its stack")
+        try check(memo.count, Limit.values, "values to remember")
+        try check(tuples.count + lists.count + dictionaries.count, Limit.values, "tuples, lists and dictionaries")
+        try check(contained, Limit.values, "values in tuples, lists and dictionaries")
+        try check(storages.count, Self.mostTensors, "storages")
+        try check(tensors.count, Self.mostTensors, "tensors")
+    }
+
+    // MARK: Opcodes
 
     private mutating func execute(_ opcode: UInt8, _ reader: inout ByteReader) throws(ConversionError) {
         switch opcode {
@@ -98,7 +125,17 @@ struct Pickle {
             if let mark = marks.last, mark == stack.count { marks.removeLast() } else { _ = try pop(reader) }
         case UInt8(ascii: "1"): _ = try popMark(reader)
         case UInt8(ascii: "2"): stack.append(try top(reader))
+        case UInt8(ascii: "q"): memo[UInt32(try reader.integer(UInt8.self))] = try top(reader)
+        case UInt8(ascii: "r"): memo[try reader.integer(UInt32.self)] = try top(reader)
+        case 0x94: memo[UInt32(memo.count)] = try top(reader)
+        case UInt8(ascii: "h"): try recall(UInt32(try reader.integer(UInt8.self)), reader)
+        case UInt8(ascii: "j"): try recall(try reader.integer(UInt32.self), reader)
+        default: try executeConstant(opcode, &reader)
+        }
+    }
 
+    private mutating func executeConstant(_ opcode: UInt8, _ reader: inout ByteReader) throws(ConversionError) {
+        switch opcode {
         case UInt8(ascii: "N"): stack.append(.none)
         case 0x88: stack.append(.bool(true))
         case 0x89: stack.append(.bool(false))
@@ -108,15 +145,20 @@ struct Pickle {
         case 0x8A: stack.append(integer(try reader.take(try reader.integer(UInt8.self))))
         case 0x8B: stack.append(integer(try reader.take(try reader.integer(Int32.self))))
         case UInt8(ascii: "G"): stack.append(.double(Double(bitPattern: UInt64(bigEndian: try reader.take(8).loadUnaligned(as: UInt64.self)))))
-
-        case UInt8(ascii: "U"), 0x8C: stack.append(.string(try reader.string(try reader.integer(UInt8.self))))
-        case UInt8(ascii: "X"): stack.append(.string(try reader.string(try reader.integer(UInt32.self))))
-        case UInt8(ascii: "T"): stack.append(.string(try reader.string(try reader.integer(Int32.self))))
-        case 0x8D: stack.append(.string(try reader.string(try reader.integer(UInt64.self))))
+        case UInt8(ascii: "U"), 0x8C: try pushText(try reader.integer(UInt8.self), &reader)
+        case UInt8(ascii: "X"): try pushText(try reader.integer(UInt32.self), &reader)
+        case UInt8(ascii: "T"): try pushText(try reader.integer(Int32.self), &reader)
+        case 0x8D: try pushText(try reader.integer(UInt64.self), &reader)
         case UInt8(ascii: "C"): try skipBytes(try reader.integer(UInt8.self), &reader)
         case UInt8(ascii: "B"): try skipBytes(try reader.integer(UInt32.self), &reader)
         case 0x8E, 0x96: try skipBytes(try reader.integer(UInt64.self), &reader)
+        default: if try !executeContainer(opcode, reader) { try executeObject(opcode, &reader) }
+        }
+    }
 
+    /// Whether it was such an opcode.
+    private mutating func executeContainer(_ opcode: UInt8, _ reader: ByteReader) throws(ConversionError) -> Bool {
+        switch opcode {
         case UInt8(ascii: ")"): push(tuple: [])
         case 0x85: push(tuple: [try pop(reader)])
         case 0x86:
@@ -130,10 +172,10 @@ struct Pickle {
         case UInt8(ascii: "l"): push(list: try popMark(reader))
         case UInt8(ascii: "a"): try append([try pop(reader)], reader)
         case UInt8(ascii: "e"): try append(try popMark(reader), reader)
-        case UInt8(ascii: "}"): push(dictionary: [])
+        case UInt8(ascii: "}"): pushDictionary()
         case UInt8(ascii: "d"):
             let items = try popMark(reader)
-            push(dictionary: [])
+            pushDictionary()
             try set(items, reader)
         case UInt8(ascii: "s"):
             let value = try pop(reader)
@@ -144,16 +186,16 @@ struct Pickle {
         case 0x91:  // FROZENSET
             _ = try popMark(reader)
             stack.append(.opaque)
+        default: return false
+        }
+        return true
+    }
 
-        case UInt8(ascii: "q"): memo[UInt32(try reader.integer(UInt8.self))] = try top(reader)
-        case UInt8(ascii: "r"): memo[try reader.integer(UInt32.self)] = try top(reader)
-        case 0x94: memo[UInt32(memo.count)] = try top(reader)
-        case UInt8(ascii: "h"): try recall(UInt32(try reader.integer(UInt8.self)), reader)
-        case UInt8(ascii: "j"): try recall(try reader.integer(UInt32.self), reader)
-
+    private mutating func executeObject(_ opcode: UInt8, _ reader: inout ByteReader) throws(ConversionError) {
+        switch opcode {
         case UInt8(ascii: "c"):
-            let module = try reader.line()
-            stack.append(.global(try global(module, try reader.line(), reader)))
+            let module = try reader.line(atMost: Self.longestName)
+            stack.append(.global(try global(module, try reader.line(atMost: Self.longestName), reader)))
         case 0x93:
             guard case .string(let name) = try pop(reader), case .string(let module) = try pop(reader) else {
                 throw reader.failure("a global whose name is no string")
@@ -194,22 +236,26 @@ struct Pickle {
 
     private mutating func push(tuple items: [Value]) {
         tuples.append(items)
+        contained += items.count
         stack.append(.tuple(tuples.count - 1))
     }
 
     private mutating func push(list items: [Value]) {
         lists.append(items)
+        contained += items.count
         stack.append(.list(lists.count - 1))
     }
 
-    private mutating func push(dictionary items: [(key: Value, value: Value)]) {
-        dictionaries.append(items)
+    private mutating func pushDictionary() {
+        dictionaries.append([])
         stack.append(.dictionary(dictionaries.count - 1))
     }
 
     private mutating func append(_ items: [Value], _ reader: ByteReader) throws(ConversionError) {
         switch try top(reader) {
-        case .list(let index): lists[index] += items
+        case .list(let index):
+            lists[index] += items
+            contained += items.count
         case .opaque: break
         default: throw reader.failure("pickle appends to something that is no list")
         }
@@ -220,6 +266,7 @@ struct Pickle {
         switch try top(reader) {
         case .dictionary(let index):
             for item in stride(from: 0, to: items.count, by: 2) { dictionaries[index].append((items[item], items[item + 1])) }
+            contained += items.count
         case .opaque: break
         default: throw reader.failure("pickle sets items of something that is no dictionary")
         }
@@ -230,13 +277,17 @@ struct Pickle {
         stack.append(value)
     }
 
+    private mutating func pushText(_ count: some BinaryInteger, _ reader: inout ByteReader) throws(ConversionError) {
+        stack.append(.string(try reader.string(count, atMost: Limit.bytesOfText)))
+    }
+
     private mutating func skipBytes(_ count: some BinaryInteger, _ reader: inout ByteReader) throws(ConversionError) {
         _ = try reader.take(count)
         stack.append(.bytes)
     }
 
     private func integer(_ bytes: UnsafeRawBufferPointer) -> Value {
-        guard bytes.count <= 8 else { return .longInteger(Array(bytes)) }
+        guard bytes.count <= 8 else { return .longInteger }
         var value: UInt64 = (bytes.last ?? 0) & 0x80 == 0 ? 0 : .max
         for byte in bytes.reversed() { value = value << 8 | UInt64(byte) }
         return .integer(Int(truncatingIfNeeded: value))
@@ -318,17 +369,18 @@ struct Pickle {
         guard key.utf8.count <= Self.longestName else {
             throw reader.failure("a storage whose name has \(key.utf8.count) bytes, expected at most \(Self.longestName)")
         }
-        var start = 0
+        // `count` is that of the storage called `key`, of which a view is a part.
+        var extent = (start: 0, count: count)
         if items.count > 5, case .tuple(let index) = items[5] {
             let view = tuples[index]
-            guard view.count == 3, case .integer(let first) = view[1], first >= 0 else {
+            guard view.count == 3, case .integer(let first) = view[1], case .integer(let size) = view[2], first >= 0, size >= 0 else {
                 throw reader.failure("a storage view that is malformed")
             }
-            start = first
+            extent = (first, size)
         }
         switch items[1] {
         case .global(.storage(let type)):
-            storages.append(Storage(type: type, key: key, count: count, start: start))
+            storages.append(Storage(type: type, key: key, count: extent.count, start: extent.start))
             return .storage(storages.count - 1)
         case .global(.unsupportedType(let type)): return .unread(type)
         default: throw reader.failure("a persistent id that is no torch storage")

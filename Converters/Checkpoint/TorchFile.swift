@@ -80,9 +80,10 @@ enum TorchFile {
         guard storage.start <= held else {
             throw .invalid(file: file.path, reason: "storage \(storage.key) holds \(held) elements, a view of it begins at \(storage.start)")
         }
-        // A view's count is its own; a whole storage must have what it promises.
         guard storage.count <= held - storage.start else {
-            throw .invalid(file: file.path, reason: "storage \(storage.key) holds \(held) elements, \(storage.count) expected")
+            let place = storage.start == 0 ? "" : " from \(storage.start) on"
+            throw .invalid(
+                file: file.path, reason: "storage \(storage.key) holds \(held - storage.start) elements\(place), \(storage.count) expected")
         }
         return UnsafeRawBufferPointer(rebasing: whole[storage.start * size..<(storage.start + storage.count) * size])
     }
@@ -108,20 +109,14 @@ enum TorchFile {
             for (key, value) in pickle.dictionaries[next.dictionary] {
                 visited += 1
                 guard visited <= 1_000_000 else { throw .invalid(file: file.path, reason: "more than a million entries in its dictionaries") }
+                guard found.count <= Pickle.mostTensors else {
+                    throw .invalid(file: file.path, reason: "more than \(Pickle.mostTensors) tensors in its dictionaries")
+                }
                 guard case .string(let key) = key else { continue }
                 switch value {
                 case .tensor(let index):
-                    let tensor = pickle.tensors[index], name = try name(next.prefix, key)
-                    do {
-                        found.append(
-                            (name,
-                            .tensor(
-                                try TensorView(
-                                    type: tensor.type, shape: tensor.shape, strides: tensor.strides, offset: tensor.offset,
-                                    storage: storages[tensor.storage], file: file))))
-                    } catch .invalid(_, let reason) {
-                        throw .invalid(file: file.path, reason: "\(name): \(reason)")
-                    }
+                    let name = try name(next.prefix, key)
+                    found.append((name, .tensor(try view(of: pickle.tensors[index], name, storages, file))))
                 case .unread(let type): found.append((try name(next.prefix, key), .unread(type: type)))
                 case .dictionary(let index) where next.depth < 4:
                     pending.append((try name(next.prefix, key) + ".", index, next.depth + 1))
@@ -130,5 +125,17 @@ enum TorchFile {
             }
         }
         return found
+    }
+
+    private static func view(
+        of tensor: Pickle.Tensor, _ name: String, _ storages: [UnsafeRawBufferPointer], _ file: MappedFile
+    ) throws(ConversionError) -> TensorView {
+        do {
+            return try TensorView(
+                type: tensor.type, shape: tensor.shape, strides: tensor.strides, offset: tensor.offset, storage: storages[tensor.storage],
+                file: file)
+        } catch .invalid(_, let reason) {
+            throw .invalid(file: file.path, reason: "\(name): \(reason)")
+        }
     }
 }

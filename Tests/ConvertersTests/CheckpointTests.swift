@@ -71,6 +71,33 @@ import Testing
         #expect(checkpoint.tensors["a"]?.floats() == [3, -1])
     }
 
+    /// Before torch 0.4, tensors that shared memory had views of one storage, whose own count stands behind that of the whole.
+    @Test func readsViewsOfStorages() throws {
+        func file(_ start: Int, _ count: Int, shape: Int) -> [UInt8] {
+            var pickle = PickleWriter()
+            pickle.op("}")
+            pickle.string("whole")
+            pickle.tensor(key: "7", count: 6, shape: [6])
+            pickle.op("s")
+            pickle.string("view")
+            pickle.tensor(key: "7", count: 6, shape: [shape], view: (start, count))
+            pickle.op("s")
+            return legacy(pickle.finished(), storages: [("7", [0, 1, 2, 3, 4, 5])])
+        }
+        let folder = try TemporaryFolder()
+        let checkpoint = try Checkpoint(path: try folder.write("views.pt", file(2, 3, shape: 3)))
+        #expect(checkpoint.tensors["whole"]?.floats() == [0, 1, 2, 3, 4, 5])
+        #expect(checkpoint.tensors["view"]?.floats() == [2, 3, 4])
+        for (start, count, shape, words) in [
+            (2, 3, 4, "reaches past its storage of 3 elements"), (4, 3, 1, "storage 7 holds 2 elements from 4 on, 3 expected"),
+            (7, 0, 1, "storage 7 holds 6 elements, a view of it begins at 7"), (-1, 3, 1, "a storage view that is malformed"),
+            (1, -1, 1, "a storage view that is malformed"), (1, Int.max, 1, "holds 5 elements from 1 on, 9223372036854775807 expected"),
+        ] {
+            let reason = failure { _ = try Checkpoint(path: try folder.write("views.pt", file(start, count, shape: shape))) }
+            #expect(reason?.contains(words) == true, "\(words): \(reason ?? "accepted")")
+        }
+    }
+
     @Test func takesWrappersAway() throws {
         var state = StateDictionary()
         state["w"] = ([2], .floats([1, 2]))

@@ -111,8 +111,8 @@ import Testing
             try refusal(nested(String(repeating: "k", count: 509), in: 11))
                 == "pytorch_model.bin: a name of 513 bytes in its dictionaries, expected at most 512")
         #expect(
-            try refusal(nested(String(repeating: "k", count: 10_000_000), in: 1000))
-                == "pytorch_model.bin: a name of 10000000 bytes in its dictionaries, expected at most 512")
+            try refusal(nested(String(repeating: "k", count: 1_000_000), in: 1000))
+                == "pytorch_model.bin: a name of 1000000 bytes in its dictionaries, expected at most 512")
 
         var storage = PickleWriter()
         storage.op("}")
@@ -120,6 +120,68 @@ import Testing
         storage.tensor(key: String(repeating: "0", count: 513), count: 2, shape: [2])
         storage.op("s")
         #expect(try refusal(storage.finished())?.contains("a storage whose name has 513 bytes, expected at most 512") == true)
+    }
+
+    func repeated(_ opcodes: String, _ count: Int, behind start: String = "") -> [UInt8] {
+        PickleWriter().bytes + start.utf8 + repeatElement(Array(opcodes.utf8), count: count).joined()
+    }
+
+    /// Opcodes of one or two bytes that would keep something each.
+    @Test func refusesMoreValuesThanCheckpointsHave() throws {
+        let remember = PickleWriter().bytes + [UInt8(ascii: "N")] + [UInt8](repeating: 0x94, count: 1_100_000)
+        for (pickle, what) in [
+            (repeated("N", 1_100_000), "values and marks on its stack"), (repeated("(", 1_100_000), "values and marks on its stack"),
+            (remember, "values to remember"), (repeated("]0", 1_100_000), "tuples, lists and dictionaries"),
+            (repeated(")0", 1_100_000), "tuples, lists and dictionaries"), (repeated("}0", 1_100_000), "tuples, lists and dictionaries"),
+            (repeated("Na", 1_100_000, behind: "]"), "values in tuples, lists and dictionaries"),
+            (repeated("NNs", 530_000, behind: "}"), "values in tuples, lists and dictionaries"),
+        ] {
+            let reason = try refusal(pickle)
+            #expect(reason?.hasSuffix("\(what), expected at most 1048576") == true, "\(what): \(reason ?? "accepted")")
+        }
+    }
+
+    @Test func refusesLargePicklesAndTexts() throws {
+        var text = PickleWriter(), longest = PickleWriter()
+        text.string(String(repeating: "k", count: 10_000_000))
+        longest.string(String(repeating: "k", count: 1 << 20))
+        let global = PickleWriter().bytes + "c\(String(repeating: "m", count: 10_000))\nx\n".utf8
+        for (pickle, words) in [
+            (text.finished(), "a text of 10000000 bytes, expected at most 1048576"), (longest.finished(), "is no dictionary of tensors"),
+            (global, "a line without an end in 513 bytes"), (repeated("N0", 4_200_000), "a pickle of more than 8 MiB"),
+        ] {
+            let reason = try refusal(pickle)
+            #expect(reason?.contains(words) == true, "\(words): \(reason ?? "accepted")")
+        }
+    }
+
+    @Test func refusesMoreTensorsThanCheckpointsHave() throws {
+        var storages = PickleWriter(), tensors = PickleWriter(), names = PickleWriter()
+        storages.storage(key: "0", count: 2)
+        // Its persistent id is the first thing that each repetition needs.
+        storages.bytes.removeLast()
+        storages.bytes += [UInt8(ascii: "q"), 0] + repeatElement([UInt8(ascii: "Q"), 0x30, 0x68, 0], count: 65_537).joined()
+        tensors.tensor(key: "0", count: 2, shape: [2])
+        tensors.bytes.removeLast()
+        tensors.bytes += [UInt8(ascii: "q"), 0, 0x30, UInt8(ascii: "q"), 1, 0x30]
+        tensors.bytes += repeatElement([0x68, 1, 0x68, 0, UInt8(ascii: "R"), 0x30], count: 65_537).joined()
+        names.op("}")
+        names.string("a")
+        names.tensor(key: "0", count: 2, shape: [2])
+        names.bytes += [UInt8(ascii: "q"), 0]
+        names.op("s")
+        for index in 0..<65_537 {
+            names.string("a\(index)")
+            names.bytes += [UInt8(ascii: "h"), 0]
+            names.op("s")
+        }
+        for (pickle, words) in [
+            (storages, "a pickle with 65537 storages, expected at most 65536"), (tensors, "a pickle with 65537 tensors, expected at most 65536"),
+            (names, "more than 65536 tensors in its dictionaries"),
+        ] {
+            let reason = try refusal(pickle.finished())
+            #expect(reason?.contains(words) == true, "\(words): \(reason ?? "accepted")")
+        }
     }
 
     @Test func survivesHostileStructures() throws {

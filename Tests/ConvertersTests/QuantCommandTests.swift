@@ -220,6 +220,24 @@ import Testing
         #expect(run.status == 1 && run.messages.hasPrefix("Error: pipe: "), "\(run.status) \(run.messages)")
     }
 
+    /// As much as the limits let through of what costs most for each byte.
+    @Test func hostilePicklesNeedLittleMemory() throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        var pickle = PickleWriter(), archive = ZipWriter()
+        func fill(_ opcodes: [UInt8], _ count: Int) { pickle.bytes += repeatElement(opcodes, count: count).joined() }
+        pickle.storage(key: "0", count: 0)
+        fill([0x94], 1_048_000)
+        fill([UInt8(ascii: "N"), 0x85], 1_047_000)
+        archive.add("m/data.pkl", pickle.finished())
+        archive.add("m/data/0", [])
+        _ = try folder.write("pytorch_model.bin", archive.finished())
+        let run = try shell(
+            "ulimit -v 600000; exec \"$0\" \"$@\"", ["--config", "config.json", "--no-calibration", "-o", "out.gguf"] + Self.inputs, in: folder)
+        #expect(run.status == 1 && run.messages.contains("is no dictionary of tensors"), "\(run.status) \(run.messages)")
+    }
+
     /// Lines or words without end must not cost many times what the file does.
     @Test(arguments: ["\n", "1 "]) func largeTokenizersNeedNoMoreMemoryThanTheirFile(text: String) throws {
         let folder = try TemporaryFolder()
