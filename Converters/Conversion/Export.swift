@@ -21,10 +21,43 @@ public enum Export {
     public static func run(
         input: String, output: String, type: StandardType, threads: Int, progress: (ConversionProgress) -> Bool = { _ in true }
     ) throws(ConversionError) -> Report {
-        typealias Key = FileSchema.Key
         try AtomicFile.check(output, isNoneOf: [input])
-        let file = try GGUF(input: input)
-        let packed: [String: PackedShape], image: ImageTokenizerConfiguration
+        let source = try Source(input)
+        // Keys and values are of the packed weights, not of those that are written here.
+        var plan: [(file: String, tensor: StoredTensor)] = []
+        for tensor in source.file.tensors where tensor.name != FileSchema.captionLeftText {
+            plan.append((input, try source.plain(tensor, as: type)))
+        }
+        var report = Report()
+        report.fileSize = try PackedFileWriter.write(
+            output, metadata: source.plainMetadata, tensors: plan, threads: threads, progress: progress)
+        for (_, tensor) in plan { report.count(tensor) }
+        report.tensors.sort { $0.count > $1.count }
+        return report
+    }
+}
+
+extension Export.Report {
+    fileprivate mutating func count(_ tensor: StoredTensor) {
+        let name = "\(tensor.encoding)"
+        if let index = tensors.firstIndex(where: { $0.type == name }) {
+            tensors[index].count += 1
+        } else {
+            tensors.append((name, 1))
+        }
+    }
+}
+
+/// A packed file that is exported.
+private struct Source {
+    let file: GGUF
+    private let packed: [String: PackedShape]
+    /// Of the convolutions, [out, in, ky, kx].
+    private var convolutions: [String: [Int]] = [:]
+
+    init(_ path: String) throws(ConversionError) {
+        file = try GGUF(input: path)
+        let image: ImageTokenizerConfiguration
         do throws(RudolphError) {
             try Model.checkKind(of: file)
             packed = try file.packedShapes()
@@ -32,65 +65,60 @@ public enum Export {
         } catch {
             throw .runtime(message: error.message)
         }
-        func failure(_ reason: String) -> ConversionError { .invalid(file: input, reason: reason) }
-        var shapes: [String: [Int]] = [:]
-        for (name, shape) in image.tensors where shape.count == 4 { shapes[FileSchema.imageTokenizerPrefix + name] = shape }
+        for (name, shape) in image.tensors where shape.count == 4 { convolutions[FileSchema.imageTokenizerPrefix + name] = shape }
+    }
 
-        var plan: [(file: String, tensor: StoredTensor)] = []
-        // Keys and values are of the packed weights, not of those that are written here.
-        for tensor in file.tensors where tensor.name != FileSchema.captionLeftText {
-            let bytes = UnsafeRawBufferPointer(rebasing: file.file.bytes[tensor.range])
-            if let entry = packed[tensor.name] {
-                guard (1...1 << 30).contains(entry.rows), (1...1 << 30).contains(entry.columns) else {
-                    throw failure("\(tensor.name): \(entry.rows) rows and \(entry.columns) columns make no sense")
-                }
-                let encoding = Encoding.packed(entry.type)
-                guard encoding.bytes(rows: entry.rows, columns: entry.columns) == bytes.count else {
-                    throw failure("\(tensor.name) has \(bytes.count) bytes, expected \(encoding.bytes(rows: entry.rows, columns: entry.columns))")
-                }
-                let kernel = shapes[tensor.name].map { $0[2] * $0[3] } ?? 1
-                guard entry.columns.isMultiple(of: kernel) else { throw failure("\(tensor.name) has \(entry.columns) columns") }
-                let source = EncodedRows(
-                    rows: entry.rows, columns: entry.columns, encoding: encoding, kernel: kernel, bytes: bytes, file: file.file)
-                let rowLength = shapes[tensor.name].map { $0[3] } ?? entry.columns
-                plan.append((input, StoredTensor(tensor.name, .attention, source, Self.encoding(type, rowLength), shape: shapes[tensor.name])))
-            } else {
-                let columns = tensor.dimensions[0], rows = tensor.dimensions.dropFirst().reduce(1, *)
-                let encoding: Encoding
-                switch tensor.type {
-                case .f32: encoding = .f32
-                case .f16: encoding = .f16
-                case .q8_0: encoding = .q8_0
-                case .i8: throw failure("\(tensor.name) is neither packed nor of a standard type")
-                }
-                let source = EncodedRows(rows: rows, columns: columns, encoding: encoding, kernel: 1, bytes: bytes, file: file.file)
-                plan.append((input, StoredTensor(tensor.name, .vectors, source, encoding, shape: tensor.dimensions.reversed())))
-            }
-        }
+    private func failure(_ reason: String) -> ConversionError { .invalid(file: file.file.path, reason: reason) }
+
+    /// Without what is true of the packed weights only.
+    var plainMetadata: [(key: String, value: MetadataValue)] {
+        typealias Key = FileSchema.Key
         let dropped = [
-            Key.weightType, Key.calibratedPositions, Key.leftTextActivations,
-            Key.packedNames, Key.packedTypes, Key.packedRows, Key.packedColumns, Key.tensorHashes,
-            Key.headerHash,
+            Key.weightType, Key.calibratedPositions, Key.leftTextActivations, Key.packedNames, Key.packedTypes, Key.packedRows,
+            Key.packedColumns, Key.tensorHashes, Key.headerHash,
         ]
-        let metadata = file.metadata.filter { !dropped.contains($0.key) }.map {
-            (key: $0.key, value: MetadataValue.copied([UInt8](file.file.bytes[$0.range])))
+        return file.metadata.filter { !dropped.contains($0.key) }.map { ($0.key, .copied([UInt8](file.file.bytes[$0.range]))) }
+    }
+
+    /// How `tensor` is written: a packed matrix as rows of `type`, anything else as it is.
+    func plain(_ tensor: GGUF.Tensor, as type: Export.StandardType) throws(ConversionError) -> StoredTensor {
+        if let shape = packed[tensor.name] { return try unpacked(tensor, shape, as: type) }
+        let encoding: Encoding
+        switch tensor.type {
+        case .f32: encoding = .f32
+        case .f16: encoding = .f16
+        case .q8_0: encoding = .q8_0
+        case .i8: throw failure("\(tensor.name) is neither packed nor of a standard type")
         }
-        var report = Report()
-        report.fileSize = try PackedFileWriter.write(output, metadata: metadata, tensors: plan, threads: threads, progress: progress)
-        for (_, tensor) in plan {
-            let name = "\(tensor.encoding)"
-            if let index = report.tensors.firstIndex(where: { $0.type == name }) {
-                report.tensors[index].count += 1
-            } else {
-                report.tensors.append((name, 1))
-            }
+        let source = rows(of: tensor, tensor.dimensions.dropFirst().reduce(1, *), columns: tensor.dimensions[0], encoding)
+        return StoredTensor(tensor.name, .vectors, source, encoding, shape: tensor.dimensions.reversed())
+    }
+
+    private func unpacked(
+        _ tensor: GGUF.Tensor, _ matrix: PackedShape, as type: Export.StandardType
+    ) throws(ConversionError) -> StoredTensor {
+        let encoding = Encoding.packed(matrix.type)
+        guard let shape = convolutions[tensor.name] else {
+            let source = rows(of: tensor, matrix.rows, columns: matrix.columns, encoding)
+            return StoredTensor(tensor.name, .attention, source, Self.encoding(type, matrix.columns))
         }
-        report.tensors.sort { $0.count > $1.count }
-        return report
+        guard matrix.rows == shape[0], matrix.columns == shape[1...].reduce(1, *) else {
+            throw failure(
+                "\(tensor.name) has \(matrix.rows) rows and \(matrix.columns) columns, expected \(shape[0]) and \(shape[1...].reduce(1, *)), "
+                    + "the shape \(shape) in this image tokenizer")
+        }
+        let source = rows(of: tensor, matrix.rows, columns: matrix.columns, encoding, kernel: shape[2] * shape[3])
+        return StoredTensor(tensor.name, .attention, source, Self.encoding(type, shape[3]), shape: shape)
+    }
+
+    private func rows(of tensor: GGUF.Tensor, _ rows: Int, columns: Int, _ encoding: Encoding, kernel: Int = 1) -> EncodedRows {
+        EncodedRows(
+            rows: rows, columns: columns, encoding: encoding, kernel: kernel,
+            bytes: UnsafeRawBufferPointer(rebasing: file.file.bytes[tensor.range]), file: file.file)
     }
 
     /// Blocks of Q8_0 may not cross the container's rows.
-    private static func encoding(_ type: StandardType, _ rowLength: Int) -> Encoding {
+    private static func encoding(_ type: Export.StandardType, _ rowLength: Int) -> Encoding {
         switch type {
         case .f32: .f32
         case .q8_0 where rowLength.isMultiple(of: 32): .q8_0

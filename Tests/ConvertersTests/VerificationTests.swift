@@ -119,8 +119,38 @@ import Testing
             let path = try folder.write("damaged.gguf", damaged)
             let reason = failure { _ = try Export.run(input: path, output: folder.path("export.gguf"), type: .f16, threads: 1) }
             #expect(reason?.hasPrefix("another error") != true, "\(reason ?? "")")
+            if reason == nil { #expect(try Verification.run(path: folder.path("export.gguf")) == []) }
             try? FileManager.default.removeItem(atPath: folder.path("export.gguf"))
             #expect(folder.contents.filter { $0.hasPrefix("export") }.isEmpty)
         }
+    }
+
+    /// The numbers of the file's lists of packed tensors, of the image tokenizer, and its bytes must tell the same.
+    @Test func whatDisagreesIsNotExported() throws {
+        let file = try GGUF(MappedFile(path: folder.path("model.gguf")))
+        let name = "vqgan.encoder.down.1.block.0.conv1.weight", names = try file.strings("rudolph.packed.names")
+        let index = try #require(names.firstIndex(of: name))
+        func place(_ key: String, _ offset: Int) throws -> Int {
+            try #require(file.metadata.first { $0.key == key }).range.lowerBound + offset
+        }
+        func refusal(_ changes: [(place: Int, number: UInt32)]) throws -> String? {
+            var changed = bytes
+            for change in changes { changed.replaceSubrange(change.place..<change.place + 4, with: PickleWriter.little(change.number)) }
+            let path = try folder.write("changed.gguf", changed)
+            return failure { _ = try Export.run(input: path, output: folder.path("export.gguf"), type: .f16, threads: 1) }?
+                .replacingOccurrences(of: path, with: "changed.gguf")
+        }
+        // Behind the type of a list are that of its elements and their number.
+        let shape = [(place: try place("rudolph.packed.rows", 16 + 4 * index), number: UInt32(32)),
+                     (place: try place("rudolph.packed.columns", 16 + 4 * index), number: UInt32(576))]
+        #expect(
+            try refusal(shape)
+                == "changed.gguf: \(name) has 32 rows and 576 columns, expected 64 and 288, the shape [64, 32, 3, 3] in this image tokenizer")
+        #expect(
+            try refusal([(try place("rudolph.vqgan.z_channels", 4), 40)])
+                == "changed.gguf: vqgan.encoder.conv_out.weight has 24 rows and 576 columns, expected 40 and 576, "
+                + "the shape [40, 64, 3, 3] in this image tokenizer")
+        #expect(folder.contents.filter { $0.hasPrefix("export") }.isEmpty)
+        #expect(try refusal([]) == nil)
     }
 }
