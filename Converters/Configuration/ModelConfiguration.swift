@@ -123,7 +123,7 @@ extension ModelConfiguration {
         let specials = model.text_special_tokens ?? 0
         let tokens =
             file.special_tokens?.map { TaskToken(name: $0, id: $1) }.sorted { ($0.id, $0.name) < ($1.id, $1.name) }
-            ?? (specials >= Self.commonTaskTokens.count && !overflow && vocabulary < 1 << 24
+            ?? (specials >= Self.commonTaskTokens.count && !overflow && Configuration.Limits.textVocabularySize.contains(vocabulary)
                 ? Self.taskTokens(Self.commonTaskTokens, from: vocabulary) : [])
         self.init(
             name: file.name ?? URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent, layers: model.num_layers,
@@ -144,25 +144,26 @@ extension ModelConfiguration {
         (error as? DecodingError)?.inWords ?? "is not a JSON configuration: \(error)"
     }
 
-    /// Fails when a size makes no sense; afterwards products of sizes cannot overflow.
+    /// Fails when a size is none that the runtime takes; afterwards products of sizes cannot overflow.
     func validate() throws(ConversionError) {
         func check(_ value: Int, _ name: String, _ range: ClosedRange<Int>) throws(ConversionError) {
             guard range.contains(value) else {
                 throw .invalid(file: self.name, reason: "\(name) is \(value), expected \(range.lowerBound) to \(range.upperBound)")
             }
         }
-        try check(layers, "num_layers", 1...1024)
-        try check(hiddenSize, "hidden_size", 1...65536)
-        try check(heads, "num_attention_heads", 1...1024)
-        try check(leftTextLength, "l_text_seq_length", 1...65536)
-        try check(rightTextLength, "r_text_seq_length", 1...65536)
-        try check(imageTokensPerSide, "image_tokens_per_dim", 1...256)
-        try check(kernelSize, "kernel_size", 1...1023)
-        try check(lastKernelSize, "last_kernel_size", 1...1023)
-        try check(textVocabularySize, "vocab_size less l_text_seq_length", 4...1 << 24)
-        try check(textSpecialTokens, "text_special_tokens", 0...1 << 20)
-        try check(imageVocabularySize, "image_vocab_size", 1...1 << 24)
-        try check(imageSpecialTokens, "image_special_tokens", 0...1 << 20)
+        typealias Limits = Configuration.Limits
+        try check(layers, "num_layers", Limits.layers)
+        try check(hiddenSize, "hidden_size", Limits.hiddenSize)
+        try check(heads, "num_attention_heads", Limits.heads)
+        try check(leftTextLength, "l_text_seq_length", Limits.textLength)
+        try check(rightTextLength, "r_text_seq_length", Limits.textLength)
+        try check(imageTokensPerSide, "image_tokens_per_dim", Limits.imageTokensPerSide)
+        try check(kernelSize, "kernel_size", Limits.kernelSize)
+        try check(lastKernelSize, "last_kernel_size", Limits.kernelSize)
+        try check(textVocabularySize, "vocab_size less l_text_seq_length", Limits.textVocabularySize)
+        try check(textSpecialTokens, "text_special_tokens", Limits.specialTokens)
+        try check(imageVocabularySize, "image_vocab_size", Limits.codes)
+        try check(imageSpecialTokens, "image_special_tokens", Limits.specialTokens)
         guard hiddenSize.isMultiple(of: heads) else {
             throw .invalid(file: name, reason: "hidden_size \(hiddenSize) is not a multiple of num_attention_heads \(heads)")
         }

@@ -61,18 +61,18 @@ public struct Configuration: Sendable {
     package init(_ file: GGUF) throws(RudolphError) {
         typealias Key = FileSchema.Key
         let path = file.file.path
-        layers = try file.integer(Key.layers, in: 1...1024)
-        hiddenSize = try file.integer(Key.hiddenSize, in: 1...65536)
-        heads = try file.integer(Key.heads, in: 1...1024)
-        leftTextLength = try file.integer(Key.leftTextLength, in: 1...65536)
-        imageTokensPerSide = try file.integer(Key.imageTokensPerSide, in: 1...256)
-        rightTextLength = try file.integer(Key.rightTextLength, in: 1...65536)
-        kernelSize = try file.integer(Key.kernelSize, in: 1...1023)
-        lastKernelSize = try file.integer(Key.lastKernelSize, in: 1...1023)
-        textVocabularySize = try file.integer(Key.textVocabularySize, in: 4...(1 << 24))
-        textSpecialTokens = try file.integer(Key.textSpecialTokens, in: 0...(1 << 20))
-        imageVocabularySize = try file.integer(Key.imageVocabularySize, in: 1...(1 << 24))
-        imageSpecialTokens = try file.integer(Key.imageSpecialTokens, in: 0...(1 << 20))
+        layers = try file.integer(Key.layers, in: Limits.layers)
+        hiddenSize = try file.integer(Key.hiddenSize, in: Limits.hiddenSize)
+        heads = try file.integer(Key.heads, in: Limits.heads)
+        leftTextLength = try file.integer(Key.leftTextLength, in: Limits.textLength)
+        imageTokensPerSide = try file.integer(Key.imageTokensPerSide, in: Limits.imageTokensPerSide)
+        rightTextLength = try file.integer(Key.rightTextLength, in: Limits.textLength)
+        kernelSize = try file.integer(Key.kernelSize, in: Limits.kernelSize)
+        lastKernelSize = try file.integer(Key.lastKernelSize, in: Limits.kernelSize)
+        textVocabularySize = try file.integer(Key.textVocabularySize, in: Limits.textVocabularySize)
+        textSpecialTokens = try file.integer(Key.textSpecialTokens, in: Limits.specialTokens)
+        imageVocabularySize = try file.integer(Key.imageVocabularySize, in: Limits.codes)
+        imageSpecialTokens = try file.integer(Key.imageSpecialTokens, in: Limits.specialTokens)
         guard hiddenSize % heads == 0 else {
             throw RudolphError("\(path): hidden size \(hiddenSize) is no multiple of the \(heads) heads")
         }
@@ -95,6 +95,23 @@ public struct Configuration: Sendable {
             throw RudolphError(
                 "\(path): the image tokenizer has \(imageTokenizer.codes) codes but the transformer \(imageVocabularySize)")
         }
+    }
+}
+
+extension Configuration {
+    /// What its numbers may be. Products of a few of them fit in an integer.
+    package enum Limits {
+        package static var layers: ClosedRange<Int> { 1...1024 }
+        package static var hiddenSize: ClosedRange<Int> { 1...65536 }
+        package static var heads: ClosedRange<Int> { 1...1024 }
+        package static var textLength: ClosedRange<Int> { 1...65536 }
+        package static var imageTokensPerSide: ClosedRange<Int> { 1...256 }
+        package static var kernelSize: ClosedRange<Int> { 1...1023 }
+        package static var textVocabularySize: ClosedRange<Int> { 4...(1 << 24) }
+        package static var codes: ClosedRange<Int> { 1...(1 << 24) }
+        package static var specialTokens: ClosedRange<Int> { 0...(1 << 20) }
+        /// Of the image tokenizer's encoder, and of its codes.
+        package static var latentChannels: ClosedRange<Int> { 1...65536 }
     }
 }
 
@@ -146,9 +163,9 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
         let path = file.file.path
         channels = try file.integer(Key.channels, in: 32...Self.mostChannels)
         residualBlocks = try file.integer(Key.residualBlocks, in: 1...Self.mostBlocks)
-        zChannels = try file.integer(Key.zChannels, in: 1...65536)
-        embeddingSize = try file.integer(Key.embeddingSize, in: 1...65536)
-        codes = try file.integer(Key.codes, in: 1...(1 << 24))
+        zChannels = try file.integer(Key.zChannels, in: Configuration.Limits.latentChannels)
+        embeddingSize = try file.integer(Key.embeddingSize, in: Configuration.Limits.latentChannels)
+        codes = try file.integer(Key.codes, in: Configuration.Limits.codes)
         outputChannels = try file.integer(Key.outChannels, in: 3...Self.waveletChannels)
         guard outputChannels == 3 || outputChannels == Self.waveletChannels else {
             throw RudolphError("\(path): \(Key.outChannels) is \(outputChannels), expected 3 or \(Self.waveletChannels)")
