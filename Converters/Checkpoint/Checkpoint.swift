@@ -4,8 +4,10 @@ import Rudolph
 /// nothing is copied until a tensor is read.
 package struct Checkpoint: Sendable {
     package let path: String
+    /// Bytes of the file.
+    let size: Int
     /// By name, without what wrappers put before it.
-    package let tensors: [String: TensorView]
+    package private(set) var tensors: [String: TensorView]
     /// What the file calls the element types of the tensors that cannot be read, by name.
     private let unread: [String: String]
 
@@ -43,6 +45,7 @@ package struct Checkpoint: Sendable {
             tensors[plain] = view
         }
         self.path = path
+        self.size = file.bytes.count
         self.tensors = tensors
         self.unread = unread
         if tensors.isEmpty { throw unread.keys.min().flatMap(refusal) ?? failure("holds no tensors") }
@@ -55,6 +58,13 @@ package struct Checkpoint: Sendable {
     }
 
     func failure(_ reason: String) -> ConversionError { .invalid(file: path, reason: reason) }
+
+    /// The same file with these tensors in place of its own.
+    func with(_ tensors: [String: TensorView]) -> Checkpoint {
+        var checkpoint = self
+        checkpoint.tensors = tensors
+        return checkpoint
+    }
 
     /// What is wrong with the tensor called `name` when its elements cannot be read; nil when they can, or there is none.
     private func refusal(_ name: String) -> ConversionError? {

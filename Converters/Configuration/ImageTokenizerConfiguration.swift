@@ -5,9 +5,9 @@ extension ImageTokenizerConfiguration {
     /// Where the wavelet checkpoint keeps its decoder.
     private static let waveletPrefixes = ["decoder.decoder.": "decoder.", "decoder.post_quant_conv.": "post_quant_conv."]
 
-    /// The checkpoint's tensors under the plain names: the wavelet decoder's are moved there.
-    static func plainNames(_ checkpoint: Checkpoint) -> [String: TensorView] {
-        guard checkpoint.tensors["decoder.decoder.conv_in.weight"] != nil else { return checkpoint.tensors }
+    /// The checkpoint with its tensors under the plain names: the wavelet decoder's are moved there.
+    static func withPlainNames(_ checkpoint: Checkpoint) -> Checkpoint {
+        guard checkpoint.tensors["decoder.decoder.conv_in.weight"] != nil else { return checkpoint }
         var plain: [String: TensorView] = [:]
         for (name, view) in checkpoint.tensors {
             if let (prefix, replacement) = waveletPrefixes.first(where: { name.hasPrefix($0.key) }) {
@@ -16,22 +16,27 @@ extension ImageTokenizerConfiguration {
                 plain[name] = view
             }
         }
-        return plain
+        return checkpoint.with(plain)
     }
 
-    /// Reads the sizes from the shapes of a few tensors. The others are checked against `tensors` by whoever reads them.
-    init(_ checkpoint: Checkpoint, _ tensors: [String: TensorView]) throws(ConversionError) {
-        func shape(_ name: String) throws(ConversionError) -> [Int] {
-            guard let view = tensors[name] else { throw checkpoint.failure("\(name) is missing; is this the VQGAN?") }
-            guard view.shape.count == 4, view.shape.allSatisfy({ (1...1 << 20).contains($0) }) else {
+    /// Reads the sizes from the shapes of a few tensors of a checkpoint with plain names. The others are checked against `tensors` by whoever
+    /// reads them.
+    init(_ checkpoint: Checkpoint) throws(ConversionError) {
+        // The first dimension, which must be one of `limits`.
+        func outputs(_ name: String, _ limits: ClosedRange<Int> = 1...Int.max) throws(ConversionError) -> Int {
+            guard let view = checkpoint.tensors[name] else { throw checkpoint.failure("\(name) is missing; is this the VQGAN?") }
+            guard view.shape.count == 4, view.shape.allSatisfy({ $0 > 0 }) else {
                 throw checkpoint.failure("\(name) has the shape \(view.shape), expected four dimensions")
             }
-            return view.shape
+            guard limits.contains(view.shape[0]) else {
+                throw checkpoint.failure("\(name) has \(view.shape[0]) channels, expected \(limits.lowerBound) to \(limits.upperBound)")
+            }
+            return view.shape[0]
         }
         // How many numbered modules lie under `prefix`, by the names that are there.
         func count(_ prefix: String, atMost limit: Int) throws(ConversionError) -> Int {
             var count = 0
-            for name in tensors.keys where name.hasPrefix(prefix) {
+            for name in checkpoint.tensors.keys where name.hasPrefix(prefix) {
                 guard let index = Int(name.dropFirst(prefix.count).prefix { $0 != "." }), (0..<limit).contains(index) else {
                     throw checkpoint.failure("\(name) is not expected; modules under \(prefix) are numbered from 0 to \(limit - 1)")
                 }
@@ -40,7 +45,8 @@ extension ImageTokenizerConfiguration {
             guard count > 0 else { throw checkpoint.failure("\(prefix)0 is missing; is this the VQGAN?") }
             return count
         }
-        let channels = try shape("encoder.conv_in.weight")[0]
+        typealias Limits = Configuration.Limits
+        let channels = try outputs("encoder.conv_in.weight")
         guard channels.isMultiple(of: 32), channels <= Self.mostChannels else {
             throw checkpoint.failure(
                 "encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms up to \(Self.mostChannels)")
@@ -48,22 +54,25 @@ extension ImageTokenizerConfiguration {
         let levels = try count("encoder.down.", atMost: Self.mostLevels)
         var multipliers: [Int] = []
         for level in 0..<levels {
-            let name = "encoder.down.\(level).block.0.conv1.weight", out = try shape(name)[0]
+            let name = "encoder.down.\(level).block.0.conv1.weight", out = try outputs(name)
             guard out.isMultiple(of: channels), out <= Self.largestMultiplier * channels else {
                 throw checkpoint.failure(
                     "\(name) has \(out) channels, expected a multiple of \(channels) up to \(Self.largestMultiplier * channels)")
             }
             multipliers.append(out / channels)
         }
-        let outputChannels = try shape("decoder.conv_out.weight")[0]
+        let outputChannels = try outputs("decoder.conv_out.weight")
         guard outputChannels == 3 || outputChannels == 12 else {
             throw checkpoint.failure("decoder.conv_out.weight has \(outputChannels) channels, expected 3, or 12 for the wavelet decoder")
         }
         self.init(
             channels: channels, channelMultipliers: multipliers, residualBlocks: try count("encoder.down.0.block.", atMost: Self.mostBlocks),
-            zChannels: try shape("encoder.conv_out.weight")[0], embeddingSize: try shape("quant_conv.weight")[0],
-            codes: try shape("quantize.proj.weight")[0], outputChannels: outputChannels,
-            attentionLevels: (0..<levels).filter { level in tensors.keys.contains { $0.hasPrefix("encoder.down.\(level).attn.") } })
+            zChannels: try outputs("encoder.conv_out.weight", Limits.latentChannels),
+            embeddingSize: try outputs("quant_conv.weight", Limits.latentChannels),
+            codes: try outputs("quantize.proj.weight", Limits.codes), outputChannels: outputChannels,
+            attentionLevels: (0..<levels).filter { level in
+                checkpoint.tensors.keys.contains { $0.hasPrefix("encoder.down.\(level).attn.") }
+            })
     }
 
     /// Every tensor of such a VQGAN in the order of the packed file, encoder first, with its shape.

@@ -23,11 +23,13 @@ struct ComputedTensor {
 enum PackedFileWriter {
     /// Writes a GGUF file with `metadata`, the digests, `tensors` in order, each with the name of the file it comes from, and `last`. The file
     /// appears when it is complete; until then nothing is under its name, and nothing is left when this throws. `stored` is called
-    /// after each tensor with what its encoding lost; `feedback` before it, for what its errors can be made up with. Returns the file's size.
+    /// after each tensor with what its encoding lost; `feedback` before it, for what its errors can be made up with; `check` with the path of the
+    /// file when it is complete but for its name. Returns the file's size.
     static func write(
         _ path: String, metadata: [(key: String, value: MetadataValue)], tensors: [(file: String, tensor: StoredTensor)],
         last: ComputedTensor? = nil, threads: Int, progress: (ConversionProgress) -> Bool,
         feedback: (StoredTensor) throws(ConversionError) -> ErrorFeedback? = { _ in nil },
+        check: (String) throws(ConversionError) -> Void = { _ in },
         stored: (StoredTensor, Distortion) -> Void = { _, _ in }
     ) throws(ConversionError) -> Int {
         typealias Key = FileSchema.Key
@@ -73,6 +75,7 @@ enum PackedFileWriter {
         header.set(Key.tensorHashes, .strings(hashes))
         header.set(Key.headerHash, try .string(SHA256.hexDigest(header.serialized())))
         try file.write(header.serialized(), at: 0)
+        try check(file.temporaryPath)
         try file.commit()
         return file.size
     }

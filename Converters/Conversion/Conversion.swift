@@ -73,21 +73,22 @@ public struct Conversion: Sendable {
         let text = try TextTokenizerModel(path: textTokenizer)
         // What has such a name is needed.
         try images.checkElements(under: ["encoder.", "decoder.", "quant_conv.", "quantize.", "post_quant_conv."])
-        let imageTensors = ImageTokenizerConfiguration.plainNames(images)
-        let imageConfiguration = try ImageTokenizerConfiguration(images, imageTensors)
+        let plainImages = ImageTokenizerConfiguration.withPlainNames(images)
+        let imageConfiguration = try ImageTokenizerConfiguration(plainImages)
 
         var warnings: [String] = []
         try checkVocabularies(text, imageConfiguration, images, &warnings)
-        let imagePart = try imagePlan(imageConfiguration, images, imageTensors, &warnings)
-        let textPart = try transformerPlan(checkpoint, &warnings)
-        for mask in AttentionMask.allCases { try mask.check(checkpoint, configuration) }
+        let imagePart = try imagePlan(imageConfiguration, plainImages, &warnings)
+        let textPart = try TransformerPlan(checkpoint, configuration, type)
+        warnings += textPart.warnings
+        for mask in MaskBuffer.allCases { try mask.check(checkpoint, configuration) }
         if isCalibrated, type == .int4, let missing = Calibration.missingTaskToken(configuration) {
             warnings.append("int4 is not calibrated: \(configuration.name) has no task token \(missing)")
         }
         if isStrict, let warning = warnings.first { throw .invalid(file: output, reason: "not written, --strict: \(warning)") }
         warnings.forEach(warn)
 
-        let plan = imagePart.map { (images.path, $0) } + textPart.map { (checkpoint.path, $0) }
+        let plan = imagePart.map { (images.path, $0) } + textPart.tensors.map { (checkpoint.path, $0) }
         var metadata = metadata(text, imageConfiguration, plan.map(\.1))
         var report = Report()
         let calibration = try calibration(metadata, plan, output, progress)
@@ -104,7 +105,7 @@ public struct Conversion: Sendable {
             feedback: { (tensor) throws(ConversionError) in
                 guard let calibration, let input = tensor.input else { return nil }
                 return try calibration.feedback(input)
-            }
+            }, check: { (path) throws(ConversionError) in try checkOpens(path, output) }
         ) { report.add($0, $1) }
         return report
     }
@@ -145,6 +146,15 @@ public struct Conversion: Sendable {
         }
     }
 
+    /// Fails where the runtime would not open `output`, which is still at `path`.
+    private func checkOpens(_ path: String, _ output: String) throws(ConversionError) {
+        do throws(RudolphError) {
+            _ = try Model(path: path)
+        } catch {
+            throw .invalid(file: output, reason: "not written, the runtime would refuse it: \(error.reason(withoutName: path))")
+        }
+    }
+
     private func checkVocabularies(
         _ text: TextTokenizerModel, _ image: ImageTokenizerConfiguration, _ images: Checkpoint, _ warnings: inout [String]
     ) throws(ConversionError) {
@@ -165,14 +175,12 @@ public struct Conversion: Sendable {
     // MARK: What is stored, and how
 
     private func imagePlan(
-        _ image: ImageTokenizerConfiguration, _ checkpoint: Checkpoint, _ tensors: [String: TensorView], _ warnings: inout [String]
+        _ image: ImageTokenizerConfiguration, _ checkpoint: Checkpoint, _ warnings: inout [String]
     ) throws(ConversionError) -> [StoredTensor] {
         let plain: WeightType = type == .f32 ? .f32 : .f16
-        var plan: [StoredTensor] = [], used: Set<String> = []
+        var plan: [StoredTensor] = [], intake = TensorIntake(checkpoint)
         for (name, shape) in image.tensors {
-            guard let view = tensors[name] else { throw checkpoint.failure("\(name) is missing; a tensor of shape \(shape) is expected") }
-            guard view.shape == shape else { throw checkpoint.failure("\(name) has the shape \(view.shape), expected \(shape)") }
-            used.insert(name)
+            let view = try intake.take(name, shape)
             let stored = FileSchema.imageTokenizerPrefix + name
             switch shape.count {
             case 1: plan.append(StoredTensor(vector: stored, view))
@@ -180,99 +188,12 @@ public struct Conversion: Sendable {
             default: plan.append(StoredTensor(stored, .imageTokenizer, view.permuted([0, 2, 3, 1]), .packed(plain)))
             }
         }
-        let rest = tensors.keys.filter { !used.contains($0) && !$0.hasPrefix("loss.") && !$0.hasPrefix("decoder.idwt.") }
+        let rest = intake.rest.filter { !$0.hasPrefix("loss.") && !$0.hasPrefix("decoder.idwt.") }
         if let extra = rest.filter({ $0.hasPrefix("encoder.") || $0.hasPrefix("decoder.") }).min() {
             throw checkpoint.failure("\(extra) has no place in a VQGAN whose other tensors say \(image)")
         }
-        warn(ofUnused: rest, in: checkpoint, &warnings)
+        if let warning = intake.warning(ofUnused: rest) { warnings.append(warning) }
         return plan
-    }
-
-    private func transformerPlan(_ checkpoint: Checkpoint, _ warnings: inout [String]) throws(ConversionError) -> [StoredTensor] {
-        let hidden = configuration.hiddenSize, textRows = configuration.textRows, imageRows = configuration.imageRows
-        var plan: [StoredTensor] = [], used: Set<String> = Set(AttentionMask.allCases.map(\.bufferName))
-        func tensor(_ name: String, _ shape: [Int]) throws(ConversionError) -> TensorView {
-            used.insert(name)
-            return try checkpoint.tensor(name, shape: shape)
-        }
-        func vectors(_ name: String, _ size: Int) throws(ConversionError) {
-            for part in ["\(name).weight", "\(name).bias"] { plan.append(StoredTensor(vector: part, try tensor(part, [size]))) }
-        }
-        func linear(_ name: String, _ kind: TensorClass, _ input: LayerInput, rows: Int, columns: Int) throws(ConversionError) {
-            var matrix = StoredTensor("\(name).weight", kind, try tensor("\(name).weight", [rows, columns]), .packed(type))
-            matrix.input = input
-            plan.append(matrix)
-            plan.append(StoredTensor(vector: "\(name).bias", try tensor("\(name).bias", [rows])))
-        }
-
-        let embedding: Encoding =
-            switch type {
-            case .f32: .f32
-            // A token looks up one row, so finer embeddings cost nothing but room in the file; they are worth it where the rest is fine.
-            case .f16, .int8: .f16
-            case .int4: hidden.isMultiple(of: 32) ? .q8_0 : .f16
-            }
-        if embedding == .f16, type == .int4 {
-            warnings.append("embeddings are stored as f16: Q8_0 needs rows in multiples of 32, hidden_size is \(hidden)")
-        }
-        for (name, rows) in [("text_embeddings.weight", textRows), ("image_embeddings.weight", imageRows)] {
-            plan.append(StoredTensor(name, .embeddings, try tensor(name, [rows, hidden]), embedding))
-        }
-        let side = configuration.imageTokensPerSide
-        for (name, rows) in [
-            ("l_text_pos_embeddings.weight", configuration.leftTextLength + 1),
-            ("r_text_pos_embeddings.weight", configuration.rightTextLength + 1), ("image_row_embeddings.weight", side),
-            ("image_col_embeddings.weight", side),
-        ] {
-            plan.append(StoredTensor(name, .vectors, try tensor(name, [rows, hidden]), .f32))
-        }
-        for layer in 0..<configuration.layers {
-            let name = "transformer.layers.\(layer)."
-            try vectors(name + "input_layernorm", hidden)
-            try linear(
-                name + "attention.query_key_value", .attention, LayerInput(layer: layer, matrix: .queryKeyValue), rows: 3 * hidden,
-                columns: hidden)
-            try linear(name + "attention.dense", .attention, LayerInput(layer: layer, matrix: .dense), rows: hidden, columns: hidden)
-            try vectors(name + "before_first_addition_layernorm", hidden)
-            try vectors(name + "post_attention_layernorm", hidden)
-            try linear(name + "mlp.dense_h_to_4h", .feedForward, LayerInput(layer: layer, matrix: .up), rows: 4 * hidden, columns: hidden)
-            try linear(name + "mlp.dense_4h_to_h", .feedForward, LayerInput(layer: layer, matrix: .down), rows: hidden, columns: 4 * hidden)
-            try vectors(name + "before_second_addition_layernorm", hidden)
-        }
-        try vectors("transformer.final_layernorm", hidden)
-        let head = try tensor("to_logits.1.weight", [textRows + imageRows, hidden])
-        let headNorm = (
-            weight: try tensor("to_logits.0.weight", [hidden]), bias: try tensor("to_logits.0.bias", [hidden])
-        )
-        let headType: WeightType = type == .int4 ? .int8 : type
-        let factors =
-            headType == .int8
-            ? ColumnEqualization.factors(head, normWeight: headNorm.weight, normBias: headNorm.bias)
-            : [Float](repeating: 1, count: hidden)
-        let inverse = factors.map { 1 / $0 }
-        for (name, vector) in [("to_logits.0.weight", headNorm.weight), ("to_logits.0.bias", headNorm.bias)] {
-            plan.append(StoredTensor(name, .vectors, ScaledColumns(source: vector.asRow(), factors: inverse), .f32, shape: [hidden]))
-        }
-        let bias = try tensor("to_logits.1.bias", [textRows + imageRows])
-        for (name, rows) in [(FileSchema.textHead, 0..<textRows), (FileSchema.imageHead, textRows..<textRows + imageRows)] {
-            plan.append(
-                StoredTensor("\(name).weight", .head, ScaledColumns(source: head.rows(rows), factors: factors), .packed(headType)))
-            plan.append(StoredTensor(vector: "\(name).bias", bias.rows(rows)))
-        }
-
-        let rest = checkpoint.tensors.keys.filter { !used.contains($0) }
-        let modules = ["transformer.", "to_logits.", "text_embeddings.", "image_embeddings."]
-        if let extra = rest.filter({ name in modules.contains { name.hasPrefix($0) } }).min() {
-            throw checkpoint.failure("\(extra) has no place in \(configuration.name) with \(configuration.layers) layers; is it another model?")
-        }
-        warn(ofUnused: rest, in: checkpoint, &warnings)
-        return plan
-    }
-
-    private func warn(ofUnused names: [String], in checkpoint: Checkpoint, _ warnings: inout [String]) {
-        guard let first = names.min() else { return }
-        let others = names.count > 1 ? ", ..." : ""
-        warnings.append("\(checkpoint.path): \(names.count) tensors are not part of the model and are left out (\(first)\(others))")
     }
 
     private func metadata(

@@ -69,11 +69,28 @@ import Testing
         }
     }
 
+    /// Matrices that the reference wrote.
+    @Test func masksOfTestsAreTheReferences() throws {
+        var small = try SmallModel().configuration
+        (small.leftTextLength, small.rightTextLength, small.imageTokensPerSide, small.kernelSize) = (6, 6, 4, 3)
+        let demo = try ModelConfiguration(file: Project.demo.appending(path: "config.json").path)
+        for (model, prefix) in [(demo, ""), (small, "small_")] {
+            let length = model.sequenceLength
+            for mask in MaskBuffer.allCases where mask != .lastConvolution || prefix.isEmpty {
+                let file = Project.folder.appending(path: "Tests/Golden/\(prefix)\(mask.rawValue)_mask.npy")
+                let expected = try Data(contentsOf: file).suffix(length * length).map { $0 != 0 }
+                #expect(expected.count == length * length)
+                let found = (0..<length * length).map { mask.allows(query: $0 / length, key: $0 % length, in: model) }
+                #expect(found == expected, "\(file.lastPathComponent)")
+            }
+        }
+    }
+
     /// The reference's three matrices for m = 4, l = r = 6, kernel 3, by the image rows that see the first image token and token 5.
     @Test func masksAreTheReferences() throws {
         var model = try SmallModel().configuration
         (model.leftTextLength, model.rightTextLength, model.imageTokensPerSide, model.kernelSize) = (6, 6, 4, 3)
-        func seers(_ mask: AttentionMask, _ key: Int) -> [Int] {
+        func seers(_ mask: MaskBuffer, _ key: Int) -> [Int] {
             (6..<22).filter { mask.allows(query: $0, key: 6 + key, in: model) }.map { $0 - 6 }
         }
         #expect(seers(.row, 0) == [0, 1, 2, 3, 4])
@@ -83,7 +100,7 @@ import Testing
         #expect(seers(.convolution, 0) == [0, 1, 4, 5])
         #expect(seers(.convolution, 5) == [5, 6, 8, 9, 10])
         #expect(seers(.convolution, 7) == [7, 10, 11])
-        for mask in AttentionMask.allCases {
+        for mask in MaskBuffer.allCases {
             for query in 0..<28 {
                 for key in 0..<28 where query < 6 || query >= 22 || key < 6 {
                     #expect(mask.allows(query: query, key: key, in: model) == (key <= query), "\(mask) \(query) \(key)")

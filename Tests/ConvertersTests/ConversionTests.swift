@@ -50,7 +50,7 @@ import Testing
         #expect(try Verification.run(path: plain) == [])
 
         let tensors = try read(plain)
-        let masks = AttentionMask.allCases.count
+        let masks = MaskBuffer.allCases.count
         // The head's weight and bias are split in two; the loss's weights are left out.
         #expect(tensors.count == model.transformer.tensors.count - masks + 2 + model.images.tensors.count - 1)
         #expect(tensors.count == report.tensors)
@@ -224,16 +224,16 @@ import Testing
     }
 
     @Test func wrongMasksAreNamed() throws {
-        for mask in AttentionMask.allCases {
+        for mask in MaskBuffer.allCases {
             var model = try SmallModel()
-            guard let (shape, content) = model.transformer[mask.bufferName], case .mask(var visible) = content else { continue }
+            guard let (shape, content) = model.transformer[mask.name], case .mask(var visible) = content else { continue }
             let index = 17 * shape[1] + 9
             visible[index].toggle()
             visible[index + 40].toggle()
-            model.transformer[mask.bufferName] = (shape, .mask(visible))
+            model.transformer[mask.name] = (shape, .mask(visible))
             let reason = try refusal(model)
             #expect(
-                reason.hasPrefix("pytorch_model.bin: \(mask.bufferName) differs from the mask of small at query 17, key 9: found "),
+                reason.hasPrefix("pytorch_model.bin: \(mask.name) differs from the mask of small at query 17, key 9: found "),
                 "\(reason)")
         }
         // Kernels that are not the checkpoint's show in the masks.
@@ -275,6 +275,56 @@ import Testing
             let reason = try refusal(model)
             #expect(reason.contains(words), "\(reason)")
         }
+    }
+
+    /// Few bytes of a file that stand for many elements.
+    @Test func elementsThatShareMemoryAreRefused() throws {
+        let whole = try SmallModel()
+        for name in ["text_embeddings.weight", "transformer.layers.1.attention.dense.bias", "to_logits.1.weight"] {
+            var model = whole
+            let shape = model.transformer[name]?.shape ?? [], elements = shape.reduce(1, *)
+            model.transformer[name] = (shape, .expanded(0.5))
+            #expect(
+                try refusal(model)
+                    == "pytorch_model.bin: \(name) has \(elements) elements but a storage of 1, expected one of them all")
+        }
+        var images = whole
+        images.images["quantize.embed.weight"] = ([20, 24], .expanded(0.5))
+        #expect(try refusal(images) == "vqgan.ckpt: quantize.embed.weight has 480 elements but a storage of 1, expected one of them all")
+
+        var shared = whole
+        for matrix in ["attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"] {
+            for layer in 1..<3 {
+                let name = "transformer.layers.\(layer).\(matrix).weight"
+                shared.transformer[name] = (
+                    shared.transformer[name]?.shape ?? [], .shared("transformer.layers.0.\(matrix).weight")
+                )
+            }
+        }
+        let reason = try refusal(shared)
+        #expect(reason.hasPrefix("pytorch_model.bin: the tensors up to transformer.layers."), "\(reason)")
+        #expect(reason.contains(" bytes, expected less than the file's "), "\(reason)")
+    }
+
+    @Test func sizesThatTheRuntimeRefusesAreNamed() throws {
+        for (name, words) in [
+            ("encoder.conv_out.weight", "encoder.conv_out.weight has 65537 channels, expected 1 to 65536"),
+            ("quant_conv.weight", "quant_conv.weight has 65537 channels, expected 1 to 65536"),
+        ] {
+            var model = try SmallModel()
+            model.images[name] = ([65537, 1, 1, 1], .floats([Float](repeating: 0, count: 65537)))
+            #expect(try refusal(model) == "vqgan.ckpt: \(words)")
+        }
+    }
+
+    /// Also where nothing is computed with the file.
+    @Test(arguments: ["<LT_I2T>", "<RT_I2T>"]) func whatTheRuntimeRefusesIsNotWritten(task: String) throws {
+        var model = try SmallModel()
+        model.configuration.name = String(repeating: "n", count: 1 << 20 + 1)
+        model.configuration.taskTokens.removeAll { $0.name != task }
+        let reason = try refusal(model, .int8)
+        #expect(reason.hasPrefix("out.gguf: "), "\(reason)")
+        #expect(reason.contains("general.name, expected at most 1048576"), "\(reason)")
     }
 
     @Test func strictTurnsWarningsIntoErrors() throws {

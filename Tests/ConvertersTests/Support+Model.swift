@@ -59,10 +59,10 @@ struct SmallModel {
             add(&transformer, "\(name).bias", [rows])
         }
         let length = configuration.sequenceLength
-        for mask in AttentionMask.allCases {
+        for mask in MaskBuffer.allCases {
             var visible: [Bool] = []
             for query in 0..<length { for key in 0..<length { visible.append(mask.allows(query: query, key: key, in: configuration)) } }
-            transformer[mask.bufferName] = ([length, length], .mask(visible))
+            transformer[mask.name] = ([length, length], .mask(visible))
         }
 
         let shape = ImageTokenizerConfiguration(
@@ -80,5 +80,25 @@ struct SmallModel {
             transformer: try folder.write("pytorch_model.bin", transformer.zip(prefix: prefix)),
             imageTokenizer: try folder.write("vqgan.ckpt", images.zip()), textTokenizer: try folder.write("bpe.model", tokenizer),
             configuration: configuration, type: type, isCalibrated: calibrated, threads: 2, isStrict: strict)
+    }
+}
+
+extension MaskBuffer {
+    /// Whether position `query` sees position `key`, as the reference fills its matrices; a test compares this with some of them.
+    func allows(query: Int, key: Int, in model: ModelConfiguration) -> Bool {
+        guard key <= query else { return false }
+        let first = model.leftTextLength, side = model.imageTokensPerSide
+        let image = first..<first + side * side
+        guard image.contains(query), image.contains(key) else { return true }
+        let distance = query - key
+        switch self {
+        case .row: return distance <= side
+        case .column: return distance % side == 0
+        case .convolution, .lastConvolution:
+            let reach = (self == .convolution ? model.kernelSize : model.lastKernelSize) / 2
+            let (queryRow, queryColumn) = (query - first).quotientAndRemainder(dividingBy: side)
+            let (keyRow, keyColumn) = (key - first).quotientAndRemainder(dividingBy: side)
+            return abs(queryRow - keyRow) <= reach && abs(queryColumn - keyColumn) <= reach
+        }
     }
 }
