@@ -24,6 +24,9 @@ enum SafetensorsFile {
         "I64": .int64, "BOOL": .bool,
     ]
 
+    /// In bytes. Parsing JSON takes many times its size, and names and shapes of a checkpoint take much less (about 60 kB of 2.7B).
+    private static let largestHeader = 8 << 20
+
     static func isSafetensors(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count > 9 && bytes[8] == UInt8(ascii: "{")
             && bytes.loadUnaligned(as: UInt64.self).littleEndian <= UInt64(min(bytes.count - 8, 100_000_000))
@@ -32,6 +35,9 @@ enum SafetensorsFile {
     static func tensors(_ file: MappedFile) throws(ConversionError) -> [(name: String, content: Checkpoint.Content)] {
         var reader = ByteReader(file.bytes, file: file.path, section: "safetensors header")
         let header = try reader.take(try reader.integer(UInt64.self))
+        guard header.count <= largestHeader else {
+            throw .invalid(file: file.path, reason: "safetensors header: \(header.count) bytes, expected at most \(largestHeader)")
+        }
         let items: [String: Item]
         do {
             items = try JSONDecoder().decode([String: Item].self, from: Data(header))

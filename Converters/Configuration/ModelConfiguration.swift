@@ -101,9 +101,15 @@ extension ModelConfiguration {
         let name: String?
     }
 
+    /// In bytes; trainers write a few thousand.
+    private static let largestFile = 1 << 20
+
     /// Reads a configuration from a JSON file.
     public init(file path: String) throws(ConversionError) {
         let mapped = try MappedFile(input: path)
+        guard mapped.bytes.count <= Self.largestFile else {
+            throw .invalid(file: path, reason: "has \(mapped.bytes.count) bytes, expected a configuration of at most \(Self.largestFile)")
+        }
         let file: File
         do {
             file = try JSONDecoder().decode(File.self, from: Data(mapped.bytes))

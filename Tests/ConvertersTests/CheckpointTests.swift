@@ -165,6 +165,17 @@ import Testing
         }
     }
 
+    @Test func refusesLargeSafetensorsHeaders() throws {
+        let folder = try TemporaryFolder(), entry = #"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#
+        func reason(_ bytes: Int) throws -> String? {
+            let header = entry + String(repeating: " ", count: bytes - entry.utf8.count)
+            return failure { _ = try Checkpoint(path: try folder.write("w.safetensors", safetensors(header, data: 4))) }
+        }
+        #expect(try reason(8_388_608) == nil)
+        #expect(
+            try reason(8_388_609) == "\(folder.path("w.safetensors")): safetensors header: 8388609 bytes, expected at most 8388608")
+    }
+
     @Test func refusesTooManyDimensions() throws {
         let folder = try TemporaryFolder()
         func reason(_ dimensions: Int) throws -> String? {

@@ -67,6 +67,10 @@ import Testing
             let reason = failure { _ = try ModelConfiguration(file: path) }
             #expect(reason?.hasPrefix(path) == true && reason?.contains(words) == true, "\(words): \(reason ?? "accepted")")
         }
+        let large = try folder.write("large.json", SmallModel.json + String(repeating: " ", count: 1 << 20))
+        #expect(
+            failure { _ = try ModelConfiguration(file: large) }
+                == "\(large): has \(SmallModel.json.utf8.count + 1_048_576) bytes, expected a configuration of at most 1048576")
     }
 
     /// Matrices that the reference wrote.
