@@ -71,7 +71,7 @@ import Testing
         #expect(checkpoint.tensors["a"]?.floats() == [3, -1])
     }
 
-    /// Before torch 0.4, tensors that shared memory had views of one storage, whose own count stands behind that of the whole.
+    /// Old versions of torch gave tensors that shared memory views of one storage: the count of the whole stands before that of the view.
     @Test func readsViewsOfStorages() throws {
         func file(_ start: Int, _ count: Int, shape: Int) -> [UInt8] {
             var pickle = PickleWriter()
