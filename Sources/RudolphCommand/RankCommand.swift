@@ -40,8 +40,7 @@ struct RankCommand: ParsableCommand {
         shared.warnIfCut(text, what: "the text", length: model.configuration.rightTextLength, in: model)
         var failures = FailureCount()
         var pictures: [[Int]] = []
-        /// Pictures of the same tokens rank beside each other, in order of appearance.
-        var paths: [[Int]: [String]] = [:]
+        var paths: [String] = []
         for (index, path) in images.enumerated() {
             progress.show("encoding image \(index + 1)/\(images.count)")
             try failures.counting {
@@ -49,7 +48,7 @@ struct RankCommand: ParsableCommand {
                 let image = try readImage(path)
                 let tokens = try naming(path) { () throws(RudolphError) in try session.imageTokens(of: image) }
                 pictures.append(tokens)
-                paths[tokens, default: []].append(path)
+                paths.append(path)
             }
         }
         session.releaseImageEncoder()
@@ -59,15 +58,15 @@ struct RankCommand: ParsableCommand {
         }
         progress.clear()
         var writer = ResultWriter()
-        for drawing in ranked {
-            guard let path = paths[drawing.tokens]?.removeFirst() else { continue }
+        for picture in ranked {
+            let path = paths[picture.index]
             if json {
                 var object = JSONObject()
                 object.set("image", path)
-                object.setScores(drawing.score, text: drawing.textPerplexity, image: drawing.imagePerplexity)
+                object.setScores(picture.score, text: picture.textPerplexity, image: picture.imagePerplexity)
                 writer.line(object.text)
             } else {
-                writer.line("\(decimal(Double(drawing.score ?? 0), places: 4)) \(path)")
+                writer.line("\(decimal(Double(picture.score), places: 4)) \(path)")
             }
         }
         try writer.flush()

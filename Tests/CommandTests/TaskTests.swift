@@ -220,6 +220,11 @@ import Testing
         let objects = try run.objects()
         #expect(objects.first?["image"] as? String == apple)
         #expect(objects.compactMap { $0["image"] as? String }.sorted() == pictures.sorted())
+        // Most of them the best: the median is the minimum.
+        let equal = try Command.run(["rank", "красное яблоко", apple, pictures[0], apple, "--json", "--model", model]).objects()
+        #expect(equal.compactMap { $0["image"] as? String } == [apple, apple, pictures[0]])
+        let scores = equal.compactMap { $0["score"] as? Double }
+        #expect(scores.count == 3 && scores[0] == scores[1] && scores[1] < scores[2], "\(equal)")
         let partial = try Command.run(["rank", "красное яблоко", "/missing.png", apple, "--model", model])
         #expect(partial.status == 1 && partial.text == "0.0000 \(apple)\n" && partial.messages.contains("/missing.png"), "\(partial.messages)")
     }

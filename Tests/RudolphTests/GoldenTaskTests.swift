@@ -81,6 +81,29 @@ import Testing
         }
     }
 
+    /// The best of many drawings are those that the ranker puts first; equal pictures keep their order.
+    @Test func rankedPicturesAreKnownByTheirPlaces() throws {
+        let session = try Demo.session()
+        var options = DrawOptions()
+        options.seed = 3
+        options.count = 4
+        let drawn = try Drawer(session).draw("красное яблоко", options)
+        let ranked = try Ranker(session).ranked(drawn.map(\.tokens), by: "красное яблоко")
+        #expect(ranked.map(\.index).sorted() == [0, 1, 2, 3] && ranked.map(\.score) == ranked.map(\.score).sorted())
+        options.count = 2
+        options.candidates = 4
+        let best = try Drawer(session).draw("красное яблоко", options)
+        #expect(best.map(\.tokens) == ranked.prefix(2).map { drawn[$0.index].tokens })
+        #expect(best.map(\.score) == ranked.prefix(2).map(\.score))
+        #expect(best.map(\.textPerplexity) == ranked.prefix(2).map(\.textPerplexity))
+        #expect(best.map(\.imagePerplexity) == ranked.prefix(2).map(\.imagePerplexity))
+
+        let image = try #require(try Golden.images().first)
+        let other = drawn[ranked[0].index].tokens
+        let equal = try Ranker(session).ranked([image.indices, other, image.indices], by: image.caption)
+        #expect(equal.map(\.index) == [0, 2, 1] && equal.allSatisfy(\.score.isFinite), "\(equal)")
+    }
+
     @Test func tokensBecomeTheReferencesPixels() throws {
         let session = try Demo.session()
         var pictures = try Golden.images().map { ($0.png.replacing(".png", with: "_recon.png"), $0.indices) }

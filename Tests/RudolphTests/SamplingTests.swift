@@ -278,6 +278,32 @@ import Testing
         #expect(Ranking.scores(text: [1, 1, 2, 9], image: [4, 4, 4, 4], textWeight: 1)[2] == 2)
     }
 
+    /// Where the median is the minimum, the reference divides by zero: (5 - 1) / (7/3 - 1) by the mean.
+    @Test func ranksByTheMeanWhereTheMedianIsTheMinimum() {
+        let cases: [([Float], [Float])] = [([1, 1, 5], [0, 0, 3]), ([5, 1, 1, 3, 1], [10 / 3, 0, 0, 5 / 3, 0]), ([7, 7, 7], [0, 0, 0])]
+        for (values, expected) in cases {
+            let others: [Float] = values.indices.map { Float(10 * ($0 + 1)) }
+            let text = Ranking.scores(text: values, image: others, textWeight: 1)
+            let image = Ranking.scores(text: others, image: values, textWeight: 0)
+            for scores in [text, image] {
+                #expect(zip(scores, expected).allSatisfy { abs($0 - $1) < 1e-6 }, "\(values): \(scores)")
+            }
+            // A part without weight changes nothing.
+            #expect(Ranking.scores(text: values, image: others, textWeight: 0) == Ranking.scores(text: others, image: others, textWeight: 0))
+        }
+        #expect(Ranking.order(of: Ranking.scores(text: [5, 1, 1], image: [1, 1, 5], textWeight: 0.5)) == [1, 0, 2])
+    }
+
+    @Test func ranksPerplexitiesOfAnySize() {
+        let largest = Float.greatestFiniteMagnitude
+        for values in [[1, 1, largest], [1, 1, 1, 1 + Float.ulpOfOne, largest], [largest, largest, largest], [1, largest, largest]] {
+            for weight: Float in [0, 0.05, 0.95, 1] {
+                let scores = Ranking.scores(text: values, image: values, textWeight: weight)
+                #expect(Ranking.order(of: scores) == [Int](values.indices) && !scores.contains { $0.isNaN }, "\(values), \(weight): \(scores)")
+            }
+        }
+    }
+
     /// The mean of exp(cross-entropy), not exp of the mean.
     @Test func perplexityIsTheMeanOfInverseProbabilities() {
         var perplexity = Perplexity()
@@ -287,5 +313,8 @@ import Testing
             copy.withUnsafeMutableBufferPointer { perplexity.add($0, target: target) }
         }
         #expect(abs(perplexity.value - 3) < 1e-5)
+        var impossible = [Float](repeating: 0, count: 1000) + [-1000]
+        impossible.withUnsafeMutableBufferPointer { perplexity.add($0, target: 1000) }
+        #expect(perplexity.value == .greatestFiniteMagnitude)
     }
 }

@@ -243,6 +243,10 @@ import Testing
         #expect(try Captioner(session).captions(ofTokens: image.indices, captions).first?.ids.count == 4)
         #expect(message { _ = try Classifier(session).classify(tokens: image.indices, as: []) } == "no classes, expected at least one")
         #expect(message { _ = try Ranker(session).ranked([], by: "кошка") } == "no pictures to rank")
+        for weight: Float in [-0.5, 1.5, .infinity, .nan] {
+            let refused = message { _ = try Ranker(session).ranked([image.indices], by: "кошка", textWeight: weight) }
+            #expect(refused == "a text weight of \(Double(weight)), expected 0 to 1")
+        }
     }
 
     @Test func textsAreChecked() throws {

@@ -16,5 +16,8 @@ struct Perplexity {
     }
 
     var mean: Double { count == 0 ? .nan : sum / Double(count) }
-    var value: Float { Float(mean) }
+    var value: Float { Self.float(mean) }
+
+    /// A mean as a float, the largest one where it is larger than all.
+    static func float(_ mean: Double) -> Float { Float(min(mean, Double(Float.greatestFiniteMagnitude))) }
 }

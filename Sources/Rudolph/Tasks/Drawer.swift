@@ -68,7 +68,9 @@ public struct Drawer {
             return drawn.map { Drawing(tokens: $0, score: nil, textPerplexity: nil, imagePerplexity: nil) }
         }
         let ranked = try Ranker(session).ranked(drawn, by: text, progress: progress)
-        return [Drawing](ranked.prefix(options.count))
+        return ranked.prefix(options.count).map {
+            Drawing(tokens: drawn[$0.index], score: $0.score, textPerplexity: $0.textPerplexity, imagePerplexity: $0.imagePerplexity)
+        }
     }
 
     /// One drawing's tokens for each of several texts, `options.batch` of them at the same time. Each has a seed of its own, so that its

@@ -1,8 +1,9 @@
 /// How candidates are compared and ordered.
 enum Ranking {
     /// Perplexities shifted by their minimum and scaled by their median, then mixed:
-    /// weight * norm(text) + (1 - weight) * norm(image), norm(x) = (x - min) / (median - min); a norm whose median is its minimum
-    /// counts as 0 there. Smaller is better.
+    /// weight * norm(text) + (1 - weight) * norm(image), norm(x) = (x - min) / (median - min). Smaller is better. Where the median is the
+    /// minimum, which leaves the reference's formula undefined, the mean takes its place, so that the best still count as 0 and what is worse as
+    /// more; where all are equal they count as 0.
     static func scores(text: [Float], image: [Float], textWeight: Float) -> [Float] {
         let text = normalized(text)
         let image = normalized(image)
@@ -17,8 +18,10 @@ enum Ranking {
     private static func normalized(_ values: [Float]) -> [Float] {
         let sorted = values.sorted()
         guard let smallest = sorted.first else { return [] }
-        let median = (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
-        let spread = median - smallest
-        return values.map { spread > 0 ? ($0 - smallest) / spread : ($0 - smallest == 0 ? 0 : .infinity) }
+        // Halves before the sum, which could be no float.
+        let median = sorted[(sorted.count - 1) / 2] / 2 + sorted[sorted.count / 2] / 2
+        var spread = median - smallest
+        if spread <= 0 { spread = Float(sorted.reduce(0) { $0 + Double($1 - smallest) } / Double(sorted.count)) }
+        return values.map { $0 > smallest ? min(($0 - smallest) / spread, .greatestFiniteMagnitude) : 0 }
     }
 }
