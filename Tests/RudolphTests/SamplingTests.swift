@@ -269,6 +269,28 @@ import Testing
         for _ in 0..<100 { #expect(logits.withUnsafeMutableBufferPointer { sampler.next($0, &generator) } == 2) }
     }
 
+    /// One sequence stands for all candidates, as they would be equal.
+    @Test func greedyCandidatesAreOneText() throws {
+        let session = try Demo.session(.int8)
+        let image = try #require(try Golden.images().first)
+        var captions = CaptionOptions.greedy
+        let one = try #require(try Captioner(session).captions(ofTokens: image.indices, captions).first)
+        captions.candidates = 4096
+        captions.sampling = SamplingOptions(temperature: 0.5, topK: 1, topP: 0.5)
+        let many = try Captioner(session).captions(ofTokens: image.indices, captions)
+        #expect(many.map(\.ids) == [one.ids] && many.map(\.text) == [one.text] && many.map(\.count) == [4096])
+        captions.ranking = .image
+        let ranked = try Captioner(session).captions(ofTokens: image.indices, captions)
+        #expect(ranked.map(\.ids) == [one.ids] && ranked.map(\.count) == [4096] && ranked.map(\.score) == [0])
+
+        var completions = CompleteOptions()
+        (completions.candidates, completions.sampling) = (1, .greedy)
+        let text = try #require(try Completer(session).complete("красный", completions).first)
+        completions.candidates = 3
+        let texts = try Completer(session).complete("красный", completions)
+        #expect(texts.map(\.ids) == [text.ids] && texts.map(\.count) == [3] && texts.map(\.perplexity) == [text.perplexity])
+    }
+
     @Test func ranksByTheMedian() {
         let scores = Ranking.scores(text: [3, 1, 2], image: [10, 30, 20], textWeight: 0.25)
         // Text: (x - 1) / (2 - 1); image: (x - 10) / (20 - 10).

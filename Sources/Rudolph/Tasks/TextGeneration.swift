@@ -53,12 +53,15 @@ struct TextGeneration {
         candidates: Int, seed: UInt64?, first: Transformer.Logits, _ progress: ProgressHandler?
     ) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
         let seed = seed ?? rp_random_seed()
+        // The most probable tokens are the same for all candidates.
+        let count = sampling.isGreedy ? 1 : candidates
         // A single sequence goes on in the prefix's own cache.
-        let tails = candidates == 1 ? [] : try session.tails(candidates, from: positions.lowerBound, capacity: max(1, positions.count))
-        let sequences = (0..<candidates).map {
-            Sequence(generator: RandomGenerator(seed: seed, stream: $0), cache: candidates == 1 ? 0 : $0 + 1, prefix: 0, first: 0)
+        let tails = count == 1 ? [] : try session.tails(count, from: positions.lowerBound, capacity: max(1, positions.count))
+        let sequences = (0..<count).map {
+            Sequence(generator: RandomGenerator(seed: seed, stream: $0), cache: count == 1 ? 0 : $0 + 1, prefix: 0, first: 0)
         }
-        return counted(try run(sequences, caches: [session.prefix] + tails, first: [[Float](first[0])], progress))
+        let texts = try run(sequences, caches: [session.prefix] + tails, first: [[Float](first[0])], progress)
+        return counted(texts, each: candidates / count)
     }
 
     /// - Parameter first: logits after what the sequences go on from.
@@ -145,7 +148,8 @@ struct TextGeneration {
 
     /// Generated texts, equal ones once, in order of appearance; `ids` begin with the prompt and end with the end token if it came
     /// before the segment was full.
-    func counted(_ generated: [[Int]]) -> [(text: String, ids: [Int], count: Int)] {
+    /// - Parameter each: candidates that each of them stands for.
+    func counted(_ generated: [[Int]], each: Int = 1) -> [(text: String, ids: [Int], count: Int)] {
         let tokenizer = session.model.tokenizer
         let special = session.model.configuration.textVocabularySize
         let ignored = [tokenizer.padID, tokenizer.unknownID, tokenizer.beginID, tokenizer.endID]
@@ -155,10 +159,10 @@ struct TextGeneration {
             let all = prompt + ids
             let text = Tokenizer.stripped(tokenizer.decode(all, ignoring: { $0 >= special || ignored.contains($0) }))
             if let index = indices[text] {
-                found[index].count += 1
+                found[index].count += each
             } else {
                 indices[text] = found.count
-                found.append((text, all.count < length ? all + [tokenizer.endID] : all, 1))
+                found.append((text, all.count < length ? all + [tokenizer.endID] : all, each))
             }
         }
         return found
