@@ -105,13 +105,6 @@ struct AskCommand: ParsableCommand {
     }
 }
 
-extension SamplingOptions {
-    /// The public instruction model's choice for answers.
-    static let answer = SamplingOptions(temperature: 1, topK: 32, topP: 0.8)
-    /// The public instruction model's choice for pictures.
-    static let answerImage = SamplingOptions(temperature: 1, topK: 1024, topP: 0.975)
-}
-
 /// A task token's full name, which the model has.
 func taskToken(_ name: String, in model: Model) throws(CommandError) -> String {
     let full = name.hasPrefix("<") ? name : "<\(name)>"

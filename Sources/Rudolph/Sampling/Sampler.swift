@@ -21,6 +21,10 @@ public struct SamplingOptions: Sendable {
     public static let text = SamplingOptions(temperature: 0.9, topK: 64, topP: 0.8)
     /// The reference's choice for image tokens.
     public static let image = SamplingOptions(temperature: 1, topK: 768, topP: 0.99)
+    /// The public instruction model's choice for answers, which `rudolph ask` draws with.
+    public static let answer = SamplingOptions(temperature: 1, topK: 32, topP: 0.8)
+    /// The public instruction model's choice for pictures that it draws before it answers.
+    public static let answerImage = SamplingOptions(temperature: 1, topK: 1024, topP: 0.975)
     /// Always the most probable token.
     public static let greedy = SamplingOptions(temperature: 1, topK: 1, topP: 1)
 
