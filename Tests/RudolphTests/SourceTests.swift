@@ -69,6 +69,13 @@ import Testing
         }
     }
 
+    /// The header of the interface in C describes the top room, and no other takes anything from it.
+    @Test func onlyTheInterfaceInCKnowsItsHeader() throws {
+        for file in try files("Sources/Rudolph", ["swift"]) {
+            #expect(file.lines.contains("import CRudolph") == file.path.contains("/CInterface/"), "\(file.path)")
+        }
+    }
+
     @Test func linesFitIntoAWindow() throws {
         for folder in ["Sources", "Converters", "Benchmarks", "Examples", "Scripts", "Tests"] {
             for file in try files(folder, ["swift", "c", "h", "py", "sh"]) where !file.path.hasPrefix("Tests/KernelTests/") {

@@ -1,4 +1,2 @@
-import CRudolph
-
 /// The version of the library and its programs. Its first number is that of the interface in C, `RUDOLPH_VERSION`.
-public var rudolphVersion: String { "\(RUDOLPH_VERSION).0.0" }
+public var rudolphVersion: String { "1.0.0" }
