@@ -78,93 +78,69 @@ package struct GGUF {
 
     package init(_ file: MappedFile) throws(RudolphError) {
         var reader = Reader(file: file)
-        let magic = try reader.u32("the magic")
-        guard magic == Self.magic else {
-            throw RudolphError("\(file.path): not a model file: it begins with \(Self.hex(magic)), expected 47475546 (\"GGUF\")")
-        }
-        let version = try reader.u32("the version")
-        guard version == Self.version else { throw RudolphError("\(file.path): GGUF version \(version), expected \(Self.version)") }
+        try Self.readBeginning(&reader)
         let tensorCount = try reader.count("tensors", bytesEach: 32, atMost: Limit.tensors)
         let metadataCount = try reader.count("metadata entries", bytesEach: 13, atMost: Limit.entries)
+        let (metadata, keyIndices) = try Self.readMetadata(&reader, count: metadataCount)
+        try Self.checkAlignment(keyIndices[FileSchema.Key.alignment].map { metadata[$0].value }, file)
+        let (unplaced, tensorIndices) = try Self.readTensors(&reader, count: tensorCount)
+        // The reader's offset lies inside the file, so rounding it up cannot overflow.
+        let dataOffset = Self.aligned(reader.offset)
+        var tensors: [Tensor] = []
+        tensors.reserveCapacity(unplaced.count)
+        for tensor in unplaced { tensors.append(try tensor.placed(in: file, behind: dataOffset)) }
+        self.file = file
+        self.metadata = metadata
+        self.keyIndices = keyIndices
+        self.tensors = tensors
+        self.tensorIndices = tensorIndices
+        self.dataOffset = dataOffset
+    }
 
+    private static func readBeginning(_ reader: inout Reader) throws(RudolphError) {
+        let path = reader.file.path
+        let magic = try reader.u32("the magic")
+        guard magic == Self.magic else {
+            throw RudolphError("\(path): not a model file: it begins with \(hex(magic)), expected 47475546 (\"GGUF\")")
+        }
+        let version = try reader.u32("the version")
+        guard version == Self.version else { throw RudolphError("\(path): GGUF version \(version), expected \(Self.version)") }
+    }
+
+    private static func readMetadata(_ reader: inout Reader, count: Int) throws(RudolphError) -> ([Entry], indices: [String: Int]) {
         var metadata: [Entry] = []
-        var keys: [String: Int] = [:]
-        for index in 0..<metadataCount {
+        var indices: [String: Int] = [:]
+        for index in 0..<count {
             let key = try reader.string("a metadata key")
             let start = reader.offset
             metadata.append(Entry(key: key, value: try reader.value(of: key), range: start..<reader.offset))
-            guard keys.updateValue(index, forKey: key) == nil else {
-                throw RudolphError("\(file.path): the metadata key \(key) occurs twice")
+            guard indices.updateValue(index, forKey: key) == nil else {
+                throw RudolphError("\(reader.file.path): the metadata key \(key) occurs twice")
             }
         }
-        let alignment = Self.alignment
-        let alignmentKey = FileSchema.Key.alignment
-        switch keys[alignmentKey].map({ metadata[$0].value }) {
+        return (metadata, indices)
+    }
+
+    private static func checkAlignment(_ value: Value?, _ file: MappedFile) throws(RudolphError) {
+        let key = FileSchema.Key.alignment
+        switch value {
         case .unsigned(UInt64(alignment)): break
-        case .unsigned(let other): throw RudolphError("\(file.path): \(alignmentKey) is \(other), expected \(alignment)")
-        default: throw RudolphError("\(file.path): \(alignmentKey) is missing")
+        case .unsigned(let other): throw RudolphError("\(file.path): \(key) is \(other), expected \(alignment)")
+        default: throw RudolphError("\(file.path): \(key) is missing")
         }
+    }
 
-        var unplaced: [(name: String, dimensions: [Int], type: TensorType, offset: UInt64, bytes: Int)] = []
+    private static func readTensors(_ reader: inout Reader, count: Int) throws(RudolphError) -> ([UnplacedTensor], indices: [String: Int]) {
+        var tensors: [UnplacedTensor] = []
         var indices: [String: Int] = [:]
-        for index in 0..<tensorCount {
-            let name = try reader.string("a tensor name")
-            let rank = try reader.u32("the rank of \(name)")
-            guard (1...4).contains(rank) else {
-                throw RudolphError("\(file.path): tensor \(name) has \(rank) dimensions, expected 1 to 4")
+        for index in 0..<count {
+            let tensor = try UnplacedTensor(&reader)
+            guard indices.updateValue(index, forKey: tensor.name) == nil else {
+                throw RudolphError("\(reader.file.path): the tensor \(tensor.name) occurs twice")
             }
-            var dimensions: [Int] = []
-            var elements = 1
-            for _ in 0..<rank {
-                let length = try reader.u64("a dimension of \(name)")
-                guard let dimension = Int(exactly: length), dimension > 0 else {
-                    throw RudolphError("\(file.path): tensor \(name) has a dimension of \(length)")
-                }
-                let (product, overflow) = elements.multipliedReportingOverflow(by: dimension)
-                guard !overflow else { throw RudolphError("\(file.path): the size of tensor \(name) overflows") }
-                elements = product
-                dimensions.append(dimension)
-            }
-            let typeCode = try reader.u32("the type of \(name)")
-            guard let type = TensorType(rawValue: typeCode) else {
-                throw RudolphError("\(file.path): tensor \(name) has type \(typeCode), expected 0 (f32), 1 (f16), 8 (q8_0) or 24 (i8)")
-            }
-            guard dimensions[0] % type.block.elements == 0 else {
-                throw RudolphError("\(file.path): the rows of tensor \(name) are no whole blocks of \(type.block.elements)")
-            }
-            let (bytes, overflow) = (elements / type.block.elements).multipliedReportingOverflow(by: type.block.bytes)
-            guard !overflow else { throw RudolphError("\(file.path): the size of tensor \(name) overflows") }
-            let offset = try reader.u64("the offset of \(name)")
-            guard offset % UInt64(alignment) == 0 else {
-                throw RudolphError("\(file.path): tensor \(name) lies at offset \(offset), expected a multiple of \(alignment)")
-            }
-            guard indices.updateValue(index, forKey: name) == nil else {
-                throw RudolphError("\(file.path): the tensor \(name) occurs twice")
-            }
-            unplaced.append((name, dimensions, type, offset, bytes))
+            tensors.append(tensor)
         }
-
-        // The reader's offset lies inside the file, so rounding it up cannot overflow.
-        let dataOffset = Self.aligned(reader.offset)
-        let size = file.bytes.count
-        var tensors: [Tensor] = []
-        tensors.reserveCapacity(unplaced.count)
-        for tensor in unplaced {
-            guard dataOffset <= size, tensor.bytes <= size - dataOffset, tensor.offset <= UInt64(size - dataOffset - tensor.bytes) else {
-                throw RudolphError(
-                    "\(file.path): tensor \(tensor.name) (\(tensor.bytes) bytes at \(tensor.offset)) ends past the end of the file; "
-                        + "the file is cut off or damaged")
-            }
-            let start = dataOffset + Int(tensor.offset)
-            tensors.append(
-                Tensor(name: tensor.name, dimensions: tensor.dimensions, type: tensor.type, range: start..<(start + tensor.bytes)))
-        }
-        self.file = file
-        self.metadata = metadata
-        self.keyIndices = keys
-        self.tensors = tensors
-        self.tensorIndices = indices
-        self.dataOffset = dataOffset
+        return (tensors, indices)
     }
 
     /// The next multiple of the alignment, for a `size` that lies inside a file.
@@ -229,6 +205,69 @@ package struct GGUF {
 }
 
 extension GGUF {
+    /// A tensor as the header describes it, before it is known where the tensors begin.
+    private struct UnplacedTensor {
+        let name: String
+        private let dimensions: [Int]
+        private let type: TensorType
+        private let bytes: Int
+        /// From where the tensors begin.
+        private let offset: UInt64
+
+        init(_ reader: inout Reader) throws(RudolphError) {
+            let path = reader.file.path
+            name = try reader.string("a tensor name")
+            let elements: Int
+            (dimensions, elements) = try Self.readDimensions(&reader, of: name)
+            let typeCode = try reader.u32("the type of \(name)")
+            guard let type = TensorType(rawValue: typeCode) else {
+                throw RudolphError("\(path): tensor \(name) has type \(typeCode), expected 0 (f32), 1 (f16), 8 (q8_0) or 24 (i8)")
+            }
+            guard dimensions[0] % type.block.elements == 0 else {
+                throw RudolphError("\(path): the rows of tensor \(name) are no whole blocks of \(type.block.elements)")
+            }
+            let (bytes, overflow) = (elements / type.block.elements).multipliedReportingOverflow(by: type.block.bytes)
+            guard !overflow else { throw RudolphError("\(path): the size of tensor \(name) overflows") }
+            offset = try reader.u64("the offset of \(name)")
+            guard offset % UInt64(GGUF.alignment) == 0 else {
+                throw RudolphError("\(path): tensor \(name) lies at offset \(offset), expected a multiple of \(GGUF.alignment)")
+            }
+            self.type = type
+            self.bytes = bytes
+        }
+
+        /// One dimension at least, and their product.
+        private static func readDimensions(_ reader: inout Reader, of name: String) throws(RudolphError) -> ([Int], elements: Int) {
+            let path = reader.file.path
+            let rank = try reader.u32("the rank of \(name)")
+            guard (1...4).contains(rank) else { throw RudolphError("\(path): tensor \(name) has \(rank) dimensions, expected 1 to 4") }
+            var dimensions: [Int] = []
+            var elements = 1
+            for _ in 0..<rank {
+                let length = try reader.u64("a dimension of \(name)")
+                guard let dimension = Int(exactly: length), dimension > 0 else {
+                    throw RudolphError("\(path): tensor \(name) has a dimension of \(length)")
+                }
+                let (product, overflow) = elements.multipliedReportingOverflow(by: dimension)
+                guard !overflow else { throw RudolphError("\(path): the size of tensor \(name) overflows") }
+                elements = product
+                dimensions.append(dimension)
+            }
+            return (dimensions, elements)
+        }
+
+        /// - Parameter start: where the tensors begin in the file.
+        func placed(in file: MappedFile, behind start: Int) throws(RudolphError) -> Tensor {
+            let size = file.bytes.count
+            guard start <= size, bytes <= size - start, offset <= UInt64(size - start - bytes) else {
+                throw RudolphError(
+                    "\(file.path): tensor \(name) (\(bytes) bytes at \(offset)) ends past the end of the file; the file is cut off or damaged")
+            }
+            let first = start + Int(offset)
+            return Tensor(name: name, dimensions: dimensions, type: type, range: first..<(first + bytes))
+        }
+    }
+
     /// Reads the header front to back; never past the end of the file.
     private struct Reader {
         let file: MappedFile

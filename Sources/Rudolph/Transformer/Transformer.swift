@@ -28,6 +28,12 @@ final class Transformer {
     enum Head {
         case text(rows: Int)
         case image(rows: Int)
+
+        var rows: Int {
+            switch self {
+            case .text(let rows), .image(let rows): rows
+            }
+        }
     }
 
     let model: Model
@@ -207,12 +213,8 @@ final class Transformer {
         self.observer = observer
         inParallel(threads) { run($0) }
         if isStopped { throw RudolphError.stopped }
-        let columns: Int
-        switch head {
-        case .text(let rows), .image(let rows): columns = rows
-        }
-        let logits = Logits(base: logitsMemory ?? hidden, stride: logitsStride, columns: columns)
-        for (index, row) in wanted.enumerated() where !areFinite(logits.base + index * logits.stride, columns) {
+        let logits = Logits(base: logitsMemory ?? hidden, stride: logitsStride, columns: head.rows)
+        for (index, row) in wanted.enumerated() where !areFinite(logits.base + index * logits.stride, logits.columns) {
             throw model.damaged("the logits at position \(rows[row].position)")
         }
         return logits
@@ -273,11 +275,7 @@ final class Transformer {
             for cache in caches { views.append(cache.layers[layer]) }
         }
         if wantedCount > 0 {
-            let columns: Int
-            switch head {
-            case .text(let rows), .image(let rows): columns = rows
-            }
-            logitsStride = paddedToPanel(columns)
+            logitsStride = paddedToPanel(head.rows)
             let needed = wantedCount * logitsStride
             if needed > logitsCapacity {
                 rp_free(logitsMemory)
@@ -364,10 +362,9 @@ final class Transformer {
         let inner = rows(wide, wideStride, count, 4 * configuration.hiddenSize)
         observer?(worker, index, .down, inner)
         quantize(worker, inner, wideIntegers, for: layer.down)
-        let (head, headRows) = headMatrix
         multiply(
-            worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride, next: next ?? head,
-            nextRows: next == nil ? headRows : nil)
+            worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride, next: next ?? headMatrix,
+            nextRows: next == nil ? head.rows : nil)
     }
 
     /// Calls `body` with a layer's part of each cache.
@@ -380,19 +377,19 @@ final class Transformer {
 
     private func computeLogits(_ worker: UnsafeMutablePointer<rk_worker>, _ count: Int) {
         guard let logits = logitsMemory else { return }
-        let (linear, outputRows) = headMatrix
+        let linear = headMatrix
         let normedRows = rows(normed, hiddenStride, count, configuration.hiddenSize)
         withQuantized(narrowIntegers, for: linear) { quantized in
             rk_rows_norm(worker, features, normedRows, normedRows, model.transformer.headNorm, Self.epsilon, quantized)
         }
-        multiply(worker, linear, normed, hiddenStride, narrowIntegers, count, outputRows: outputRows, output: logits, logitsStride)
+        multiply(worker, linear, normed, hiddenStride, narrowIntegers, count, outputRows: head.rows, output: logits, logitsStride)
     }
 
-    /// The head that was asked for, and how many of its rows.
-    private var headMatrix: (linear: Linear, rows: Int) {
+    /// That of the head that was asked for.
+    private var headMatrix: Linear {
         switch head {
-        case .text(let rows): (model.transformer.textHead, rows)
-        case .image(let rows): (model.transformer.imageHead, rows)
+        case .text: model.transformer.textHead
+        case .image: model.transformer.imageHead
         }
     }
 
