@@ -50,7 +50,7 @@ public struct Configuration: Sendable {
         return nil
     }
 
-    /// Throws unless these are the m * m codes of a picture.
+    /// Throws unless these are the `imageLength` codes of a picture.
     func validate(imageTokens tokens: [Int]) throws(RudolphError) {
         guard tokens.count == imageLength else { throw RudolphError("\(tokens.count) image tokens, expected \(imageLength)") }
         for token in tokens where !(0..<imageVocabularySize).contains(token) {

@@ -1,6 +1,6 @@
 /// Which earlier image tokens an image token sees. Every token sees all earlier text, and text sees everything before it.
 public enum Mask: Equatable, Sendable {
-    /// The `m` tokens before it in reading order, and itself.
+    /// As many tokens before it in reading order as a row has (`Configuration.imageTokensPerSide`), and itself.
     case row
     /// Itself and those above it in its column.
     case column

@@ -2,7 +2,7 @@
 public struct AskOptions: Sendable {
     /// Answers to generate, 1 to `Session.maximumCandidates`; the most frequent answer comes first.
     public var candidates = 1
-    /// How tokens are chosen.
+    /// How tokens are chosen; ``SamplingOptions/answer`` draws them as the public instruction model does and `rudolph ask` without `--greedy`.
     public var sampling = SamplingOptions.greedy
     /// The same seed gives the same answers of the same image tokens on every CPU (see ``ImageArithmetic``); nil takes a random one.
     public var seed: UInt64? = nil
@@ -40,11 +40,13 @@ public struct Asker {
     /// Different answers, the most frequent first.
     /// - Parameters:
     ///   - question: or an instruction.
-    ///   - imageTokens: the picture that the question is about; nil leaves its place filled with token 0, as text questions are asked.
+    ///   - imageTokens: the picture that the question is about, as `Session.imageTokens(of:)` gives it; nil leaves its place filled with
+    ///     token 0, as text questions are asked.
     ///   - options: how to answer.
     ///   - progress: called as the work advances.
-    /// - Throws: for an empty question, options out of range, other tokens than the m * m codes of a picture and task tokens that the model
-    ///   has not, where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable afterwards as before.
+    /// - Throws: for an empty question, options out of range, other tokens than the `Configuration.imageLength` codes of a picture and task
+    ///   tokens that the model has not, where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable
+    ///   afterwards as before.
     public func ask(
         _ question: String, about imageTokens: [Int]?, _ options: AskOptions = AskOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Answer] {

@@ -61,7 +61,7 @@ public struct Captioner {
         self.session = session
     }
 
-    /// The captions of a picture, best first.
+    /// The captions of a picture, best first. Only its centred square is read.
     /// - Throws: for options out of range and a template that leaves no room, where weights are damaged or memory is short, and
     ///   `RudolphError.stopped`. The session is as usable afterwards as before.
     public func captions(
@@ -72,7 +72,7 @@ public struct Captioner {
     }
 
     /// The captions of a picture that is tokens already, best first.
-    /// - Throws: likewise, and for other tokens than the m * m codes of a picture.
+    /// - Throws: likewise, and for other tokens than the `Configuration.imageLength` codes of a picture.
     public func captions(
         ofTokens tokens: [Int], _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {

@@ -26,7 +26,7 @@ public struct DrawOptions: Sendable {
 
 /// A picture drawn from a text.
 public struct Drawing: Sendable {
-    /// m * m image tokens; `Session.image(of:)` turns them into pixels.
+    /// `Configuration.imageLength` image tokens, row by row; `Session.image(of:)` turns them into pixels.
     public let tokens: [Int]
     /// Smaller is better; nil when nothing was ranked.
     public let score: Float?

@@ -50,7 +50,8 @@ public final class Session {
     /// - Parameters:
     ///   - model: what to run; other sessions may run it as well.
     ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes `usualThreads`.
-    ///   - precision: of activations, where weights are int8; nil takes `.mixed`. Other weights know one way only.
+    ///   - precision: of activations that 8-bit weights multiply, which an int4 model has in its heads only and a float model has not; nil takes
+    ///     `.mixed` for int8 models, else `.int8`.
     ///   - imageArithmetic: of the image tokenizer; nil takes `.fast` where the model's weights are integers, else `.winograd`. But for `.fast` a
     ///     picture's tokens do not depend on the processor.
     ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
@@ -93,7 +94,8 @@ public final class Session {
         try KeyValueCache(model.configuration, keyValueFormat, start: start, kind)
     }
 
-    /// The tokens of a picture, in reading order.
+    /// The tokens of a picture, in reading order: `Configuration.imageLength` of its centred square, which is resized to `Configuration.imageSide`
+    /// pixels a side (see ``ImagePreparation``). What lies beside or above the square is not read.
     /// - Throws: where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func imageTokens(of image: RGBImage) throws(RudolphError) -> [Int] {
         let side = model.configuration.imageSide
@@ -120,9 +122,9 @@ public final class Session {
         return try encoder.tokens(of: pixels, height: height, width: width)
     }
 
-    /// The picture of m * m image tokens; its side is `Configuration.drawingSide`.
-    /// - Throws: where the model has no image decoder, for other tokens than m * m codes, where weights are damaged or memory is short, and
-    ///   `RudolphError.stopped`. The session is as usable afterwards as before.
+    /// The picture of `Configuration.imageLength` image tokens; its side is `Configuration.drawingSide`.
+    /// - Throws: where the model has no image decoder, for other tokens than the codes of a picture, where weights are damaged or memory is short,
+    ///   and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func image(of tokens: [Int]) throws(RudolphError) -> RGBImage {
         let decoder: ImageDecoder
         if let existing = self.decoder {
@@ -271,8 +273,8 @@ public final class Session {
         return tails
     }
 
-    /// The logits of every position of one whole sequence: for each position V_t text rows, then V_i image rows. For people who debug a
-    /// conversion; `row` is called with position and logits.
+    /// The logits of every position of one whole sequence: for each position `Configuration.textRows` of text, then `Configuration.imageRows` of
+    /// image tokens. For people who debug a conversion; `row` is called with position and logits.
     /// - Throws: for no or too many ids and for ids that the model has not, where weights are damaged or memory is short, and
     ///   `RudolphError.stopped`.
     public func logits(
