@@ -70,7 +70,8 @@ struct CompleteCommand: ParsableCommand {
         if let allowed { options.allowedTokens = try allowedTokens(allowed) }
         let model = try shared.openModel()
         if draw != nil { try model.requireImageDecoder() }
-        let session = try shared.openSession(model, sessionOptions, for: .continuations(options.candidates))
+        let work = Work.continuations(options.candidates, drawing: draw != nil, isShown: preview)
+        let session = try shared.openSession(model, sessionOptions, for: work)
         let progress = shared.progress()
         defer { progress.clear() }
         let completions = try running { () throws(RudolphError) in

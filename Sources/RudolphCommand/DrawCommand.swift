@@ -101,7 +101,8 @@ struct DrawCommand: ParsableCommand {
         try checkPictures(path: output, count: count)
         let model = try shared.openModel()
         try model.requireImageDecoder()
-        let session = try shared.openSession(model, sessionOptions, for: .drawings(min(batch, candidates ?? count) * (isGuided ? 2 : 1)))
+        let work = Work.drawings(min(batch, candidates ?? count) * (isGuided ? 2 : 1), isShown: preview)
+        let session = try shared.openSession(model, sessionOptions, for: work)
         let progress = shared.progress()
         defer { progress.clear() }
         shared.warnIfCut(text, what: "the text", length: model.configuration.leftTextLength, in: model)

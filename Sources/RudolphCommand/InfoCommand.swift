@@ -85,7 +85,8 @@ struct InfoCommand: ParsableCommand {
                 + "\(usual.count) candidates, the transformer's part of the file included\(available)",
             "buffers       \(megabytes(summary.transformerBytes)) transformer, "
                 + "\(megabytes(summary.cacheBytes)) keys and values (\(sessionOptions.keyValueFormat.name)), "
-                + "\(megabytes(summary.imageEncoderBytes)) image encoder",
+                + "\(megabytes(summary.imageEncoderBytes)) image encoder"
+                + (model.hasImageDecoder ? ", \(megabytes(summary.imageDecoderBytes)) image decoder" : ""),
         ] + activations + [
             "convolutions  \(summary.imageArithmetic.name): \(products(summary.imageArithmetic))",
             "kernels       \(summary.kernels) (this CPU: \(summary.detected)), \(summary.threads) threads",
@@ -120,7 +121,7 @@ struct InfoCommand: ParsableCommand {
             lines.append(
                 "\(batch.count) drawings    \(megabytes(summary.drawingBytes(batch))): \(megabytes(batch.drawingBytes)) keys and values of their own "
                     + "(\(megabytes(batch.wholeDrawingBytes)) if none were dropped), \(megabytes(batch.drawingLogitBytes)) "
-                    + "logits; guided drawings take these twice")
+                    + "logits, both twice if they are guided; then \(megabytes(summary.imageDecoderNeededBytes)) image decoder")
         }
         return lines
     }
@@ -161,6 +162,7 @@ struct InfoCommand: ParsableCommand {
         object.set("transformer_buffer_bytes", Int(clamping: summary.transformerBytes))
         object.set("cache_bytes", Int(clamping: summary.cacheBytes))
         object.set("image_encoder_buffer_bytes", Int(clamping: summary.imageEncoderBytes))
+        object.set("image_decoder_buffer_bytes", Int(clamping: summary.imageDecoderBytes))
         if let batch {
             let batch = model.summary(batch: batch, keyValueFormat: sessionOptions.keyValueFormat)
             var entry = JSONObject()

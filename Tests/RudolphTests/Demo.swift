@@ -38,6 +38,11 @@ enum Demo {
         }
     }
 
+    /// Runs `body` while no test has set a mask of instruction sets.
+    static func withAllInstructionSets<Result>(_ body: () throws -> Result) rethrows -> Result {
+        try kernels.withLock { try body() }
+    }
+
     private static let kernels = NSLock()
 
     private static func model(_ type: WeightType) throws -> Model {

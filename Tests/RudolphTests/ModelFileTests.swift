@@ -327,6 +327,7 @@ import Testing
         let image = try #require(try Golden.images().first)
         #expect(try Captioner(session).captions(of: try Golden.picture(image.png), .greedy).count == 1)
         #expect(message { _ = try session.image(of: image.indices) }.contains("has no image decoder"))
+        #expect(session.model.summary(threads: 1).imageDecoderBytes == 0)
     }
 
     /// Bytes of the header changed at random: an error, or a model that runs without a crash.

@@ -11,7 +11,7 @@ final class ImageDecoder {
     private var isStopped = false
     private let way: rk_conv_way
     private let features = rk_cpu_features()
-    private let buffers: ImageBuffers
+    let buffers: ImageBuffers
     /// Where the last layer's output is after a run.
     private var result: UnsafeMutablePointer<Float>
 

@@ -51,8 +51,9 @@ public struct ModelSummary: Sendable {
     public let fileBytes: Int
     /// Image encoder, image decoder, embeddings, layers, head, stored left text, in this order; parts that a file lacks have no tensors.
     public let parts: [Part]
-    /// Bytes of buffers for the transformer, for keys and values of one sequence, and for the image encoder.
-    public let transformerBytes, cacheBytes, imageEncoderBytes: UInt64
+    /// Bytes of buffers for the transformer, for keys and values of one sequence, for the image encoder and for the image decoder, 0 where the file
+    /// has none.
+    public let transformerBytes, cacheBytes, imageEncoderBytes, imageDecoderBytes: UInt64
     /// Memory that is free for it now, 0 when the system does not say.
     public let availableBytes: UInt64
     /// The instruction set whose kernels this process uses, and all that the CPU offers.
@@ -64,15 +65,33 @@ public struct ModelSummary: Sendable {
     /// Threads that the sizes of buffers are for.
     public let threads: Int
 
-    /// What one caption needs in memory at most: the transformer's part of the file, the buffers, the keys and values.
+    /// What the image encoder needs while it is in memory: its part of the file and its buffers.
+    public var imageEncoderNeededBytes: UInt64 { fileBytes(.imageEncoder) + imageEncoderBytes }
+    /// Likewise the image decoder.
+    public var imageDecoderNeededBytes: UInt64 { fileBytes(.imageDecoder) + imageDecoderBytes }
+
+    /// What one caption needs in memory at most where the image encoder is released before the transformer runs, as the program `rudolph` does and
+    /// sessions whose `Session.keepsImageTokenizer` is false: the encoder, or the transformer's part of the file, its buffers, the keys and values.
+    /// Sessions that keep the encoder, and all while they read another picture, have both: at most `imageEncoderNeededBytes` more.
     public var neededBytes: UInt64 { neededBytes(beside: 0) }
 
     /// Likewise with `extra` bytes, such as a batch's, while the transformer runs.
-    public func neededBytes(beside extra: UInt64) -> UInt64 {
-        var weights: UInt64 = 0
-        for part in parts where part.kind != .imageEncoder && part.kind != .imageDecoder { weights += UInt64(part.bytes) }
-        return max(weights + transformerBytes + cacheBytes + extra, imageEncoderBytes)
+    public func neededBytes(beside extra: UInt64) -> UInt64 { max(transformerNeededBytes + extra, imageEncoderNeededBytes) }
+
+    /// What drawings need in memory at most, with `extra` bytes, such as a batch's, while the transformer runs: when the tokens are there, the image
+    /// decoder takes the batch's place.
+    /// - Parameter isDecoderKept: whether the image decoder is in memory beside the batch: where pictures are shown while they are drawn, and for all
+    ///   drawings but the first of a session that keeps it (`Session.keepsImageTokenizer`).
+    public func drawingNeededBytes(beside extra: UInt64, isDecoderKept: Bool) -> UInt64 {
+        transformerNeededBytes + (isDecoderKept ? extra + imageDecoderNeededBytes : max(extra, imageDecoderNeededBytes))
     }
+
+    private var transformerNeededBytes: UInt64 {
+        let weights = parts.reduce(0) { $1.kind == .imageEncoder || $1.kind == .imageDecoder ? $0 : $0 + UInt64($1.bytes) }
+        return weights + transformerBytes + cacheBytes
+    }
+
+    private func fileBytes(_ kind: Kind) -> UInt64 { parts.reduce(0) { $1.kind == kind ? $0 + UInt64($1.bytes) : $0 } }
 }
 
 extension Model {
@@ -103,6 +122,7 @@ extension Model {
                 configuration, rows: Session.positionsAtOnce, threads: threads, precision: precision),
             cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: imageArithmetic),
+            imageDecoderBytes: ImageDecoder.bytes(self, threads: threads, arithmetic: imageArithmetic),
             availableBytes: rp_available_memory(),
             kernels: String(cString: rk_cpu_name(features)), detected: String(cString: rk_cpu_name(rk_cpu_detected())),
             precision: weightType == .int8 ? precision : nil, imageArithmetic: imageArithmetic, threads: threads)

@@ -6,10 +6,10 @@ enum Work {
     case pictures
     /// Candidates behind a picture.
     case texts(Int)
-    /// Candidates that go on with a left text.
-    case continuations(Int)
-    /// Sequences: guided drawings take two each.
-    case drawings(Int)
+    /// Candidates that go on with a left text, and perhaps a drawing of the best one.
+    case continuations(Int, drawing: Bool, isShown: Bool)
+    /// Sequences: guided drawings take two each. Those that are shown become pictures while they are drawn.
+    case drawings(Int, isShown: Bool)
     /// Answers to different questions, which share nothing, and their drawings before.
     case answers(Int)
 
@@ -20,12 +20,18 @@ enum Work {
         switch self {
         case .pictures: return nil
         case .texts(let count): needed = summary.captionBytes(model.summary(batch: count, keyValueFormat: format))
-        case .drawings(let count): needed = summary.drawingBytes(model.summary(batch: count, keyValueFormat: format))
-        case .continuations(let count):
+        case .drawings(let count, let isShown):
+            needed = summary.drawingBytes(model.summary(batch: count, keyValueFormat: format), isDecoderKept: isShown)
+        case .continuations(let count, let drawing, let isShown):
             let configuration = model.configuration
             let position = summary.cacheBytes / UInt64(max(1, configuration.sequenceLength))
-            needed = summary.neededBytes(beside: UInt64(count) * position * UInt64(configuration.leftTextLength))
-        case .answers(let count): needed = summary.neededBytes(beside: UInt64(count) * summary.cacheBytes)
+            let texts = summary.neededBytes(beside: UInt64(count) * position * UInt64(configuration.leftTextLength))
+            let one = model.summary(batch: 1, keyValueFormat: format)
+            needed = max(texts, drawing ? summary.drawingBytes(one, isDecoderKept: isShown) : 0)
+        case .answers(let count):
+            // What turned one batch's drawings into pictures is there while pictures of the next one are read and it is answered.
+            let beside = max(UInt64(count) * summary.cacheBytes, summary.imageEncoderNeededBytes)
+            needed = summary.drawingNeededBytes(beside: beside, isDecoderKept: true)
         }
         let available = summary.availableBytes
         guard available > 0, needed > available else { return nil }
@@ -37,7 +43,9 @@ extension ModelSummary {
     /// What that many candidates of a caption need.
     func captionBytes(_ batch: BatchSummary) -> UInt64 { neededBytes(beside: batch.captionBytes + batch.captionLogitBytes) }
     /// What that many drawings at once need.
-    func drawingBytes(_ batch: BatchSummary) -> UInt64 { neededBytes(beside: batch.drawingBytes + batch.drawingLogitBytes) }
+    func drawingBytes(_ batch: BatchSummary, isDecoderKept: Bool = false) -> UInt64 {
+        drawingNeededBytes(beside: batch.drawingBytes + batch.drawingLogitBytes, isDecoderKept: isDecoderKept)
+    }
 }
 
 func megabytes(_ bytes: some BinaryInteger) -> String { "\(decimal(Double(bytes) / 1e6, places: 1)) MB" }
