@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the static library in the Embedded dialect for this machine and, on x86-64, for ARM, links Examples/c/caption.c with it and runs both:
-# the caption of `rudolph caption` must come out on every kind of core, and bad input must be an error message and not a crash. The program in
-# rudolph.h's comment must be C and C++, and the program of Benchmarks/arm fit the header.
+# Builds the static library in the Embedded dialect for this machine and, on x86-64, for ARM, links the programs of Examples/c with it and runs
+# them: what `rudolph caption`, `classify` and `complete` give must come out on every kind of core, and bad input must be an error message and not
+# a crash. The program in rudolph.h's comment must be C and C++, and the program of Benchmarks/arm fit the header.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=Models/demo/rudolph-demo-int8.gguf
@@ -26,6 +26,8 @@ check() { # check NAME STATUS EXPECTED COMMAND...
 
 # A picture without any decoder: a flat red square and a broken one. As a PNG file, `rudolph caption --greedy` gives the red one this caption.
 expected='красный квадрат'
+# As `rudolph complete красное --greedy` continues it.
+continued='красное яблоко'
 { printf 'P6 64 64 255\n'; for _ in $(seq 4096); do printf '\377\020\040'; done; } > "$out/red.ppm"
 printf 'P6 64 64 255\nshort' > "$out/short.ppm"
 head -c 100000 "$model" > "$out/cut.gguf"
@@ -39,9 +41,12 @@ half=$(($(stat -c %s "$model") / 2))
 
 for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
     Scripts/build-library.sh $arch "$out/$arch"
+    for name in caption classify complete; do
+        "$clang" --target=$arch-linux-gnu -O2 -Wall -Wextra -Werror -I "$out/$arch/include" Examples/c/$name.c "$out/$arch/librudolph.a" -lm \
+            $([ $arch = "$host" ] && echo -lomp5 || echo -lgomp) -Wl,--gc-sections -o "$out/$name-$arch"
+    done
     program=$out/caption-$arch
     if [ $arch = "$host" ]; then
-        "$clang" -O2 -I "$out/$arch/include" Examples/c/caption.c "$out/$arch/librudolph.a" -lm -lomp5 -Wl,--gc-sections -o "$program"
         runners=(env)
         check "the program that counts instructions" 0 "" "$clang" -Wall -Wextra -Werror -I "$out/$arch/include" -fsyntax-only Benchmarks/arm/count.c
         for language in c c++; do
@@ -50,16 +55,18 @@ for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
             check "rudolph.h's program in $language" 0 "rudolph.gguf: cannot be opened: No such file or directory" "$out/usage"
         done
     else
-        "$clang" --target=aarch64-linux-gnu -O2 -I "$out/$arch/include" Examples/c/caption.c "$out/$arch/librudolph.a" -lm -lgomp \
-            -Wl,--gc-sections -o "$program"
         runners=()
         for core in cortex-a53 cortex-a72 cortex-a76 max; do
             runners+=("qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu $core")
         done
     fi
     for runner in "${runners[@]}"; do
-        check "$runner" 0 "$expected" $runner "$program" "$model" "$out/red.ppm"
+        check "$runner, caption" 0 "$expected" $runner "$program" "$model" "$out/red.ppm"
+        check "$runner, classify" 0 "$expected" $runner "$out/classify-$arch" "$model" "$out/red.ppm" кошка "$expected" 'зелёный круг'
+        check "$runner, complete" 0 "$continued" $runner "$out/complete-$arch" "$model" красное
     done
+    check "$arch, no room" 1 "what the text begins with takes 32 of 32 tokens and leaves no room to go on" \
+        ${runners[0]} "$out/complete-$arch" "$model" "$(printf 'красное %.0s' $(seq 40))"
     check "$arch, no model" 1 "missing.gguf: cannot be opened: No such file or directory" ${runners[0]} "$program" missing.gguf "$out/red.ppm"
     check "$arch, no picture" 1 "$out/short.ppm: cannot be read as a binary PPM of 8 bits" ${runners[0]} "$program" "$model" "$out/short.ppm"
     while read -r name words; do

@@ -384,7 +384,7 @@ import Testing
         try withSession { session in
             var caption = rudolph_caption_options()
             rudolph_caption_options_default(&caption)
-            caption.reserved.7 = 1 << 63
+            caption.reserved.6 = 1 << 63
             #expect(call { rudolph_caption(session, pixel, 1, 1, &caption, &text, 256, $0, $1) } == refused)
             var question = rudolph_ask_options()
             rudolph_ask_options_default(&question)

@@ -1,4 +1,5 @@
-// RUDOLPH in C: open a model file, caption pictures, answer questions, draw. Captions as `rudolph caption --greedy` gives them:
+// RUDOLPH in C: open a model file, caption pictures, answer questions, draw, continue texts, classify pictures. Captions as
+// `rudolph caption --greedy` gives them:
 //
 //     #include <rudolph.h>
 //     #include <stdio.h>
@@ -29,7 +30,11 @@
 // cannot be had at that time; the OpenMP runtime starts them at the first task, others for each thread that runs tasks, and knows no error.
 //
 // Ownership: nothing that is passed in is kept or changed after a function returns, but for the handles; what comes out lies in the
-// caller's buffers. Texts are UTF-8 and end with a zero.
+// caller's buffers. Texts are UTF-8 and end with a zero. With RUDOLPH_ERROR and RUDOLPH_STOPPED the caller's buffers, but for `error`, stay as they
+// were.
+//
+// Pictures that are read are 8-bit RGB, rows from top to bottom without padding, width * height * 3 bytes: 1 to 268,435,456 pixels. Only the
+// central square is read, of the shorter side, and resized to the model's pictures.
 //
 // Threads: a model is immutable and may be shared between threads; a session is one caller's working memory and may not: only
 // rudolph_session_stop may be called on it while another call runs. Handles are closed once, when no call on them runs.
@@ -82,7 +87,7 @@ enum {
 
 // How finely what int8 weights multiply is quantized. Other weights know one way only.
 enum {
-    RUDOLPH_ACTIVATIONS_DEFAULT = 0, // mixed
+    RUDOLPH_ACTIVATIONS_DEFAULT = 0, // mixed for int8 models, else int8
     RUDOLPH_ACTIVATIONS_INT8 = 1,    // 8 bits: fastest
     RUDOLPH_ACTIVATIONS_MIXED = 2,   // 8 bits, but 16 for the second matrix of each MLP, where 8 would err most
     RUDOLPH_ACTIVATIONS_INT16 = 3,   // 16 bits: up to twice the time for a picture or a prompt, the same for a token
@@ -136,14 +141,16 @@ typedef struct rudolph_caption_options {
     uint64_t seed;             // the same seed gives the same captions on every CPU, unless RUDOLPH_IMAGES_FAST reads the picture otherwise
     rudolph_progress progress; // or NULL
     void *user_data;
-    uint64_t reserved[8];
+    int32_t max_tokens;        // tokens of the caption at most, begin, task token and template among them, also where greedy is 1; 0: as many as fit
+    int32_t reserved_integer;
+    uint64_t reserved[7];
 } rudolph_caption_options;
 
 // The reference's defaults: 48 candidates ranked by image, template "на картинке", temperature 0.9, top-k 64, top-p 0.8, seed 0.
 void rudolph_caption_options_default(rudolph_caption_options *options);
 
-// The best caption of a picture of 8-bit RGB rows, width * height * 3 bytes. `options` may be NULL for the defaults. With
-// RUDOLPH_NO_ROOM `text` holds as many whole characters of it as fit, and `error` says how many bytes it takes.
+// The best caption of a picture. `options` may be NULL for the defaults. With RUDOLPH_NO_ROOM `text` holds as many whole characters of it as
+// fit, and `error` says how many bytes it takes.
 int32_t rudolph_caption(rudolph_session *session, const uint8_t *rgb, int32_t width, int32_t height,
                         const rudolph_caption_options *options, char *text, size_t text_size, char *error, size_t error_size);
 
@@ -157,10 +164,12 @@ typedef struct rudolph_ask_options {
     uint64_t seed;
     rudolph_progress progress; // or NULL
     void *user_data;
-    uint64_t reserved[8];
+    int32_t max_tokens;        // tokens of the answer at most, begin and task token among them; 0: as many as fit
+    int32_t reserved_integer;
+    uint64_t reserved[7];
 } rudolph_ask_options;
 
-// One answer of the most probable tokens.
+// One answer of the most probable tokens. (`rudolph ask` draws with top-k 32, top-p 0.8 and temperature 1.)
 void rudolph_ask_options_default(rudolph_ask_options *options);
 
 // The answer to a question about a picture, or about nothing where rgb is NULL. Otherwise as rudolph_caption.
@@ -190,6 +199,44 @@ int32_t rudolph_drawing_side(const rudolph_model *model);
 // it is but with RUDOLPH_OK; with RUDOLPH_NO_ROOM, which comes before any work, `error` says how many bytes it takes.
 int32_t rudolph_draw(rudolph_session *session, const char *text, const rudolph_draw_options *options, uint8_t *rgb, size_t rgb_size,
                      char *error, size_t error_size);
+
+typedef struct rudolph_complete_options {
+    const char *task;          // task token that the text begins with; NULL: <LT_T2T>
+    int32_t candidates;        // texts to generate, 1 to 4096; the least perplexing one is given
+    int32_t max_tokens;        // tokens of the text at most, begin, task token and what it begins with among them; 0: as many as fit
+    int32_t top_k;             // as above
+    float top_p;               // as above
+    float temperature;         // as above
+    int32_t reserved_integer;
+    uint64_t seed;             // the same seed gives the same text on every CPU
+    rudolph_progress progress; // or NULL
+    void *user_data;
+    uint64_t reserved[8];
+} rudolph_complete_options;
+
+// The reference's defaults: 48 candidates, temperature 0.9, top-k 64, top-p 0.8, seed 0.
+void rudolph_complete_options_default(rudolph_complete_options *options);
+
+// Continues a text, "" for one from nothing. `text` holds the whole of it, in lower case, what it begins with included. Otherwise as rudolph_caption.
+int32_t rudolph_complete(rudolph_session *session, const char *beginning, const rudolph_complete_options *options, char *text,
+                         size_t text_size, char *error, size_t error_size);
+
+typedef struct rudolph_classify_options {
+    const char *left_template;  // the text before the picture, in which {} stands for the class; NULL for none
+    const char *right_template; // the text behind the picture, likewise; NULL: {}, the class alone
+    rudolph_progress progress;  // or NULL
+    void *user_data;
+    uint64_t reserved[8];
+} rudolph_classify_options;
+
+// All zero: the class alone, as a caption.
+void rudolph_classify_options_default(rudolph_classify_options *options);
+
+// How well each of `count` classes, texts in Russian, fits a picture: perplexities[i] is that of the text of classes[i], 1 or more, and the smallest
+// one fits best. `classes` has `count` pointers and `perplexities` room for `count` numbers, 1 or more. They compare classes of one picture, not
+// pictures. `options` may be NULL for the defaults.
+int32_t rudolph_classify(rudolph_session *session, const uint8_t *rgb, int32_t width, int32_t height, const char *const *classes,
+                         int32_t count, const rudolph_classify_options *options, float *perplexities, char *error, size_t error_size);
 
 #ifdef __cplusplus
 }

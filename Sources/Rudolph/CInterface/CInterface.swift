@@ -105,8 +105,10 @@ public func rudolph_caption(
         let pixels = try given(rgb, "rgb")
         var fields = rudolph_caption_options()
         if let options { fields = options.pointee } else { rudolph_caption_options_default(&fields) }
+        try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
         var settings = fields.greedy != 0 ? CaptionOptions.greedy : CaptionOptions()
+        settings.maximumTokens = try maximumTokens(fields.max_tokens)
         settings.leftText = fields.left_text == nil ? "" : try text(fields.left_text, "left_text")
         settings.template = fields.template_text == nil ? nil : try text(fields.template_text, "template_text")
         if fields.greedy == 0 {
@@ -143,8 +145,10 @@ public func rudolph_ask(
         let question = try text(question, "question")
         var fields = rudolph_ask_options()
         if let options { fields = options.pointee } else { rudolph_ask_options_default(&fields) }
+        try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
         var settings = AskOptions()
+        settings.maximumTokens = try maximumTokens(fields.max_tokens)
         if fields.left_task != nil { settings.leftTaskToken = try text(fields.left_task, "left_task") }
         if fields.right_task != nil { settings.rightTaskToken = try text(fields.right_task, "right_task") }
         settings.candidates = Int(fields.candidates)
@@ -209,6 +213,68 @@ public func rudolph_draw(
     return Int32(RUDOLPH_NO_ROOM)
 }
 
+@c @implementation
+public func rudolph_complete_options_default(_ options: UnsafeMutablePointer<rudolph_complete_options>!) {
+    guard let options else { return }
+    let defaults = CompleteOptions()
+    options.pointee = rudolph_complete_options()
+    options.pointee.candidates = Int32(defaults.candidates)
+    options.pointee.temperature = defaults.sampling.temperature
+    options.pointee.top_k = Int32(defaults.sampling.topK)
+    options.pointee.top_p = defaults.sampling.topP
+}
+
+@c @implementation
+public func rudolph_complete(
+    _ session: OpaquePointer!, _ beginning: UnsafePointer<CChar>!, _ options: UnsafePointer<rudolph_complete_options>!,
+    _ output: UnsafeMutablePointer<CChar>!, _ outputSize: Int, _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
+) -> Int32 {
+    attempt(output, outputSize, error, errorSize) { () throws(RudolphError) in
+        let opened = try openedSession(session)
+        let beginning = try text(beginning, "beginning")
+        var fields = rudolph_complete_options()
+        if let options { fields = options.pointee } else { rudolph_complete_options_default(&fields) }
+        try checkReserved(fields.reserved_integer)
+        try checkReserved(fields.reserved)
+        var settings = CompleteOptions()
+        if fields.task != nil { settings.taskToken = try text(fields.task, "task") }
+        settings.candidates = Int(fields.candidates)
+        settings.maximumTokens = try maximumTokens(fields.max_tokens)
+        settings.sampling = SamplingOptions(temperature: fields.temperature, topK: Int(fields.top_k), topP: fields.top_p)
+        settings.seed = fields.seed
+        let progress = handler(fields.progress, fields.user_data)
+        return try Completer(opened).complete(beginning, settings, progress: progress).first?.text ?? ""
+    }
+}
+
+@c @implementation
+public func rudolph_classify_options_default(_ options: UnsafeMutablePointer<rudolph_classify_options>!) {
+    if let options { options.pointee = rudolph_classify_options() }
+}
+
+@c @implementation
+public func rudolph_classify(
+    _ session: OpaquePointer!, _ rgb: UnsafePointer<UInt8>!, _ width: Int32, _ height: Int32,
+    _ classes: UnsafePointer<UnsafePointer<CChar>?>!, _ count: Int32, _ options: UnsafePointer<rudolph_classify_options>!,
+    _ perplexities: UnsafeMutablePointer<Float>!, _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
+) -> Int32 {
+    attempt(error, errorSize) { () throws(RudolphError) in
+        let opened = try openedSession(session)
+        let pixels = try given(rgb, "rgb")
+        let names = try texts(classes, count, "classes")
+        let output = try given(perplexities, "perplexities")
+        let fields = options?.pointee ?? rudolph_classify_options()
+        try checkReserved(fields.reserved)
+        var settings = ClassifyOptions()
+        if fields.left_template != nil { settings.leftTemplate = try text(fields.left_template, "left_template") }
+        if fields.right_template != nil { settings.rightTemplate = try text(fields.right_template, "right_template") }
+        let progress = handler(fields.progress, fields.user_data)
+        let tokens = try imageTokens(opened, pixels, width, height, progress)
+        let found = try Classifier(opened).perplexities(tokens: tokens, as: names, settings, progress)
+        for (index, perplexity) in found.enumerated() { output[index] = Perplexity.float(perplexity) }
+    }
+}
+
 /// The tokens of a picture that lies in the caller's memory.
 private func imageTokens(
     _ session: Session, _ pixels: UnsafePointer<UInt8>, _ width: Int32, _ height: Int32, _ progress: ProgressHandler?
@@ -232,6 +298,12 @@ private func code(_ stage: Progress.Stage) -> Int32 {
     case .generating: Int32(RUDOLPH_GENERATING)
     case .ranking: Int32(RUDOLPH_RANKING)
     }
+}
+
+/// 0 stands for as many as a text has.
+private func maximumTokens(_ number: Int32) throws(RudolphError) -> Int? {
+    guard number >= 0 else { throw RudolphError("max_tokens is \(number), expected 0 or more") }
+    return number == 0 ? nil : Int(number)
 }
 
 private func precision(_ number: Int32) throws(RudolphError) -> ActivationPrecision? {
@@ -304,6 +376,16 @@ private func attempt(
 private func text(_ pointer: UnsafePointer<CChar>?, _ name: String) throws(RudolphError) -> String {
     guard let text = String(validatingCString: try given(pointer, name)) else { throw RudolphError("\(name) is not valid UTF-8") }
     return text
+}
+
+private func texts(
+    _ pointers: UnsafePointer<UnsafePointer<CChar>?>?, _ count: Int32, _ name: String
+) throws(RudolphError) -> [String] {
+    let pointers = try given(pointers, name)
+    guard count >= 1 else { throw RudolphError("\(count) \(name), expected at least one") }
+    var texts: [String] = []
+    for index in 0..<Int(count) { texts.append(try text(pointers[index], "\(name)[\(index)]")) }
+    return texts
 }
 
 /// Copies as much as fits, cut between characters, with a closing zero; returns whether all of it fitted.

@@ -43,10 +43,17 @@ public struct Classifier {
     }
 
     /// The same of a picture that is tokens already.
-    /// - Throws: likewise, and for other tokens than the m * m codes of a picture.
+    /// - Throws: likewise, and for other tokens than the `Configuration.imageLength` codes of a picture.
     public func classify(
         tokens: [Int], as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Classification] {
+        Self.ordered(names, try perplexities(tokens: tokens, as: names, options, progress))
+    }
+
+    /// Perplexities of the classes' texts given the picture, in the order of the classes.
+    func perplexities(
+        tokens: [Int], as names: [String], _ options: ClassifyOptions, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [Double] {
         let configuration = session.model.configuration
         try configuration.validate(imageTokens: tokens)
         guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }
@@ -67,7 +74,7 @@ public struct Classifier {
             try session.score(right, from: configuration.rightTextStart, targets: Session.next(right), head: .text(rows: rows), into: &perplexity)
             perplexities.append(perplexity.mean)
         }
-        return Self.ordered(names, perplexities)
+        return perplexities
     }
 
     /// Classes by perplexity, with the reference's scores. Perplexities can be so large that their squares are no floats.
@@ -81,7 +88,7 @@ public struct Classifier {
         for score in scores { sum += score }
         for index in scores.indices { scores[index] /= sum }
         return Ranking.order(of: perplexities).map {
-            Classification(name: names[$0], perplexity: Float(perplexities[$0]), score: scores[$0])
+            Classification(name: names[$0], perplexity: Perplexity.float(perplexities[$0]), score: scores[$0])
         }
     }
 
