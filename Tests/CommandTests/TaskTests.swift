@@ -243,6 +243,13 @@ import Testing
         #expect(four["whole_drawing_cache_bytes"] as? Int == 4 * 8 * 64 * 256 * 4)
         #expect(try #require(four["drawing_cache_bytes"] as? Int) < 4 * 8 * 64 * 256 * 4)
         #expect(try Command.run(["info", model, "--batch", "48"]).text.contains("48 drawings"))
+        // Few drawings leave room for the image decoder, which comes after them.
+        let one = try #require(try Command.run(["info", model, "--batch", "1", "--threads", "1", "--json"]).objects().first)
+        let drawing = try #require((one["batch"] as? [String: Any])?["drawing_needed_bytes"] as? Int)
+        let parts = try #require(one["parts"] as? [[String: Any]])
+        let sizes = parts.filter { $0["name"] as? String != "image encoder" }.compactMap { $0["bytes"] as? Int }
+        let buffers = ["transformer_buffer_bytes", "cache_bytes", "image_decoder_buffer_bytes"].compactMap { one[$0] as? Int }
+        #expect(buffers.count == 3 && drawing == (sizes + buffers).reduce(0, +))
         // With --kv int8 a position takes a byte for each of 256 elements and a float for each of 4 heads, for keys and for values.
         let int8 = try #require(try Command.run(["info", model, "--batch", "4", "--kv", "int8", "--json"]).objects().first)
         #expect((int8["batch"] as? [String: Any])?["whole_drawing_cache_bytes"] as? Int == 4 * 8 * 64 * (256 + 4 * 4) * 2)
