@@ -5,6 +5,7 @@ let package = Package(
     name: "rudolph",
     products: [
         .library(name: "Rudolph", targets: ["Rudolph"]),
+        .library(name: "ImageFiles", targets: ["ImageFiles"]),
         .executable(name: "rudolph", targets: ["RudolphCommand"]),
         .executable(name: "rudolph-quant", targets: ["QuantCommand"]),
     ],

@@ -6,7 +6,8 @@ let package = Package(
     name: "rudolph-examples",
     dependencies: [.package(name: "rudolph", path: "../..")],
     targets: ["Caption", "Draw", "Ask"].map { name in
-        .executableTarget(name: name, dependencies: [.product(name: "Rudolph", package: "rudolph")])
+        .executableTarget(
+            name: name, dependencies: ["Rudolph", "ImageFiles"].map { .product(name: $0, package: "rudolph") })
     },
     swiftLanguageModes: [.v6]
 )

@@ -9,15 +9,15 @@ import Darwin
 #endif
 
 /// A file, or standard input, that is read from its current place to its end.
-public struct InputFile: ~Copyable {
+package struct InputFile: ~Copyable {
     /// The most that is read into memory: 1 GiB.
-    public static let largestSize = 1 << 30
+    package static let largestSize = 1 << 30
 
     /// What messages call it.
-    public let name: String
+    package let name: String
     private let descriptor: Int32
 
-    public init(path: String) throws(ImageFileError) {
+    package init(path: String) throws(ImageFileError) {
         name = path
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw ImageFileError("\(path): \(errorText())") }
@@ -28,14 +28,14 @@ public struct InputFile: ~Copyable {
         self.descriptor = descriptor
     }
 
-    public static var standardInput: InputFile { InputFile(name: "standard input", descriptor: STDIN_FILENO) }
+    package static var standardInput: InputFile { InputFile(name: "standard input", descriptor: STDIN_FILENO) }
 
     deinit {
         if descriptor != STDIN_FILENO { close(descriptor) }
     }
 
     /// All its bytes. A directory, a read error and more than `largestSize` bytes are errors; an empty file is not.
-    public func readAll() throws(ImageFileError) -> [UInt8] {
+    package func readAll() throws(ImageFileError) -> [UInt8] {
         try read { (_) throws(ImageFileError) in }
     }
 

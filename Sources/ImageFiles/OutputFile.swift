@@ -9,10 +9,10 @@ import Darwin
 #endif
 
 /// Files that are either written whole or left as they were.
-public enum OutputFile {
+package enum OutputFile {
     /// Writes beside `path`, syncs and renames. A symbolic link stays one: the file that it names is replaced, or made. What is no
     /// regular file (a pipe, a device) is written to as it is.
-    public static func write(_ bytes: [UInt8], path: String) throws(ImageFileError) {
+    package static func write(_ bytes: [UInt8], path: String) throws(ImageFileError) {
         var information = stat()
         guard stat(path, &information) == 0 else {
             guard errno == ENOENT else { throw ImageFileError("\(path): \(errorText())") }
@@ -31,8 +31,14 @@ public enum OutputFile {
         }
     }
 
+    /// Whether `write` replaces or makes a regular file, rather than writing to what is there.
+    package static func isReplaced(path: String) -> Bool {
+        var information = stat()
+        return stat(path, &information) == 0 ? information.st_mode & S_IFMT == S_IFREG : errno == ENOENT
+    }
+
     /// Throws when `write` is bound to fail: to be asked before long work, not instead of `write`'s own errors.
-    public static func check(path: String) throws(ImageFileError) {
+    package static func check(path: String) throws(ImageFileError) {
         guard !path.isEmpty else { throw ImageFileError("an empty name for an output file") }
         guard path != "-" else { throw ImageFileError("-: expected the name of a file to write; ./- is a file of that name") }
         var information = stat()
@@ -48,7 +54,7 @@ public enum OutputFile {
     }
 
     /// Makes a folder; its parent must be there. One that is there already is no error.
-    public static func makeFolder(path: String) throws(ImageFileError) {
+    package static func makeFolder(path: String) throws(ImageFileError) {
         guard mkdir(path, 0o777) != 0 else { return }
         let code = errno
         var information = stat()

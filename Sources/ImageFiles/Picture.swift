@@ -3,13 +3,22 @@ import CPlatform
 
 /// The upright 8-bit RGB pixels of a PNG or JPEG file, as Pillow gives them: EXIF (or else XMP) orientation applied, alpha
 /// composited on white, converted to RGB. `cif_images.h` says where Pillow's own conversions are odd.
+///
+/// They are what `Rudolph` takes and gives:
+/// ```swift
+/// let picture = try Picture(path: "photo.jpg")
+/// let image = try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
+/// ```
 public struct Picture: Sendable, Equatable {
+    /// In pixels, at least 1.
     public let width: Int
+    /// In pixels, at least 1.
     public let height: Int
     /// Rows from top to bottom, 3 bytes a pixel, no padding.
     public let pixels: [UInt8]
 
-    /// Throws unless there are `width * height * 3` bytes of at least one pixel.
+    /// - Parameter pixels: rows from top to bottom, 3 bytes a pixel, no padding.
+    /// - Throws: unless there are `width * height * 3` bytes of at least one pixel.
     public init(width: Int, height: Int, pixels: [UInt8]) throws(ImageFileError) {
         let (area, overflow) = width.multipliedReportingOverflow(by: height)
         guard width > 0, height > 0, !overflow, pixels.count % 3 == 0, pixels.count / 3 == area else {
@@ -20,20 +29,24 @@ public struct Picture: Sendable, Equatable {
         self.pixels = pixels
     }
 
-    /// Reads a PNG or JPEG file, told apart by their contents. Pictures of more than 200 million pixels, or of more than the available
-    /// memory holds, are refused before any is taken for them.
+    /// Reads a PNG or JPEG file, told apart by their contents.
+    /// - Throws: for a file that cannot be read, of more than 1 GiB, of another kind, or that is damaged or cut short; for sides of more than
+    ///   a million pixels; for more than 200 million pixels, or more than the available memory holds, before any is taken for them.
     public init(path: String) throws(ImageFileError) {
         let bytes = try InputFile(path: path).readPicture()
         try self.init(bytes: bytes, name: path)
     }
 
     /// Reads one picture from standard input, until its end.
+    /// - Throws: as for a file.
     public static func standardInput() throws(ImageFileError) -> Picture {
         let input = InputFile.standardInput
         return try Picture(bytes: try input.readPicture(), name: input.name)
     }
 
-    /// Decodes a whole PNG or JPEG file; `name` is what messages call it.
+    /// Decodes a whole PNG or JPEG file.
+    /// - Parameter name: what messages call it.
+    /// - Throws: as for a file.
     public init(bytes: [UInt8], name: String) throws(ImageFileError) {
         guard !bytes.isEmpty else { throw ImageFileError("\(name): the file is empty; expected a PNG or JPEG picture") }
         guard cif_kind_of(bytes, bytes.count) != CIF_UNKNOWN else { throw Self.notAPicture(bytes, name: name) }
@@ -68,6 +81,7 @@ public struct Picture: Sendable, Equatable {
     }
 
     /// The bytes of a PNG file with these pixels.
+    /// - Throws: for a side of more than a million pixels, more than 200 million pixels, and where memory is short.
     public func pngData() throws(ImageFileError) -> [UInt8] {
         var bytes: UnsafeMutablePointer<UInt8>?
         var count = 0
@@ -77,7 +91,8 @@ public struct Picture: Sendable, Equatable {
     }
 
     /// The bytes of a JPEG file with these pixels, without chroma subsampling.
-    /// - Parameter quality: 1 to 100.
+    /// - Parameter quality: 1 to 100; what is beyond counts as the nearer of both.
+    /// - Throws: for a side of more than 65,500 pixels, more than 200 million pixels, and where memory is short.
     public func jpegData(quality: Int = 95) throws(ImageFileError) -> [UInt8] {
         var bytes: UnsafeMutablePointer<UInt8>?
         var count = 0
@@ -89,11 +104,16 @@ public struct Picture: Sendable, Equatable {
     }
 
     /// Writes a JPEG file where the name ends in .jpg or .jpeg, else a PNG file: beside `path` first, then renamed, so that no
-    /// half-written picture is ever seen.
+    /// half-written picture is ever seen. What is no regular file (a pipe, a device) is written to as it is.
+    /// - Throws: where it cannot be encoded or written; the file is then as it was.
     public func write(path: String) throws(ImageFileError) {
+        try OutputFile.write(try fileData(path: path), path: path)
+    }
+
+    /// What `write` puts into a file of this name.
+    package func fileData(path: String) throws(ImageFileError) -> [UInt8] {
         let name = path.lowercased()
-        let isJPEG = name.hasSuffix(".jpg") || name.hasSuffix(".jpeg")
-        try OutputFile.write(isJPEG ? try jpegData() : try pngData(), path: path)
+        return name.hasSuffix(".jpg") || name.hasSuffix(".jpeg") ? try jpegData() : try pngData()
     }
 
     /// Runs a C call that returns 0, or -1 with a message.

@@ -1,6 +1,5 @@
-// Captions a picture of raw RGB pixels without blocking the caller, and stops when the surrounding task is cancelled.
-//   Caption MODEL WIDTH HEIGHT PIXELS.rgb
-import Foundation
+// Captions a PNG or JPEG file without blocking the caller, and stops when the surrounding task is cancelled: Caption MODEL PICTURE
+import ImageFiles
 import Rudolph
 
 /// A session is for one caller at a time; an actor makes sure of that.
@@ -28,12 +27,12 @@ actor CaptionService {
 struct Caption {
     static func main() async throws {
         let arguments = CommandLine.arguments
-        guard arguments.count == 5, let width = Int(arguments[2]), let height = Int(arguments[3]) else {
-            print("usage: Caption MODEL WIDTH HEIGHT PIXELS.rgb")
+        guard arguments.count == 3 else {
+            print("usage: Caption MODEL PICTURE")
             return
         }
-        let pixels = try Data(contentsOf: URL(fileURLWithPath: arguments[4]))
-        let image = try RGBImage(width: width, height: height, pixels: [UInt8](pixels))
+        let picture = try Picture(path: arguments[2])
+        let image = try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
         print(try await CaptionService(model: arguments[1]).caption(image))
     }
 }

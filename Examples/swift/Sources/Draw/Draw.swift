@@ -1,13 +1,14 @@
-// Draws a text and writes a binary PPM to standard output: Draw MODEL TEXT > picture.ppm
+// Draws a text and writes a PNG or JPEG file: Draw MODEL TEXT PICTURE
 import Foundation
+import ImageFiles
 import Rudolph
 
 @main
 struct Draw {
     static func main() throws {
         let arguments = CommandLine.arguments
-        guard arguments.count == 3 else {
-            print("usage: Draw MODEL TEXT > picture.ppm")
+        guard arguments.count == 4 else {
+            print("usage: Draw MODEL TEXT PICTURE")
             return
         }
         let session = try Session(Model(path: arguments[1]))
@@ -19,7 +20,7 @@ struct Draw {
                 FileHandle.standardError.write(Data("\(progress.done)/\(progress.total)\r".utf8))
                 return true
             })
-        let picture = try session.image(of: drawings[0].tokens)
-        FileHandle.standardOutput.write(Data("P6 \(picture.width) \(picture.height) 255\n".utf8) + Data(picture.pixels))
+        let image = try session.image(of: drawings[0].tokens)
+        try Picture(width: image.width, height: image.height, pixels: image.pixels).write(path: arguments[3])
     }
 }
