@@ -113,8 +113,8 @@ struct CompleteCommand: ParsableCommand {
         }
         guard let drawing = drawings.first else { throw CommandError("the model gave no picture") }
         let picture = try running { () throws(RudolphError) in try session.image(of: drawing.tokens) }
-        try checkInterruption(session)
-        _ = try writePictures([picture], path: path)
+        try checkInterruption()
+        _ = try writePictures([try Picture(picture)], path: path)
         shown?.show(picture)
         return drawing
     }

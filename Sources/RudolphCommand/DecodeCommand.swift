@@ -12,6 +12,7 @@ struct DecodeCommand: ParsableCommand {
             EXAMPLES
               rudolph decode --tokens tokens.json -o picture.png
               rudolph encode photo.jpg --json | rudolph decode --tokens - -o seen.png
+              rudolph decode --tokens tokens.json -o - | display
             """)
 
     @Option(help: ArgumentHelp(
@@ -19,7 +20,8 @@ struct DecodeCommand: ParsableCommand {
         valueName: "file"), completion: .file(extensions: ["json", "jsonl"]))
     var tokens: String
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The picture file to write.", valueName: "file"), completion: .file())
+    @Option(name: .shortAndLong, help: ArgumentHelp("The picture file to write; - is standard output, as PNG.", valueName: "file"),
+        completion: .file())
     var output: String
 
     @Flag(help: "Show the pictures in the terminal.")
@@ -34,8 +36,12 @@ struct DecodeCommand: ParsableCommand {
 
     @OptionGroup var shared: SharedOptions
 
+    func validate() throws {
+        try validatePictureOutput(output, json: json)
+    }
+
     func run() throws {
-        try OutputFile.check(path: output)
+        try checkPictures(path: output, count: 1)
         let (name, bytes) = try readInput(tokens)
         let pictures = try decodePictures(bytes, name: name)
         guard pictures.count <= 256 else { throw CommandError("\(name): \(pictures.count) pictures; expected at most 256") }
@@ -46,12 +52,13 @@ struct DecodeCommand: ParsableCommand {
             model, threads: threadOptions.threads, imageArithmetic: imageOptions.imageArithmetic, for: .pictures)
         let progress = shared.progress()
         defer { progress.clear() }
-        var images: [RGBImage] = []
+        var images: [Picture] = []
         for (index, picture) in pictures.enumerated() {
             progress.show("decoding \(index + 1)/\(pictures.count)")
-            images.append(try naming(picture.place) { () throws(RudolphError) in try session.image(of: picture.tokens) })
+            let image = try naming(picture.place) { () throws(RudolphError) in try session.image(of: picture.tokens) }
+            images.append(try Picture(image))
         }
-        try checkInterruption(session)
+        try checkInterruption()
         let paths = try writePictures(images, path: output)
         if preview { try show(images, Preview(session, progress)) }
         progress.clear()

@@ -23,12 +23,14 @@ struct DrawCommand: ParsableCommand {
               rudolph draw "море" --inpaint photo.jpg --keep up=4,left=2 -o sea.png
               rudolph draw "шляпа" --inpaint cat.png --keep-mask mask.png -o hat.png
               rudolph draw "кошка" -o cat.png --json >> drawn.jsonl
+              rudolph draw "кошка" -o - | display
             """)
 
     @Argument(help: ArgumentHelp("What to draw, in Russian.", valueName: "text"))
     var text: String
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The picture file to write.", valueName: "file"), completion: .file())
+    @Option(name: .shortAndLong, help: ArgumentHelp("The picture file to write; - is standard output, as PNG.", valueName: "file"),
+        completion: .file())
     var output: String
 
     @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Pictures to keep.", valueName: "n"))
@@ -95,6 +97,7 @@ struct DrawCommand: ParsableCommand {
         if cropFirst, keep == nil { throw ValidationError("--crop-first encodes borders; expected --keep") }
         if inpaint == "-", keepMask == "-" { throw ValidationError("- is given more than once; standard input holds one picture") }
         if let keep { _ = try borders(keep) }
+        try validatePictureOutput(output, count: count, json: json)
     }
 
     func run() throws {
@@ -126,8 +129,10 @@ struct DrawCommand: ParsableCommand {
             try Drawer(session).draw(text, options, partial: shown.map { shown in { shown.showPartial($1) } }, progress: progress.handler)
         }
         progress.show("decoding")
-        let pictures = try drawings.map { drawing in try running { () throws(RudolphError) in try session.image(of: drawing.tokens) } }
-        try checkInterruption(session)
+        let pictures = try drawings.map { drawing in
+            try Picture(try running { () throws(RudolphError) in try session.image(of: drawing.tokens) })
+        }
+        try checkInterruption()
         let paths = try writePictures(pictures, path: output)
         if let shown { try show(pictures, shown) }
         progress.clear()
@@ -180,10 +185,8 @@ enum MixingName: String, ExpressibleByArgument, CaseIterable {
 }
 
 /// Shows one picture, or several side by side.
-func show(_ pictures: [RGBImage], _ preview: Preview) throws {
-    if pictures.count == 1 { return preview.show(pictures[0]) }
-    let sheet = try contactSheet(try pictures.map { try Picture(width: $0.width, height: $0.height, pixels: $0.pixels) })
-    preview.show(try RGBImage(width: sheet.width, height: sheet.height, pixels: sheet.pixels))
+func show(_ pictures: [Picture], _ preview: Preview) throws {
+    preview.show(try RGBImage(pictures.count == 1 ? pictures[0] : try contactSheet(pictures)))
 }
 
 extension Drawing {

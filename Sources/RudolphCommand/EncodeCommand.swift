@@ -64,8 +64,6 @@ struct EncodeCommand: ParsableCommand {
 
     private func writePrepared(_ image: RGBImage, side: Int, path: String) throws {
         let pixels = try ImagePreparation.prepare(image, side: side)
-        try holdingSignals {
-            try OutputFile.write(Array("P6\n\(side) \(side)\n255\n".utf8) + pixels, path: path)
-        }
+        try writeFiles([(Array("P6\n\(side) \(side)\n255\n".utf8) + pixels, path)])
     }
 }

@@ -46,7 +46,7 @@ struct LogitsCommand: ParsableCommand {
                 for logit in row { withUnsafeBytes(of: logit.bitPattern.littleEndian) { logits.append(contentsOf: $0) } }
             }
         }
-        try holdingSignals { try OutputFile.write(logits, path: output) }
+        try writeFiles([(logits, output)])
         if !shared.quiet { note("\(output): \(ids.count) rows of \(rows) logits") }
     }
 }

@@ -16,7 +16,8 @@ struct MasksCommand: ParsableCommand {
               rudolph masks --preset 350M -o masks.png     without any model file
             """)
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The picture file to write.", valueName: "file"), completion: .file())
+    @Option(name: .shortAndLong, help: ArgumentHelp("The picture file to write; - is standard output, as PNG.", valueName: "file"),
+        completion: .file())
     var output: String
 
     @Option(help: ArgumentHelp("A published shape instead of a model file's: 350M, 1.3B or 2.7B.", valueName: "name"))
@@ -32,18 +33,16 @@ struct MasksCommand: ParsableCommand {
 
     func validate() throws {
         if preset != nil, shared.model != nil { throw ValidationError("--preset needs no model; found --model as well") }
+        try validatePictureOutput(output, json: json)
     }
 
     func run() throws {
-        try OutputFile.check(path: output)
+        try checkPictures(path: output, count: 1)
         let shape = try preset?.shape ?? MaskShape(try shared.openModel().configuration)
         let drawing = shape.draw()
         let picture = try Picture(width: drawing.width, height: drawing.height, pixels: drawing.pixels)
-        try holdingSignals { try picture.write(path: output) }
-        if preview {
-            let image = try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
-            writeToStandardError(TerminalPicture.forStandardError().render(image).text)
-        }
+        let paths = try writePictures([picture], path: output)
+        if preview { writeToStandardError(TerminalPicture.forStandardError().render(try RGBImage(picture)).text) }
         var writer = ResultWriter()
         if json {
             var object = JSONObject()
@@ -53,7 +52,7 @@ struct MasksCommand: ParsableCommand {
             object.set("seen", drawing.seen)
             writer.line(object.text)
         } else {
-            writer.line(output)
+            for path in paths { writer.line(path) }
         }
         try writer.flush()
     }

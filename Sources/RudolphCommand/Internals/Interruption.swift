@@ -10,6 +10,8 @@ import Musl
 import Darwin
 #endif
 
+private typealias SignalHandler = @convention(c) (Int32) -> Void
+
 /// Kept until the process ends, so that a late signal finds its flag.
 nonisolated(unsafe) private var interruptible: Session?
 nonisolated(unsafe) private var interruptFlag: UnsafeMutablePointer<Int32>?
@@ -23,12 +25,25 @@ func stopOnInterrupt(_ session: Session) {
         if let interruptFlag { rp_flag_raise(interruptFlag) }
         signal(SIGINT, SIG_DFL)
     }
-    if unsafeBitCast(previous, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) { signal(SIGINT, SIG_IGN) }
+    keepIgnored(previous)
 }
 
-/// Throws when Ctrl-C was pressed: between pieces of work that do not look at the flag themselves.
-func checkInterruption(_ session: Session) throws(ExitCode) {
-    if session.stop.isRaised { throw .interrupted }
+/// Throws when Ctrl-C was pressed since `stopOnInterrupt`: between pieces of work that do not look at the flag themselves.
+func checkInterruption() throws(ExitCode) {
+    if let interruptFlag, rp_flag_is_raised(interruptFlag) != 0 { throw .interrupted }
+}
+
+/// Runs `body`, which may wait for another program and has nothing to clean up: Ctrl-C ends the program at once, with exit code 130.
+func endingOnInterrupt<Result>(_ body: () throws -> Result) throws -> Result {
+    let previous = signal(SIGINT) { _ in _exit(130) }
+    defer { signal(SIGINT, previous) }
+    keepIgnored(previous)
+    try checkInterruption()
+    return try body()
+}
+
+private func keepIgnored(_ previous: SignalHandler?) {
+    if unsafeBitCast(previous, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) { signal(SIGINT, SIG_IGN) }
 }
 
 extension ExitCode {

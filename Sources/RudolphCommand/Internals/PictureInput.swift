@@ -4,19 +4,22 @@ import Rudolph
 
 /// Reads a PNG or JPEG file, or one picture from standard input for `-`.
 func readImage(_ path: String) throws -> RGBImage {
-    if path != "-" { return try readImageFile(path) }
-    return try image(try Picture.standardInput(), name: path)
+    let image = Result { path == "-" || !isRegularFile(path) ? try endingOnInterrupt { try readStream(path) } : try readImageFile(path) }
+    // Of a pipe's writer that the same Ctrl-C has ended nothing needs to be said.
+    try checkInterruption()
+    return try image.get()
 }
 
 /// Reads a PNG or JPEG file, one named `-` as well.
 func readImageFile(_ path: String) throws -> RGBImage {
-    try image(try Picture(path: path), name: path)
+    let picture = try Picture(path: path)
+    return try naming(path) { () throws(RudolphError) in try RGBImage(picture) }
 }
 
-private func image(_ picture: Picture, name: String) throws -> RGBImage {
-    try naming(name) { () throws(RudolphError) in
-        try RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels)
-    }
+private func readStream(_ path: String) throws -> RGBImage {
+    if path != "-" { return try readImageFile(path) }
+    let picture = try Picture.standardInput()
+    return try naming(path) { () throws(RudolphError) in try RGBImage(picture) }
 }
 
 /// Puts the input's name before what the library says is wrong with it. Being stopped is no fault of the input: that ends the program.

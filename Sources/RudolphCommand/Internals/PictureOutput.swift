@@ -1,20 +1,39 @@
+import ArgumentParser
 import ImageFiles
 import Rudolph
 
+/// What stands for standard output in place of a picture's file.
+private let standardOutput = "-"
+
 /// Writes pictures: one to `path`; several side by side to `path`, and each by itself to `path` with -1, -2, ... before its extension.
-/// - Returns: the file of each picture.
-func writePictures(_ pictures: [RGBImage], path: String) throws -> [String] {
-    let paths = picturePaths(path, count: pictures.count)
-    let files = try pictures.map { try Picture(width: $0.width, height: $0.height, pixels: $0.pixels) }
-    try holdingSignals {
-        for (file, path) in zip(files, paths) { try file.write(path: path) }
-        if files.count > 1 { try contactSheet(files).write(path: path) }
+/// One goes to standard output as a PNG file where `path` is `-`.
+/// - Returns: the file of each picture, none of one on standard output.
+func writePictures(_ pictures: [Picture], path: String) throws -> [String] {
+    if path == standardOutput, let picture = pictures.first {
+        let bytes = try picture.pngData()
+        try endingOnInterrupt { try writeToStandardOutput(bytes) }
+        return []
     }
+    let paths = picturePaths(path, count: pictures.count)
+    var files = try zip(pictures, paths).map { (bytes: try $0.fileData(path: $1), path: $1) }
+    if pictures.count > 1 { files.append((try contactSheet(pictures).fileData(path: path), path)) }
+    try writeFiles(files)
     return paths
+}
+
+/// Throws where standard output would hold more than a picture.
+func validatePictureOutput(_ path: String, count: Int = 1, json: Bool) throws {
+    guard path == standardOutput else { return }
+    if count > 1 { throw ValidationError("-o - writes one picture to standard output; found \(count)") }
+    if json { throw ValidationError("-o - writes the picture to standard output: no --json") }
 }
 
 /// Throws when `writePictures` is bound to fail for one of its files: to be asked before long work.
 func checkPictures(path: String, count: Int) throws {
+    if path == standardOutput {
+        guard count == 1 else { throw CommandError("-o - writes one picture to standard output; found \(count)") }
+        return
+    }
     try OutputFile.check(path: path)
     for path in picturePaths(path, count: count) { try OutputFile.check(path: path) }
 }

@@ -1,3 +1,5 @@
+import Rudolph
+
 /// One line on a terminal's standard error that is written over and over.
 struct ProgressLine {
     /// A longer line would wrap on a narrow terminal and could not be removed again; its beginning is what gives way.
@@ -10,7 +12,9 @@ struct ProgressLine {
         self.isShown = isShown
     }
 
+    /// - Parameter text: names may be in it; control characters become visible.
     mutating func show(_ text: String) {
+        let text = printable(text)
         guard isShown, text != current else { return }
         writeToStandardError("\r\u{1b}[K" + text.suffix(Self.width))
         current = text

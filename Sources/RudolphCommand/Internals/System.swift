@@ -104,7 +104,12 @@ func writeToStandardError(_ text: String) {
     _ = writeAll(STDERR_FILENO, Array(text.utf8))
 }
 
-/// Lines on standard output, each written whole. A full disk is an error, not silence.
+/// A full disk is an error, not silence.
+func writeToStandardOutput(_ bytes: [UInt8]) throws(OutputError) {
+    guard writeAll(STDOUT_FILENO, bytes) else { throw OutputError(description: "standard output: \(String(cString: strerror(errno)))") }
+}
+
+/// Lines on standard output, each written whole.
 struct ResultWriter {
     private var buffer: [UInt8] = []
 
@@ -116,14 +121,21 @@ struct ResultWriter {
     /// Hands the lines on. To be called once for each input, so that a reader gets each result when it is there.
     mutating func flush() throws(OutputError) {
         defer { buffer.removeAll(keepingCapacity: true) }
-        guard writeAll(STDOUT_FILENO, buffer) else {
-            throw OutputError(description: "standard output: \(String(cString: strerror(errno)))")
-        }
+        try writeToStandardOutput(buffer)
     }
 }
 
 private let endingSignals = [SIGINT, SIGTERM, SIGHUP]
 nonisolated(unsafe) private var receivedSignal: sig_atomic_t = 0
+/// Writes files as `OutputFile` does: those that appear when they are complete with signals held back, and pipes and devices, which may make
+/// us wait, so that any signal ends the program.
+func writeFiles(_ files: [(bytes: [UInt8], path: String)]) throws {
+    let replaced = files.filter { OutputFile.isReplaced(path: $0.path) }, streams = files.filter { !OutputFile.isReplaced(path: $0.path) }
+    try holdingSignals { for file in replaced { try OutputFile.write(file.bytes, path: file.path) } }
+    if streams.isEmpty { return }
+    try endingOnInterrupt { for file in streams { try OutputFile.write(file.bytes, path: file.path) } }
+}
+
 
 /// Runs `body` with the signals that end a program held back until it has returned, on every thread: what it writes beside and
 /// renames is never left half-way.

@@ -59,6 +59,34 @@ struct Command {
         try process.run()
     }
 
+    /// As `start`, where Ctrl-C and the like end the program: test runners may ignore them, which a program inherits.
+    static func startInterruptible(_ process: Process) throws {
+        let signals = [SIGINT, SIGTERM, SIGHUP]
+        let handlers = signals.map { signal($0, SIG_DFL) }
+        defer { for (number, handler) in zip(signals, handlers) { signal(number, handler) } }
+        try start(process)
+    }
+
+    /// Waits until a program catches interrupts, and then until it is well at work.
+    static func waitForHandler(of process: Process) throws {
+        for _ in 0..<500 {
+            let status = try String(contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)
+            let caught = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }.flatMap { UInt64($0.dropFirst(8), radix: 16) } ?? 0
+            if caught >> UInt64(SIGINT - 1) & 1 == 1 { break }
+            Thread.sleep(forTimeInterval: 0.01)
+        }
+        Thread.sleep(forTimeInterval: 0.1)
+    }
+
+    /// Waits for the end of a program that was told to end; kills one that does not, and then says false.
+    static func ends(_ process: Process) -> Bool {
+        for _ in 0..<1000 where process.isRunning { Thread.sleep(forTimeInterval: 0.01) }
+        let isOver = !process.isRunning
+        if !isOver { kill(process.processIdentifier, SIGKILL) }
+        process.waitUntilExit()
+        return isOver
+    }
+
     /// Runs a shell script in which `$0` is rudolph and `$1`, `$2`, ... are the arguments.
     static func shell(_ script: String, _ arguments: [String] = [], folder: URL? = nil) throws -> Command {
         try run(["-c", script, rudolph.path] + arguments, program: URL(filePath: "/bin/sh"), folder: folder)
