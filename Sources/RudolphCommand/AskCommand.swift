@@ -8,7 +8,7 @@ struct AskCommand: ParsableCommand {
         discussion: """
             The question is the model's left text and the answer its right text. Given --text there is no picture: context and question \
             are one text. Answers are drawn with top-k 32, top-p 0.8 and temperature 1 unless said otherwise; --greedy gives the most \
-            probable one.
+            probable one. Only the central square of a picture is read.
 
             EXAMPLES
               rudolph ask photo.jpg "что на картинке?" --greedy
@@ -41,7 +41,7 @@ struct AskCommand: ParsableCommand {
     @Flag(help: "Print all different answers, the most frequent first, with how often each was drawn.")
     var all = false
 
-    @Flag(help: "Print a JSON object: {\"image\": path, \"question\": text, \"answer\": text, \"ids\": [...], \"count\": n}.")
+    @Flag(help: "Print a JSON object: {\"image\": path, \"question\": text, \"answer\": text, \"ids\": [...], \"count\": n, ...}.")
     var json = false
 
     @OptionGroup var sessionOptions: SessionOptions
@@ -68,14 +68,15 @@ struct AskCommand: ParsableCommand {
         options.candidates = candidates
         options.maximumTokens = maxTokens
         options.sampling = sampling.sampling(.answer)
-        options.seed = sampling.seed
         options.leftTaskToken = try taskToken(leftTask, in: model)
         options.rightTaskToken = try taskToken(rightTask, in: model)
+        try shared.checkMaximum(maxTokens, beginningWith: "", in: model)
         let session = try shared.openSession(model, sessionOptions, for: .texts(candidates))
         let progress = shared.progress()
         defer { progress.clear() }
         let question = text ?? inputs[1]
         shared.warnIfCut(question, what: "the question", length: model.configuration.leftTextLength, in: model)
+        options.seed = shared.seed(sampling)
         var tokens: [Int]?
         if text == nil {
             progress.show("encoding image")
@@ -95,6 +96,7 @@ struct AskCommand: ParsableCommand {
             object.set("question", question)
             object.set("answer", best.text)
             best.describe(in: &object)
+            object.set(seed: options.seed)
             if all { object.set(candidates: answers) }
             writer.line(object.text)
         } else {

@@ -12,7 +12,8 @@ struct CaptionCommand: ParsableCommand {
         discussion: """
             Several candidate texts are drawn, equal ones are counted, and the one that the model finds to fit the picture best is \
             printed: alone for one picture, as "path: caption" for several. Candidates are drawn with top-k 64, top-p 0.8 and \
-            temperature 0.9 unless said otherwise. With --greedy there is one, made of the most probable tokens, always the same.
+            temperature 0.9 unless said otherwise. With --greedy there is one, made of the most probable tokens, always the same. Only \
+            the central square of a picture is read.
 
             EXAMPLES
               rudolph caption photo.jpg
@@ -68,7 +69,6 @@ struct CaptionCommand: ParsableCommand {
         if let template { options.template = template }
         if let candidates { options.candidates = candidates }
         options.sampling = sampling.sampling(options.sampling)
-        options.seed = sampling.seed
         if let rank { options.ranking = rank == .image ? .image : .count }
         options.leftText = leftText
         options.maximumTokens = maxTokens
@@ -77,15 +77,17 @@ struct CaptionCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let options = self.options
-        try shared.checkRoom(
-            after: options.template ?? "", what: "--template", length: model.configuration.rightTextLength, in: model)
+        var options = self.options
+        let template = options.template ?? ""
+        try shared.checkRoom(after: template, what: "--template", length: model.configuration.rightTextLength, in: model)
+        try shared.checkMaximum(maxTokens, beginningWith: template, "of --template", in: model)
         let session = try shared.openSession(model, sessionOptions, for: .texts(options.candidates))
         let captioner = Captioner(session)
         var writer = ResultWriter()
         var failures = FailureCount()
         let progress = shared.progress()
         shared.warnIfCut(leftText, what: "the left text", length: model.configuration.leftTextLength, in: model)
+        options.seed = shared.seed(sampling)
         for (index, path) in images.enumerated() {
             try failures.counting {
                 defer { progress.clear() }
@@ -101,7 +103,7 @@ struct CaptionCommand: ParsableCommand {
                 progress.clear()
                 guard let best = captions.first else { throw CommandError("\(path): the model gave no text") }
                 if json {
-                    writer.line(object(path, best, captions).text)
+                    writer.line(object(path, best, captions, options.seed).text)
                 } else {
                     writer.line(images.count == 1 ? best.text : "\(path): \(best.text)")
                     if all { writer.lines(of: captions, of: options.candidates) }
@@ -112,11 +114,12 @@ struct CaptionCommand: ParsableCommand {
         try failures.exit()
     }
 
-    private func object(_ path: String, _ best: Caption, _ captions: [Caption]) -> JSONObject {
+    private func object(_ path: String, _ best: Caption, _ captions: [Caption], _ seed: UInt64?) -> JSONObject {
         var object = JSONObject()
         object.set("image", path)
         object.set("caption", best.text)
         best.describe(in: &object)
+        object.set(seed: seed)
         if all { object.set(candidates: captions) }
         return object
     }

@@ -7,7 +7,7 @@ struct ClassifyCommand: ParsableCommand {
         abstract: "Choose which of some texts fits a picture best.",
         discussion: """
             Each class is a text in Russian, no training is needed. They are printed with their scores, best first; smaller is better: \
-            the perplexity of the class's text, and the softmax of these perplexities.
+            the perplexity of the class's text, and the softmax of these perplexities. Only the central square of a picture is read.
 
             EXAMPLES
               rudolph classify photo.jpg кошка собака лошадь

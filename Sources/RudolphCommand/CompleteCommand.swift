@@ -66,46 +66,58 @@ struct CompleteCommand: ParsableCommand {
         options.candidates = candidates ?? (sampling.greedy ? 1 : options.candidates)
         options.sampling = sampling.sampling(.text)
         options.maximumTokens = maxTokens
-        options.seed = sampling.seed
         if let allowed { options.allowedTokens = try allowedTokens(allowed) }
         let model = try shared.openModel()
         if draw != nil { try model.requireImageDecoder() }
+        try shared.checkMaximum(maxTokens, beginningWith: text, "given", in: model)
         let work = Work.continuations(options.candidates, drawing: draw != nil, isShown: preview)
         let session = try shared.openSession(model, sessionOptions, for: work)
         let progress = shared.progress()
         defer { progress.clear() }
+        options.seed = shared.seed(sampling)
         let completions = try running { () throws(RudolphError) in
             try Completer(session).complete(text, options, progress: progress.handler)
         }
         guard let best = completions.first else { throw CommandError("the model gave no text") }
-        var drawing: Drawing?
-        if let draw { drawing = try illustrate(best.text, draw, session, progress) }
         progress.clear()
 
+        // The text is printed whatever becomes of its picture.
         var writer = ResultWriter()
-        if json {
-            var object = JSONObject()
-            object.set("prompt", text)
-            object.set("text", best.text)
-            best.describe(in: &object)
-            if all { object.set(candidates: completions) }
-            if let draw, let drawing {
-                object.set("file", draw)
-                object.set("tokens", drawing.tokens)
-            }
-            writer.line(object.text)
-        } else {
+        if !json {
             writer.line(best.text)
             if all { writer.lines(of: completions, of: options.candidates) }
+            try writer.flush()
         }
-        try writer.flush()
+        let drawing = Result { try draw.map { try illustrate(best.text, $0, options.seed, session, progress) } }
+        progress.clear()
+        if json {
+            writer.line(object(best, completions, options.seed, try? drawing.get()).text)
+            try writer.flush()
+        }
+        _ = try drawing.get()
     }
 
-    private func illustrate(_ text: String, _ path: String, _ session: Session, _ progress: TaskProgress) throws -> Drawing {
+    private func object(_ best: Completion, _ completions: [Completion], _ seed: UInt64?, _ drawing: Drawing?) -> JSONObject {
+        var object = JSONObject()
+        object.set("prompt", text)
+        object.set("text", best.text)
+        best.describe(in: &object)
+        object.set(seed: seed)
+        if all { object.set(candidates: completions) }
+        if let draw, let drawing {
+            object.set("file", draw)
+            object.set("tokens", drawing.tokens)
+        }
+        return object
+    }
+
+    private func illustrate(
+        _ text: String, _ path: String, _ seed: UInt64?, _ session: Session, _ progress: TaskProgress
+    ) throws -> Drawing {
         guard !Tokenizer.lowercasedAndStripped(text).isEmpty else { throw CommandError("the model gave an empty text, which cannot be drawn") }
         var options = DrawOptions()
         options.sampling = sampling.greedy ? .greedy : .image
-        options.seed = sampling.seed
+        options.seed = seed
         let shown = preview ? Preview(session, progress) : nil
         progress.place = "picture: "
         let drawings = try running { () throws(RudolphError) in

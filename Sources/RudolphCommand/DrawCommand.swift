@@ -115,7 +115,7 @@ struct DrawCommand: ParsableCommand {
         options.candidates = candidates
         options.batch = batch
         options.sampling = sampling.sampling(.image)
-        options.seed = sampling.seed
+        options.seed = shared.seed(sampling)
         if isGuided {
             options.guidance = Guidance(weight: guidance ?? 0.2, mixing: guidanceMode == .logits ? .logits : .probabilities)
         }
@@ -139,7 +139,7 @@ struct DrawCommand: ParsableCommand {
 
         var writer = ResultWriter()
         if json {
-            for (drawing, path) in zip(drawings, paths) { writer.line(drawing.object(prompt: text, file: path).text) }
+            for (drawing, path) in zip(drawings, paths) { writer.line(drawing.object(prompt: text, file: path, seed: options.seed).text) }
         } else {
             for path in paths { writer.line(path) }
         }
@@ -190,12 +190,13 @@ func show(_ pictures: [Picture], _ preview: Preview) throws {
 }
 
 extension Drawing {
-    func object(prompt: String, file: String) -> JSONObject {
+    func object(prompt: String, file: String, seed: UInt64?) -> JSONObject {
         var object = JSONObject()
         object.set("prompt", prompt)
         object.set("file", file)
         object.set("tokens", tokens)
         object.setScores(score, text: textPerplexity, image: imagePerplexity)
+        object.set(seed: seed)
         return object
     }
 }

@@ -7,7 +7,7 @@ struct RankCommand: ParsableCommand {
         abstract: "Order pictures by how well a text describes them.",
         discussion: """
             Pictures are printed best first, each behind its score: the less, the better; near 0 for the best, about 1 in the middle. \
-            A score compares pictures of one run, not of different ones.
+            A score compares pictures of one run, not of different ones. Only the central square of a picture is read.
 
             EXAMPLES
               rudolph rank "рыжий кот" *.png

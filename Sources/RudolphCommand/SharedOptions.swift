@@ -55,9 +55,24 @@ struct SharedOptions: ParsableArguments {
         guard count < room else { throw CommandError("\(what) has \(count) tokens; expected at most \(room - 1), which leave room for more text") }
     }
 
+    /// Throws where --max-tokens ends a text no later than `text`, which it begins with.
+    func checkMaximum(_ maxTokens: Int?, beginningWith text: String, _ what: String? = nil, in model: Model) throws(CommandError) {
+        guard let maxTokens else { return }
+        let count = tokens(of: text, length: 0, in: model).count
+        let all = count + frameLength(in: model)
+        guard maxTokens <= all else { return }
+        let share = what.map { "; \(count) of them are \($0)" } ?? ""
+        throw CommandError("--max-tokens is \(maxTokens); expected at least \(all + 1): the text begins with \(all) tokens\(share)")
+    }
+
+    /// Begin and task token, which every text begins with.
+    private func frameLength(in model: Model) -> Int {
+        model.configuration.taskTokens.isEmpty ? 1 : 2
+    }
+
     private func tokens(of text: String, length: Int, in model: Model) -> (count: Int, room: Int) {
         let count = model.tokenizer.encode(Tokenizer.lowercasedAndStripped(text)).count
-        return (count, length - (model.configuration.taskTokens.isEmpty ? 1 : 2))
+        return (count, length - frameLength(in: model))
     }
 
     /// A line for progress, where there is a terminal to see it.

@@ -203,6 +203,35 @@ import Testing
         }
     }
 
+    /// Standard output takes pictures, and no other files.
+    @Test(arguments: [["answer", "x.json", "-o"], ["logits", "--ids", "x.json", "-o"], ["complete", "кот", "--draw"]])
+    func aDashIsNoNameOfAFile(arguments: [String]) throws {
+        let run = try Command.run(arguments + ["-", "--model", "/missing.gguf"])
+        #expect(run.status == 1 && run.messages.contains("-: expected the name of a file"), "\(run.messages)")
+    }
+
+    /// Said once, before any picture is read.
+    @Test(arguments: [
+        (["caption", "missing.png"], "2", "5: the text begins with 4 tokens; 2 of them are of --template"),
+        (["caption", "missing.png", "--greedy", "--template", "кот"], "3", "4: the text begins with 3 tokens; 1 of them are of --template"),
+        (["ask", "missing.png", "что?"], "2", "3: the text begins with 2 tokens"),
+        (["ask", "--text", "что?"], "1", "3: the text begins with 2 tokens"),
+        (["complete", "кот"], "3", "4: the text begins with 3 tokens; 1 of them are given"),
+    ])
+    func aMaximumWithoutRoomIsRefused(arguments: [String], maximum: String, message: String) throws {
+        let run = try Command.run(arguments + ["--max-tokens", maximum, "--model", try Project.model()])
+        #expect(run.status == 1 && run.messages == "Error: --max-tokens is \(maximum); expected at least \(message)\n", "\(run.messages)")
+    }
+
+    @Test func theSmallestMaximumIsTaken() throws {
+        let model = try Project.model()
+        let caption = try Command.run(["caption", apple, "--candidates", "2", "--seed", "1", "--max-tokens", "5", "--json", "--model", model])
+        #expect((try caption.objects().first?["ids"] as? [Int])?.count == 5, "\(caption.messages)")
+        let complete = try Command.run(["complete", "красное", "--greedy", "--max-tokens", "5", "--json", "--model", model])
+        #expect((try complete.objects().first?["ids"] as? [Int])?.count == 5, "\(complete.messages)")
+        #expect(try Command.run(["ask", apple, "что?", "--greedy", "--max-tokens", "3", "--model", model]).status == 0)
+    }
+
     /// The first Ctrl-C ends a task in good order, whatever it is doing.
     @Test(arguments: [
         ["draw", "кошка", "-n", "256", "-o", "x.png"], ["answer", "tasks.json", "-o", "x.json", "--batch", "64"],

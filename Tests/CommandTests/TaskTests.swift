@@ -212,6 +212,17 @@ import Testing
         #expect(Set(ids.dropFirst(2 + prompt.count)).isSubset(of: [278, 158, 3]), "\(ids)")
     }
 
+    /// The text is there, whatever becomes of its picture.
+    @Test func aTextIsPrintedThoughItsPictureFails() throws {
+        let arguments = ["complete", "красное", "--greedy", "--model", try Project.model()]
+        for more in [[], ["--json"], ["--all"]] {
+            let text = try Command.run(arguments + more)
+            let run = try Command.run(arguments + more + ["--draw", "/dev/full"])
+            #expect(run.status == 1 && run.messages == "Error: /dev/full: No space left on device\n", "\(run.messages)")
+            #expect(run.text == text.text && run.text.contains("красное"), "\(run.text)")
+        }
+    }
+
     @Test func picturesAreOrderedByAText() throws {
         let model = try Project.model()
         let pictures = ["train_1f333_noto.png", "train_1f34e_noto.png", "train_1f419_twemoji.png", "train_1f34e_noto.png"].map(Project.sample)

@@ -8,6 +8,7 @@ struct JSONObject {
     }
 
     mutating func set(_ key: String, _ value: String) { set(key, raw: Self.quoted(value)) }
+    mutating func set(_ key: String, _ value: UInt64) { set(key, raw: "\(value)") }
     mutating func set(_ key: String, _ value: Int) { set(key, raw: "\(value)") }
     /// What JSON has no number for becomes null.
     mutating func set(_ key: String, _ value: Float) { set(key, raw: value.isFinite ? "\(value)" : "null") }

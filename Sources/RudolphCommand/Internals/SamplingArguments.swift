@@ -15,7 +15,7 @@ struct SamplingArguments: ParsableArguments {
     @Flag(help: "Always the most probable token: the same result every time.")
     var greedy = false
 
-    @Option(help: ArgumentHelp("The same seed gives the same results, on every machine (default: a random one).", valueName: "n"))
+    @Option(help: seedHelp)
     var seed: UInt64?
 
     func validate() throws {
@@ -33,6 +33,34 @@ struct SamplingArguments: ParsableArguments {
     func sampling(_ standard: SamplingOptions) -> SamplingOptions {
         if greedy { return .greedy }
         return SamplingOptions(temperature: temperature ?? standard.temperature, topK: topK ?? standard.topK, topP: topP ?? standard.topP)
+    }
+}
+
+let seedHelp = ArgumentHelp(
+    """
+    The same seed gives the same results, on other processors too where no picture is read or --image-arithmetic is winograd (default: a \
+    random one, which is told).
+    """, valueName: "n")
+
+extension SharedOptions {
+    /// The seed that was given, or a random one, which standard error is told; nil where nothing is drawn.
+    func seed(_ sampling: SamplingArguments) -> UInt64? {
+        sampling.greedy ? nil : seed(sampling.seed)
+    }
+
+    func seed(_ given: UInt64?) -> UInt64 {
+        if let given { return given }
+        // Short enough to be typed, and the same in JSON readers whose numbers are doubles.
+        let seed = UInt64(UInt32.random(in: .min ... .max))
+        if !quiet { note("seed: \(seed)") }
+        return seed
+    }
+}
+
+extension JSONObject {
+    /// What a result was drawn with; nil where it was not.
+    mutating func set(seed: UInt64?) {
+        if let seed { set("seed", seed) }
     }
 }
 
