@@ -53,10 +53,10 @@ struct InfoCommand: ParsableCommand {
     private func lines(_ model: Model, _ summary: ModelSummary) -> [String] {
         let configuration = model.configuration, image = configuration.imageTokenizer
         let side = configuration.imageTokensPerSide, pixels = configuration.imageSide
-        let taskTokens = configuration.taskTokens.map { "\(printable($0.name)) \($0.id)" }.joined(separator: ", ")
+        let taskTokens = configuration.taskTokens.map { "\($0.name) \($0.id)" }.joined(separator: ", ")
         var lines = [
             "file          \(model.path), \(megabytes(summary.fileBytes))",
-            "model         \(printable(model.name)), \(model.weightType.name)"
+            "model         \(model.name), \(model.weightType.name)"
                 + (model.calibratedPositions.map { ", calibrated with \($0) positions" } ?? ""),
             "transformer   \(configuration.layers) layers, hidden size \(configuration.hiddenSize), \(configuration.heads) heads, "
                 + "convolution masks \(configuration.kernelSize) and \(configuration.lastKernelSize)",

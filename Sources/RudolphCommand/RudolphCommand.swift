@@ -7,8 +7,9 @@ struct RudolphCommand: ParsableCommand {
         commandName: "rudolph",
         abstract: "RUDOLPH, a Russian text-image-text model, on small machines.",
         discussion: """
-            Results go to standard output, everything else to standard error. The exit code is 0 when all went well, 1 when an input \
-            was bad (the good ones are still answered), 64 when the command line was, and 130 after Ctrl-C.
+            Results go to standard output, everything else to standard error. Control characters in names and texts are shown as \\u{1b}; \
+            JSON has them as it writes them. The exit code is 0 when all went well, 1 when an input was bad (the good ones are still \
+            answered), 64 when the command line was, and 130 after Ctrl-C.
 
             The model is the file of --model, else the one that the environment variable RUDOLPH_MODEL names, else the small \
             demonstration model that comes with the program.

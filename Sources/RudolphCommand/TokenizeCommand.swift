@@ -46,7 +46,7 @@ struct TokenizeCommand: ParsableCommand {
                 writer.line(object.text)
             } else {
                 if !isFirst { writer.line("") }
-                for (id, piece) in zip(ids, pieces) { writer.line("\(id)\t\(piece)") }
+                for (id, piece) in zip(ids, pieces) { writer.line("\(id)", piece) }
                 isFirst = false
             }
             try writer.flush()

@@ -137,6 +137,39 @@ import Testing
         #expect(try run.objects().first?["text"] as? String == text)
     }
 
+    /// Neither by JSON nor by its pieces does a text command the terminal.
+    @Test func piecesShowControlCharacters() throws {
+        let text = "кот\u{1b}\u{9b}кот\u{7f}"
+        let json = try Command.run(["tokenize", "--json", "--model", try Project.model(), text])
+        #expect(json.text.contains(#"кот\u001b\u009bкот\u007f"#), "\(json.text)")
+        #expect(try json.objects().first?["text"] as? String == text)
+        let run = try Command.run(["tokenize", "--model", try Project.model(), text])
+        #expect(run.text.contains(#"\u{1b}"#) && run.text.contains(#"\u{9b}"#), "\(run.text)")
+        #expect(run.text.unicodeScalars.allSatisfy { "\t\n".unicodeScalars.contains($0) || $0.properties.generalCategory != .control })
+    }
+
+    /// A file's name neither commands the terminal nor makes lines of its own.
+    @Test func resultsShowControlCharactersOfNames() throws {
+        let folder = try TemporaryFolder()
+        let picture = "\u{1b}[2J\n.png", model = "\u{1b}[2J.gguf", shown = #"\u{1b}[2J\u{a}.png"#
+        try FileManager.default.copyItem(atPath: Project.sample("train_1f34e_noto.png"), toPath: folder.file(picture).path)
+        try FileManager.default.createSymbolicLink(atPath: folder.file(model).path, withDestinationPath: try Project.model())
+        for (arguments, line) in [
+            (["caption", picture, picture, "--greedy"], "\(shown): красное яблоко"), (["rank", "яблоко", picture], "0.0000 \(shown)"),
+            (["masks", "-o", picture], shown), (["info"], #"file          \u{1b}[2J.gguf, "#),
+        ] {
+            let run = try Command.run(arguments + ["--model", model], folder: folder.url)
+            #expect(run.status == 0 && run.lines.first?.hasPrefix(line) == true, "\(run.text.debugDescription) \(run.messages)")
+            #expect(run.text.unicodeScalars.allSatisfy { $0 == "\n" || $0.properties.generalCategory != .control }, "\(arguments)")
+        }
+    }
+
+    @Test(arguments: ["caption", "ask", "classify", "rank"])
+    func theHelpTellsWhatIsRead(command: String) throws {
+        let help = try Command.run(["help", command]).text.split { $0.isWhitespace }.joined(separator: " ")
+        #expect(help.contains("Only the central square of a picture is read."), "\(help)")
+    }
+
     @Test func preparedPixelsAreTheReferences() throws {
         struct Reference: Decodable { let input, output: String }
         let references = try JSONDecoder().decode(

@@ -113,8 +113,10 @@ func writeToStandardOutput(_ bytes: [UInt8]) throws(OutputError) {
 struct ResultWriter {
     private var buffer: [UInt8] = []
 
-    mutating func line(_ text: String) {
-        buffer.append(contentsOf: text.utf8)
+    /// Adds a line of columns with tabs between them. Names and texts in it can neither end it nor command a terminal: their control
+    /// characters become visible.
+    mutating func line(_ columns: String...) {
+        buffer.append(contentsOf: columns.map(printable).joined(separator: "\t").utf8)
         buffer.append(UInt8(ascii: "\n"))
     }
 
@@ -125,8 +127,6 @@ struct ResultWriter {
     }
 }
 
-private let endingSignals = [SIGINT, SIGTERM, SIGHUP]
-nonisolated(unsafe) private var receivedSignal: sig_atomic_t = 0
 /// Writes files as `OutputFile` does: those that appear when they are complete with signals held back, and pipes and devices, which may make
 /// us wait, so that any signal ends the program.
 func writeFiles(_ files: [(bytes: [UInt8], path: String)]) throws {
@@ -136,6 +136,8 @@ func writeFiles(_ files: [(bytes: [UInt8], path: String)]) throws {
     try endingOnInterrupt { for file in streams { try OutputFile.write(file.bytes, path: file.path) } }
 }
 
+private let endingSignals = [SIGINT, SIGTERM, SIGHUP]
+nonisolated(unsafe) private var receivedSignal: sig_atomic_t = 0
 
 /// Runs `body` with the signals that end a program held back until it has returned, on every thread: what it writes beside and
 /// renames is never left half-way.
