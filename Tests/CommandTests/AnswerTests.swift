@@ -56,9 +56,12 @@ import Testing
             ["ask", Project.sample("train_1f34c_openmoji.png"), "Что написано на фото?", "--greedy", "--model", model])
         #expect(asked.text == (found["10"]?.first?["content"] ?? "") + "\n")
 
-        let single = try Command.run(arguments + ["-o", "single.json", "--batch", "1", "--threads", "1"], folder: folder.url)
+        try FileManager.default.createDirectory(at: folder.file("single"), withIntermediateDirectories: true)
+        let single = try Command.run(arguments + ["-o", "single/predictions.json", "--batch", "1", "--threads", "1"], folder: folder.url)
         #expect(single.status == 0)
-        #expect(try Data(contentsOf: folder.file("single.json")) == Data(contentsOf: folder.file("predictions.json")))
+        for name in ["predictions.json", "images/image_0.jpg", "images/image_1.jpg", "images/image_2.jpg"] {
+            #expect(try Data(contentsOf: folder.file("single/\(name)")) == Data(contentsOf: folder.file(name)), "\(name)")
+        }
     }
 
     @Test func aRunGoesOnWhereItWas() throws {
@@ -73,11 +76,62 @@ import Testing
         var some = all.filter { ["1", "10"].contains($0.key) }
         some["10"] = [["type": "text", "content": "свой ответ"]]
         try JSONSerialization.data(withJSONObject: some).write(to: folder.file("some.json"))
+        for id in [0, 2] { try FileManager.default.removeItem(at: folder.file("images/image_\(id).jpg")) }
         let rest = try Command.run(arguments + ["-o", "some.json"], folder: folder.url)
         #expect(rest.messages == "some.json: 6 of 6 tasks answered, 2 of them before\n")
         var expected = all
         expected["10"] = some["10"]
         #expect(try predictions(folder.file("some.json")) == expected)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.file("images").path).count == 3)
+    }
+
+    /// What names a picture that is not there was being written when a run was killed.
+    @Test func aKilledRunGoesOn() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let arguments = ["answer", "tasks/input.json", "-o", "x.json", "--seed", "9", "--model", try Project.model()]
+        #expect(try Command.run(arguments, folder: folder.url).status == 0)
+        let picture = folder.file("images/image_2.jpg")
+        let (answers, bytes) = (try Data(contentsOf: folder.file("x.json")), try Data(contentsOf: picture))
+        try FileManager.default.removeItem(at: picture)
+        let rest = try Command.run(arguments, folder: folder.url)
+        #expect(rest.status == 0 && rest.messages == "x.json: 6 of 6 tasks answered, 5 of them before\n", "\(rest.messages)")
+        #expect(try Data(contentsOf: folder.file("x.json")) == answers)
+        #expect(try Data(contentsOf: picture) == bytes)
+    }
+
+    /// Neither those of another file of tasks nor those that a task asks about; the model is not even looked for.
+    @Test func drawnPicturesReplaceNoOthers() throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let arguments = ["answer", "tasks/input.json", "--greedy", "--model"]
+        #expect(try Command.run(arguments + [try Project.model(), "-o", "x.json"], folder: folder.url).status == 0)
+        let second = try Command.run(arguments + ["/missing.gguf", "-o", "y.json"], folder: folder.url)
+        #expect(second.status == 1 && second.output.isEmpty)
+        let message = "Error: images/image_0.jpg: it is there already and not of y.json, and the picture drawn for task 0 would replace it; "
+        #expect(second.messages == message + "expected -o in another folder, or the picture moved away\n", "\(second.messages)")
+        #expect(!FileManager.default.fileExists(atPath: folder.file("y.json").path))
+        // The first goes on, and has nothing to do.
+        let again = try Command.run(arguments + [try Project.model(), "-o", "x.json"], folder: folder.url)
+        #expect(again.messages == "x.json: 6 of 6 tasks answered, 6 of them before\n", "\(again.messages)")
+    }
+
+    @Test(arguments: ["tasks/x.json", "./tasks/x.json", "link/x.json"], [true, false])
+    func drawnPicturesReplaceNoInput(output: String, isThere: Bool) throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        try FileManager.default.createSymbolicLink(atPath: folder.file("link").path, withDestinationPath: "tasks")
+        let picture = folder.file("tasks/images/image_7.jpg")
+        if isThere { try FileManager.default.copyItem(atPath: Project.sample("train_1f34e_noto.png"), toPath: picture.path) }
+        let text = "{\"type\": \"text\", \"content\": \"Что это?\"}", image = "{\"type\": \"image\", \"content\": \"images/image_7.jpg\"}"
+        try Data("{\"7\": [\(text)], \"8\": [\(text), \(image)]}".utf8).write(to: folder.file("tasks/both.json"))
+        let run = try Command.run(["answer", "tasks/both.json", "-o", output, "--model", "/missing.gguf"], folder: folder.url)
+        #expect(run.status == 1)
+        // A picture that is not there is known by its name only.
+        let isKnown = isThere || output.hasPrefix("tasks/")
+        let message = "images/image_7.jpg: it is a picture of task 8, and the one drawn for task 7 would replace it; expected -o in another folder\n"
+        #expect(run.messages.hasSuffix(message) == isKnown, "\(run.messages)")
+        #expect(FileManager.default.fileExists(atPath: picture.path) == isThere)
     }
 
     /// It would be read first, which for a pipe never ends.

@@ -43,4 +43,20 @@ import Testing
         let arguments = ["complete", "кот", "--candidates", "1", "--seed", "\(seed)", "--json", "--model", try Project.model()]
         #expect((try Command.run(arguments).objects().first?["seed"] as? NSNumber)?.uint64Value == seed)
     }
+
+    @Test func answersTellTheirSeed() throws {
+        let folder = try TemporaryFolder()
+        let tasks = (0..<3).map { "\"\($0)\": [{\"type\": \"text\", \"content\": \"кот \($0)\"}]" }
+        try Data("{\(tasks.joined(separator: ", "))}".utf8).write(to: folder.file("tasks.json"))
+        for name in ["first", "second"] { try FileManager.default.createDirectory(at: folder.file(name), withIntermediateDirectories: true) }
+        let arguments = ["answer", "tasks.json", "--model", try Project.model()]
+        let first = try Command.run(arguments + ["-o", "first/x.json"], folder: folder.url)
+        let lines = first.messages.split(separator: "\n")
+        try #require(lines.count == 2 && lines[0].hasPrefix("seed: "), "\(first.messages)")
+        let seed = String(lines[0].dropFirst(6))
+        #expect(try Command.run(arguments + ["-o", "second/x.json", "--seed", seed], folder: folder.url).status == 0)
+        for name in ["x.json", "images/image_0.jpg", "images/image_2.jpg"] {
+            #expect(try Data(contentsOf: folder.file("first/\(name)")) == Data(contentsOf: folder.file("second/\(name)")), "\(name)")
+        }
+    }
 }

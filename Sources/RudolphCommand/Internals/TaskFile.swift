@@ -50,6 +50,7 @@ func decodeTasks(_ bytes: [UInt8], name: String) throws(CommandError) -> [TaskSa
 
 /// The text of an output file, a line for each task.
 func encodePredictions(_ predictions: [String: [TaskPart]]) -> String {
+    if predictions.isEmpty { return "{}\n" }
     let lines = inOrder(predictions.keys).map { id in
         let parts = (predictions[id] ?? []).map { part in
             var object = JSONObject()
