@@ -123,6 +123,12 @@ import Testing
         #expect(full.status == 1 && full.messages == "Error: standard output: No space left on device\n", "\(full.messages)")
     }
 
+    @Test func aTerminalTakesNoPicture() throws {
+        let run = try Command.shell(#"export PROGRAM="$0"; script -qec '"$PROGRAM" masks --preset 350M -o -' /dev/null < /dev/null"#)
+        let message = "Error: -o - writes the picture to standard output, which is a terminal; expected a pipe or a file"
+        #expect(run.status == 1 && run.text.hasPrefix(message), "\(run.text.debugDescription) \(run.messages)")
+    }
+
     /// A terminal shows what a file is called, and does not do it.
     @Test func progressShowsControlCharacters() throws {
         let run = try Command.shell(

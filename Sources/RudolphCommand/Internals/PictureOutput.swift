@@ -32,6 +32,9 @@ func validatePictureOutput(_ path: String, count: Int = 1, json: Bool) throws {
 func checkPictures(path: String, count: Int) throws {
     if path == standardOutput {
         guard count == 1 else { throw CommandError("-o - writes one picture to standard output; found \(count)") }
+        guard !standardOutputIsTerminal() else {
+            throw CommandError("-o - writes the picture to standard output, which is a terminal; expected a pipe or a file")
+        }
         return
     }
     try OutputFile.check(path: path)

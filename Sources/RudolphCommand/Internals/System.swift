@@ -86,6 +86,10 @@ func standardErrorIsTerminal() -> Bool {
     isatty(STDERR_FILENO) == 1
 }
 
+func standardOutputIsTerminal() -> Bool {
+    isatty(STDOUT_FILENO) == 1
+}
+
 /// Characters that the terminal on standard error shows, and a character's size in pixels where it says so; nil for no terminal.
 func standardErrorSize() -> (columns: Int, rows: Int, cell: (width: Int, height: Int)?)? {
     var size = winsize()
