@@ -50,11 +50,13 @@ static int block_rows(int count, size_t x_row_bytes) {
     return rk_min(count, rk_divide_up(rk_divide_up(count, blocks), REGISTER_TILE) * REGISTER_TILE);
 }
 
-// How far ahead several rows of x ask for weights on AVX-512, at most (matmul.h). Zen 4 reads more by itself as long as products leave it time.
+// How far ahead rows of x ask for weights in each stream on AVX-512, at most (matmul.h). Without RK_CPU_AHEAD: Zen 4, which reads more by itself as
+// long as products leave it time.
 static int most_ahead(uint32_t features, rk_type type, int is_int16, int count) {
-    if (features & RK_CPU_AHEAD) return features & RK_CPU_INTEL ? 4 << 10 : 8 << 10;
-    const int leave_time = is_int16 ? 3 : type == RK_INT8 ? 8 : 4;
-    return count <= leave_time ? 0 : 4 << 10;
+    if (features & RK_CPU_INTEL) return count == 1 ? 1 << 10 : 4 << 10;
+    if (features & RK_CPU_AHEAD) return count == 1 ? 3 << 10 : 8 << 10;
+    if (count <= (is_int16 ? 3 : type == RK_F16 ? 4 : 2)) return 0;
+    return type == RK_INT4 && count <= RK_INT4_FAR ? 2 << 10 : 4 << 10;
 }
 
 // A product as one tile, from the panel of `first_row` on.

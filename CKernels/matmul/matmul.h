@@ -1,4 +1,4 @@
-// The instruction sets of rk_matmul.h. A NULL slot leaves the one below in place.
+// The instruction sets of rk_matmul.h. A NULL slot leaves the one below in place. AVX-512's own are made for Zen 4.
 #ifndef MATMUL_H
 #define MATMUL_H
 
@@ -7,6 +7,9 @@
 extern const rk_matmul_kernels rk_matmul_scalar;
 extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512, rk_matmul_avx512_intel, rk_matmul_avx512_zen5;
 extern const rk_matmul_kernels rk_matmul_neon, rk_matmul_dotprod, rk_matmul_i8mm;
+
+// Up to so many rows of x ask for int4 weights into the second-level cache, on Zen 4.
+enum { RK_INT4_FAR = 6 };
 
 RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, int panel) {
     return (const char *)tile->weights + rk_panel_bytes(type, tile->columns) * (size_t)panel;

@@ -11,16 +11,23 @@
 // in work; broadcasts of x and loads of weights share the two loads of a cycle, so a broadcast had better serve two panels.
 enum { ROWS = 12, PANELS = 4 };
 
+// Weights are asked for into the first-level cache or, if `far`, into the second, which leaves the first to what is being multiplied.
+RK_INLINE void ask(const void *line, const int far) {
+    if (far) _mm_prefetch((const char *)line, _MM_HINT_T1);
+    else _mm_prefetch((const char *)line, _MM_HINT_T0);
+}
 
-// Several rows of x ask for 8 KB ahead, in all streams together: more would push x out of the first-level cache.
-RK_INLINE int ahead(const rk_matmul_tile *tile, int rows, int panels) { return rk_ahead(tile, rows, rk_min(tile->most_ahead, (8 << 10) / panels)); }
+// How far ahead, in each stream: into the first level 8 KB in all streams together, as more would push x out of it.
+RK_INLINE int ahead(const rk_matmul_tile *tile, int panels, const int far) {
+    return far ? tile->most_ahead : rk_min(tile->most_ahead, (8 << 10) / panels);
+}
 
 // What no line asks for, as it comes before the first `ahead` bytes.
-RK_INLINE void start_streams(const rk_matmul_tile *tile, const void *w, size_t stream, int panel, int panels, int rows) {
+RK_INLINE void start_streams(const rk_matmul_tile *tile, const void *w, size_t stream, int panel, int panels, const int far) {
     if (panel > 0) return;
-    const int bytes = ahead(tile, rows, panels);
+    const int bytes = ahead(tile, panels, far);
     for (int line = 0; line < bytes; line += 64) {
-        for (int p = 0; p < panels; p++) rk_prefetch((const char *)w + stream * (size_t)p, line, 64);
+        for (int p = 0; p < panels; p++) ask((const char *)w + stream * (size_t)p + line, far);
     }
 }
 
@@ -47,21 +54,22 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
 
 // `starts`: where the sums of each row begin. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
 RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, const rk_share *next,
-                                   int first, const int rows) {
+                                   const int far, int first, const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i sum[ROWS][PANELS];
-    rk_share ask = next ? *next : (rk_share){w + ahead(tile, rows, panels), 64};
-    if (!next) start_streams(tile, w, stream, panel, panels, rows);
+    rk_share share = next ? *next : (rk_share){w + ahead(tile, panels, far), 64};
+    if (!next) start_streams(tile, w, stream, panel, panels, far);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
-        rk_ask(&ask, stream, panels);
+        for (int p = 0; p < panels; p++) ask(share.at + stream * (size_t)p, far);
+        share.at += share.step;
         for (int p = 0; p < panels; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
@@ -98,12 +106,13 @@ RK_TARGET RK_INLINE __m512 add_block(__m512 acc, const __m512i sum[2]) {
     return _mm512_add_ps(acc, _mm512_cvtepi32_ps(total));
 }
 
-RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int far, int first,
+                                    const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int16_t *x = rk_tile_x16(tile, first);
     __m512 acc[ROWS][PANELS];
-    start_streams(tile, w, stream, panel, panels, rows);
+    start_streams(tile, w, stream, panel, panels, far);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
@@ -118,7 +127,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-                rk_prefetch(columns, ahead(tile, rows, panels), 64);
+                ask(columns + ahead(tile, panels, far), far);
                 const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -149,25 +158,25 @@ typedef struct asked {
 enum { GROUP_LINES = (RK_GROUP_BYTES + 63) / 64 };
 
 // Nibbles are unpacked in registers. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const asked *next, int first,
-                                   const int rows) {
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const asked *next, const int far,
+                                   int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m512 acc[ROWS][PANELS];
-    const int bytes = ahead(tile, rows, panels);
+    const int bytes = ahead(tile, panels, far);
     const int by_line = !next && rows * panels > ROWS; // sums leave no register for another address
-    const asked ask = next ? *next : (asked){blocks + bytes, 0, by_line ? 0 : GROUP_LINES};
-    if (!next) start_streams(tile, blocks, stream, panel, panels, rows);
+    const asked meanwhile = next ? *next : (asked){blocks + bytes, 0, by_line ? 0 : GROUP_LINES};
+    if (!next) start_streams(tile, blocks, stream, panel, panels, far);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m512i sum[ROWS][PANELS];
-        for (int line = ask.from; line < ask.to; line++) {
-            for (int p = 0; p < panels; p++) rk_prefetch(ask.at + stream * (size_t)p + RK_GROUP_BYTES * group, 64 * line, 64);
+        for (int line = meanwhile.from; line < meanwhile.to; line++) {
+            for (int p = 0; p < panels; p++) ask(meanwhile.at + stream * (size_t)p + RK_GROUP_BYTES * group + 64 * line, far);
         }
         for (int t = 0; t < rows; t++) {
             for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
@@ -177,7 +186,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                if (by_line) rk_prefetch(columns, bytes, 64);
+                if (by_line) ask(columns + bytes, far);
                 pairs[p] = load_bytes(columns);
             }
             RK_UNROLL
@@ -216,7 +225,7 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 #define PAIRED(n, panels, largest)                                                                                               \
     {                                                                                                                            \
         const asked next = asked_by_tile(tile, panel, panels, first, largest);                                                   \
-        int4_rows(tile, panel, 1, panels, &next, first, n);                                                                      \
+        int4_rows(tile, panel, 1, panels, &next, 0, first, n);                                                                   \
     }
 #define PAIRS(largest, TWO, ONE)                                                                                                 \
     for (int panel = 0; panel < tile->panels; panel += 2) {                                                                      \
@@ -233,7 +242,7 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
         const rk_share next = rk_share_of_next(tile, RK_INT8, panel, panels, first, n, 64);                                      \
-        int8_rows(tile, panel, 1, panels, starts + first, &next, first, n);                                                      \
+        int8_rows(tile, panel, 1, panels, starts + first, &next, 0, first, n);                                                      \
     }
 #define INT8_TWO(n) INT8_PAIRED(n, 2)
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
@@ -294,7 +303,7 @@ RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int ap
     const size_t stream = (size_t)tile->columns * RK_PANEL * (size_t)apart;
     const float *x = tile->x + tile->x_stride * (size_t)first;
     __m512 acc[ROWS][PANELS];
-    start_streams(tile, w, stream * sizeof *w, panel, panels, rows);
+    start_streams(tile, w, stream * sizeof *w, panel, panels, 0);
     rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
@@ -303,7 +312,7 @@ RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int ap
         __m512 weights[PANELS];
         for (int p = 0; p < panels; p++) {
             const rk_f16 *column = w + stream * (size_t)p + k * RK_PANEL;
-            rk_prefetch(column, ahead(tile, rows, panels), 64);
+            ask((const char *)column + ahead(tile, panels, 0), 0);
             weights[p] = load_halves(column);
         }
         RK_UNROLL
@@ -341,46 +350,60 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     if (most > 2 && tile->streams == 2) RK_FOR_STREAMS(tile, 2, CALL, __VA_ARGS__)                                               \
     else RK_FOR_STREAMS(tile, most, CALL, __VA_ARGS__)
 
-#define INT8(n)                                                                                                                  \
+#define INT8_IN_TURN(n, far)                                                                                                     \
     {                                                                                                                            \
         int32_t starts[n];                                                                                                       \
         for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
-        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, first, n)                                                             \
+        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, far, first, n)                                                        \
     }
-#define INT16(n) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, first, n)
-#define INT4(n) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, first, n)
+#define INT16_IN_TURN(n, far) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, far, first, n)
+#define INT4_IN_TURN(n, far) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, far, first, n)
 
 #define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, first, n)
+#define INT8(n) INT8_IN_TURN(n, n > 2)
+#define INT16(n) INT16_IN_TURN(n, n > 3 && n < 10)
+#define INT4(n) INT4_IN_TURN(n, n > 2 && n <= RK_INT4_FAR)
+#define INT8_NEAR(n) INT8_IN_TURN(n, 0)
+#define INT16_NEAR(n) INT16_IN_TURN(n, 0)
+#define INT4_NEAR(n) INT4_IN_TURN(n, 0)
 
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, F16) }
 RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? f16_many(tile) : f16(tile); }
 
-RK_TARGET static void int8_by_rows(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8) }
+RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
+RK_TARGET static void int16_near(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16_NEAR) }
+
+RK_TARGET static void int8_near(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8_NEAR) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
     enum { MOST_PAIRED = 256 };
-    if (tile->count <= ROWS || tile->count > MOST_PAIRED) {
-        int8_by_rows(tile);
+    if (tile->count > MOST_PAIRED) return int8_near(tile);
+    if (tile->count <= ROWS) {
+        RK_FOR_ROWS(tile->count, 12, INT8)
         return;
     }
     int32_t starts[MOST_PAIRED];
     for (int t = 0; t < tile->count; t++) starts[t] = rk_tile_start(tile, t);
     PAIRS(12, INT8_TWO, INT8_ONE)
 }
-RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
 
 // Twelve rows of int4 by one panel need as many broadcasts as products, and six by two panels leave no sum without a register.
 RK_TARGET static void int4(const rk_matmul_tile *tile) {
     if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4)
     else PAIRS(6, TWO_BY_6, ONE_BY_6)
 }
+RK_TARGET static void int4_near(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4_NEAR)
+    else int4(tile);
+}
 RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
     enum { MOST_PAIRED = 96 };
-    if (tile->count <= ROWS) int4(tile);
+    if (tile->count <= ROWS) int4_near(tile);
     else if (tile->count <= MOST_PAIRED) PAIRS(8, TWO_BY_8, ONE_BY_8)
     else int4_many(tile);
 }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
-const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {NULL, f16_intel, int8_by_rows, int4_intel}};
-const rk_matmul_kernels rk_matmul_avx512_zen5 = {.name = "avx512 of Zen 5", .tile = {[RK_INT8] = int8_by_rows}};
+const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {NULL, f16_intel, int8_near, int4_intel}, .int16 = int16_near};
+const rk_matmul_kernels rk_matmul_avx512_zen5 = {
+    .name = "avx512 of Zen 5", .tile = {[RK_INT8] = int8_near, [RK_INT4] = int4_near}, .int16 = int16_near};
 #endif
