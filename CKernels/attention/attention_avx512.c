@@ -7,6 +7,7 @@
 #define RK_KEY_PRODUCTS(a, b) (key_integers)_mm512_madd_epi16((__m512i)(a), (__m512i)(b))
 #define RK_VALUE_QUERIES 8
 #define RK_VALUE_BLOCKS 2
+#define RK_FEW_QUERIES 8
 #include "attention_lanes.h"
 
 const rk_attention_kernels rk_attention_avx512 = RK_ATTENTION_KERNELS("avx512");

@@ -1,6 +1,6 @@
 // The kernels of rk_attention.h on sixteen lanes; each instruction set includes this once, after defining RK_TARGET, RK_SOFTMAX, the
-// softmax of its rk_norm_kernels, RK_KEY_LANES, the floats of a register, and the sums of values that its registers hold: of RK_VALUE_QUERIES
-// queries, RK_VALUE_BLOCKS times 16 elements.
+// softmax of its rk_norm_kernels, RK_KEY_LANES, the floats of a register, the sums of values that its registers hold: of RK_VALUE_QUERIES
+// queries, RK_VALUE_BLOCKS times 16 elements, and RK_FEW_QUERIES, up to how many are few (ask_for_next_tile).
 #include "../lanes.h"
 #include "../norm/norm.h"
 #include "attention.h"
@@ -126,11 +126,20 @@ RK_LANES_INLINE void tile_keys(cursor *c, const void *keys[16], int count) {
 }
 
 // Of the next tile's keys and their values, what the queries first ..< end of `count` ask for: all at once would keep the tile's own loads waiting.
+// Few queries leave a tile before memory has brought the next one: they ask further ahead as well, for that and for values, which are wanted later,
+// into the second-level cache.
 RK_LANES_INLINE void ask_for_next_tile(const cursor *c, int first, int end, int count) {
+    enum { FAR = 2 << 10 };
     const ptrdiff_t lines = 16 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size / 64;
     for (ptrdiff_t line = lines * first / count; line < lines * end / count; line++) {
-        __builtin_prefetch(c->key + 64 * line);
-        __builtin_prefetch(c->key + c->to_values + 64 * line);
+        const char *key = c->key + 64 * line;
+        __builtin_prefetch(key);
+        if (count <= RK_FEW_QUERIES) {
+            __builtin_prefetch(key + FAR, 0, 2);
+            __builtin_prefetch(key + c->to_values, 0, 2);
+        } else {
+            __builtin_prefetch(key + c->to_values);
+        }
     }
 }
 

@@ -85,8 +85,8 @@ typedef struct rk_input {
 } rk_input;
 
 // Step: out[t][r] for the rows first_row ..< first_row + row_count of the matrix (first_row a multiple of 16), with bias (indexed by
-// the matrix row, no element past first_row + row_count is read, or NULL) and activation. out has out_stride floats a row, out[t][0] is first_row; it must have room for
-// row_count rounded up to 16.
+// the matrix row, no element past first_row + row_count is read, or NULL) and activation. out has out_stride floats a row, out[t][0] is
+// first_row; it must have room for row_count rounded up to 16.
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride);
 

@@ -6,10 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Bytes of scratch for rk_resize_rgb.
+// Bytes of scratch for rk_resize_rgb. Sides are 1 or more.
 size_t rk_resize_scratch(int in_side, int out_side);
 
 // Resizes the square of in_side pixels whose first pixel is `in` (row_bytes between rows, 3 bytes a pixel) to out[out_side][out_side][3].
+// out, in and scratch do not overlap; scratch is aligned to 16 bytes.
 void rk_resize_rgb(uint8_t *out, int out_side, const uint8_t *in, size_t row_bytes, int in_side, void *scratch);
 
 #endif
