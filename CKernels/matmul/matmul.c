@@ -55,6 +55,7 @@ static int block_rows(int count, size_t x_row_bytes) {
 static int most_ahead(uint32_t features, rk_type type, int is_int16, int count) {
     if (features & RK_CPU_INTEL) return count == 1 ? 1 << 10 : 4 << 10;
     if (features & RK_CPU_AHEAD) return count == 1 ? 3 << 10 : 8 << 10;
+    if (type == RK_INT4 && count == 1) return 1 << 10;
     if (count <= (is_int16 ? 3 : type == RK_F16 ? 4 : 2)) return 0;
     return type == RK_INT4 && count <= RK_INT4_FAR ? 2 << 10 : 4 << 10;
 }

@@ -362,7 +362,7 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
 #define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, first, n)
 #define INT8(n) INT8_IN_TURN(n, n > 2)
 #define INT16(n) INT16_IN_TURN(n, n > 3 && n < 10)
-#define INT4(n) INT4_IN_TURN(n, n > 2 && n <= RK_INT4_FAR)
+#define INT4(n) INT4_IN_TURN(n, n != 2 && n <= RK_INT4_FAR)
 #define INT8_NEAR(n) INT8_IN_TURN(n, 0)
 #define INT16_NEAR(n) INT16_IN_TURN(n, 0)
 #define INT4_NEAR(n) INT4_IN_TURN(n, 0)
