@@ -18,6 +18,7 @@
 //                   block, which fits in 32 bits; out = fmaf(acc, x_scale * w_scale, bias)
 //   RK_INT4         acc = 0; for each group g of 32 columns ascending: acc = fmaf((float)i_g, (float)scale_g, acc), i_g the exact
 //                   integer sum of the group; out = fmaf(acc, x_scale, bias)
+//     rows of x with offsets, of either type: rk_matmul adds x_offset * row_sum to out, rounding the product and then the sum
 #ifndef RK_MATMUL_H
 #define RK_MATMUL_H
 
@@ -41,6 +42,7 @@ typedef struct rk_matrix {
     rk_type type;
     int rows;    // the true number; ceil(rows / 16) panels follow each other
     int columns; // the true number
+    const float *row_sums; // [rows] of the weights: their product with a row of ones. Where rows of x have offsets, else NULL
 } rk_matrix;
 
 // The arguments of a kernel: `panels` consecutive panels times `count` rows of x.

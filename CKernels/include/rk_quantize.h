@@ -1,4 +1,4 @@
-// Rows of activations: quantized dynamically, one scale per row (token).
+// Rows of activations: quantized dynamically, one scale per row (token) and, where a row lies far to one side of zero, one offset.
 #ifndef RK_QUANTIZE_H
 #define RK_QUANTIZE_H
 
@@ -19,11 +19,12 @@ static inline int rk_row_stride(int columns) { return rk_padded_columns(columns)
 
 enum { RK_INT8_LARGEST = 127, RK_INT16_LARGEST = 127 * 256 };
 
-// Quantized rows: x[t][k] is about values[t * stride + k] * scales[t]. stride is a multiple of RK_COLUMN_BLOCK,
+// Quantized rows: x[t][k] is about values[t * stride + k] * scales[t] + offsets[t]. stride is a multiple of RK_COLUMN_BLOCK,
 // at least rk_padded_columns(columns); the padding is 0.
 typedef struct rk_integer_rows {
     void *values;          // [count][stride], 64-byte aligned: int8_t in -127 ... 127 or, if `is_int16`, int16_t in -32512 ... 32512
-    float *scales;         // [count]: largest magnitude of the row / 127 or 32512, or 0 for a row of zeros
+    float *scales;         // [count]: largest magnitude of the row, less its offset, / 127 or 32512, or 0 where that is 0
+    float *offsets;        // [count], of int8_t only: the middle of each row's range, or NULL for 0
     int32_t *starts;       // [count][stride / RK_GROUP], of int8_t only: minus 8 times the sum of each group of 32 values. Products with int4
                            // start from it, as nibbles are stored plus 8
     int stride;            // elements
@@ -35,8 +36,9 @@ typedef struct rk_quantize_kernels {
     // Quantizes one row: scale = max|x| / 127; value = x * (127 / max|x|) rounded to nearest, ties to even. x has `columns`
     // elements, values `stride`, starts stride / 32. Returns the scale. A row with no finite maximum gives scale NaN, values
     // 0; a row whose maximum is below 2^-120 counts as zeros.
-    float (*row)(int8_t *values, int32_t *starts, const float *x, int columns, int stride);
-    // The same with 32512 in place of 127, and 2^-112 in place of 2^-120.
+    // With an `offset` (or NULL) that becomes min x / 2 + max x / 2, and x - offset takes the place of x; a row with no finite maximum gives 0.
+    float (*row)(int8_t *values, int32_t *starts, float *offset, const float *x, int columns, int stride);
+    // The same with 32512 in place of 127, and 2^-112 in place of 2^-120, and no offset.
     float (*row16)(int16_t *values, const float *x, int columns, int stride);
 } rk_quantize_kernels;
 

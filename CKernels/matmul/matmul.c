@@ -124,6 +124,15 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
     if (tile.panels > 0) kernel(&tile);
 }
 
+// What the offsets of rows of x add to their products with the first `rows` rows of the matrix.
+static void add_offsets(const rk_matmul_tile *tile, const float *offsets, const float *row_sums, int rows) {
+    const int width = rk_min(tile->panels * RK_PANEL, rows);
+    for (int t = 0; t < tile->count; t++) {
+        float *restrict out = rk_tile_out(tile, 0, t);
+        for (int r = 0; r < width; r++) out[r] += offsets[t] * row_sums[r];
+    }
+}
+
 // How a product is shared out: in pieces of `step` chunks at least, a chunk being a panel times a block of rows of x. Few rows wait for memory, and
 // each piece is a stream that must get going: a worker begins with a piece of its own, most of its share, whose weights can be asked for before. Many
 // rows take long for one panel.
@@ -153,6 +162,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const rk_matmul_tile product = whole(features, matrix, input, first_row, bias, out, out_stride);
     const rk_matmul_kernel kernel = product.x16 ? kernels.int16 : kernels.tile[matrix->type];
     const size_t element = product.x16 ? sizeof *product.x16 : product.x8 ? sizeof *product.x8 : sizeof *product.x;
+    const float *const offsets = product.x8 ? input->integers.offsets : NULL;
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
     const int panels = rk_divide_up(row_count, RK_PANEL);
     const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
@@ -165,6 +175,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
             const int row = chunk / panels * rows, panel = chunk % panels, some = rk_min(most, rk_min(panels - panel, end - chunk));
             const rk_matmul_tile tile = part(product, panel_bytes, panel, some, row, rk_min(rows, input->count - row));
             run_tile(kernel, tile, row_count - panel * RK_PANEL, panel_bytes);
+            if (offsets) add_offsets(&tile, offsets + row, matrix->row_sums + first_row + panel * RK_PANEL, row_count - panel * RK_PANEL);
             if (gelu) {
                 for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, some * RK_PANEL);
             }

@@ -8,9 +8,10 @@
 
 static void quantize_row(const rk_quantize_kernels *kernels, const rk_integer_rows *rows, int t, const float *x, int n) {
     const size_t first = (size_t)t * (size_t)rows->stride;
+    float *const offset = rows->offsets ? rows->offsets + t : NULL;
     rows->scales[t] = rows->is_int16
         ? kernels->row16((int16_t *)rows->values + first, x, n, rows->stride)
-        : kernels->row((int8_t *)rows->values + first, rows->starts + first / RK_GROUP, x, n, rows->stride);
+        : kernels->row((int8_t *)rows->values + first, rows->starts + first / RK_GROUP, offset, x, n, rows->stride);
 }
 
 void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,

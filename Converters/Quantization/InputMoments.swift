@@ -65,7 +65,7 @@ final class InputMoments {
                 let line = scratch.transposed + row * positions
                 for position in 0..<positions { line[position] = x[position * rows.stride + row] }
             }
-            var matrix = rk_matrix(data: scratch.panels, type: RK_F32, rows: Int32(block.count), columns: rows.count)
+            var matrix = rk_matrix(data: scratch.panels, type: RK_F32, rows: Int32(block.count), columns: rows.count, row_sums: nil)
             var input = rk_input()
             input.x = UnsafePointer(scratch.transposed)
             input.stride = positions

@@ -119,7 +119,8 @@ static problem make_problem(const shape *s, rk_type type, int normalized, const 
         p.read = test_alloc(pixels * sizeof *p.read, sizeof *p.read);
         rk_norm_kernels_for(0).scale_shift(p.read, p.x, scale, scale + s->in_channels, s->height * s->width, s->in_channels, 1);
     }
-    p.conv = (rk_conv){{weights, type, s->out_channels, columns}, bias, s->kernel, s->stride, s->padding, s->upsample, s->in_channels, scale,
+    const rk_matrix matrix = {.data = weights, .type = type, .rows = s->out_channels, .columns = columns};
+    p.conv = (rk_conv){matrix, bias, s->kernel, s->stride, s->padding, s->upsample, s->in_channels, scale,
                        normalized ? scale + s->in_channels : NULL, 0};
     return p;
 }

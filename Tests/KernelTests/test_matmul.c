@@ -115,7 +115,7 @@ static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) 
                 starts[t * groups + g] = -8 * sum;
             }
         }
-        x.input.integers = (rk_integer_rows){values, scales, starts, stride, kind == INT16};
+        x.input.integers = (rk_integer_rows){.values = values, .scales = scales, .starts = starts, .stride = stride, .is_int16 = kind == INT16};
         x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = starts;
     } else {
         const size_t stride = (size_t)(columns + count % 3), floats = (size_t)(count - 1) * stride + (size_t)columns;
@@ -235,7 +235,7 @@ static void run_product(void *context, rk_worker *worker) {
     rk_matmul(worker, p->features, &p->matrix, &p->input, p->first_row, p->row_count, p->bias, p->activation, p->out, p->out_stride);
 }
 
-// The step: any part of the rows, cut into chunks for several workers, with bias and activation.
+// The step: any part of the rows, cut into chunks for several workers, with bias, activation and, for some rows of int8, offsets.
 static void check_step(int kind, int rows, int columns, int count, int first_row, int row_count, int threads) {
     const rk_type type = weights_of(kind);
     void *weights = make_weights(type, rows, columns, TEST_RANDOM);
@@ -257,6 +257,19 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     tile.bias = padded;
     const rk_matmul_kernels scalar = rk_matmul_kernels_for(0);
     kernel_of(&scalar, kind)(&tile);
+    float *offsets = NULL, *row_sums = NULL;
+    if (is_integer(type) && kind != INT16 && test_random_below(2)) {
+        x.input.integers.offsets = offsets = test_alloc((size_t)count * sizeof(float), 4);
+        row_sums = test_alloc((size_t)(first_row + row_count) * sizeof(float), 4); // no row after those is looked at
+        test_fill_floats(offsets, (size_t)count, TEST_RANDOM, 3);
+        test_fill_floats(row_sums, (size_t)(first_row + row_count), TEST_RANDOM, 2);
+        for (int t = 0; t < count; t++) {
+            for (int r = 0; r < row_count; r++) {
+                const float added = offsets[t] * row_sums[first_row + r];
+                expected[(size_t)t * stride + (size_t)r] += added;
+            }
+        }
+    }
     const rk_activation activation = test_random_below(2) ? RK_GELU : RK_NONE;
     for (int t = 0; t < count && activation == RK_GELU; t++) rk_norm_kernels_for(0).gelu(expected + (size_t)t * stride, width);
     test_begin("matmul", kind_names[kind], "scalar", "%d x %d, %d rows of x", rows, columns, count);
@@ -265,10 +278,10 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
         const test_isa isa = test_isas[variant / MAKERS];
         const uint32_t features = variant_features(variant);
-        test_begin("matmul", kind_names[kind], isa.name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads%s",
-                   rows, columns, first_row, first_row + row_count, count, threads, makers[variant % MAKERS].name);
+        test_begin("matmul", kind_names[kind], isa.name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads%s%s",
+                   rows, columns, first_row, first_row + row_count, count, threads, makers[variant % MAKERS].name, offsets ? ", offsets" : "");
         float *actual = test_alloc(floats * sizeof(float), 4);
-        product p = {features, {weights, type, rows, columns}, x.input, first_row, row_count, bias, activation, actual,
+        product p = {features, {weights, type, rows, columns, row_sums}, x.input, first_row, row_count, bias, activation, actual,
                      stride};
         rk_parallel(threads, run_product, &p);
         for (int t = 0; t < count; t++) {
@@ -279,6 +292,7 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
         test_guards(actual);
         test_free(actual);
     }
+    if (offsets) test_free(offsets), test_free(row_sums);
     test_free(padded);
     test_free(expected);
     test_free(bias);
@@ -325,7 +339,7 @@ static void check_soon(rk_type type, int rows, int row_count, int count, int thr
     const size_t bytes = rk_panel_bytes(type, columns), all = bytes * (size_t)((rows + RK_PANEL - 1) / RK_PANEL);
     test_begin("matmul", "soon", "any", "type %d, %d of %d rows, %d rows of x, %d threads", type, row_count, rows, count, threads);
     char *weights = test_alloc(all, 64);
-    const rk_matrix matrix = {weights, type, rows, columns};
+    const rk_matrix matrix = {.data = weights, .type = type, .rows = rows, .columns = columns};
     announced a = {.matrix = &matrix, .row_count = row_count, .count = count};
     rk_parallel(threads, run_announced, &a);
     const int workers = a.before[0].count, few = workers > 1 && count <= 24 && (row_count + RK_PANEL - 1) / RK_PANEL >= 16 * workers;
@@ -447,8 +461,9 @@ static void bench_shape(int kind, int rows, int columns, int threads) {
         if (kernel_of(&kernels, kind) == before) continue;
         before = kernel_of(&kernels, kind);
         for (int i = 0; i < (isa ? COUNTS : 1); i++) {
+            const rk_matrix matrix = {.type = type, .rows = rows, .columns = columns};
             timed t = {
-                .product = {test_isas[isa].features, {NULL, type, rows, columns}, x.input, 0, rows, NULL, RK_NONE, out, (size_t)rows},
+                .product = {test_isas[isa].features, matrix, x.input, 0, rows, NULL, RK_NONE, out, (size_t)rows},
                 .weights = weights, .bytes = bytes, .copies = copies, .products = isa && counts[i] <= 8 ? 16 : 1, .threads = threads};
             t.product.input.count = counts[i];
             const double seconds = test_time(call_timed, &t) / t.products;

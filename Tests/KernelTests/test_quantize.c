@@ -6,7 +6,7 @@
 typedef struct row_buffers {
     int8_t *values;
     int32_t *starts;
-    float scale;
+    float scale, offset;
     int stride;
 } row_buffers;
 
@@ -26,11 +26,13 @@ static void release(row_buffers b) {
 static void check_definition(const row_buffers *b, const float *x, int columns) {
     const float step = b->scale > 0 ? 0.5001f * b->scale : 0x1p-120f; // a row of smaller numbers counts as zeros
     int wrong = 0, largest = 0;
-    test_expect(isfinite(b->scale), "scale %g", b->scale);
+    test_expect(isfinite(b->scale) && isfinite(b->offset), "scale %g, offset %g", b->scale, b->offset);
     for (int k = 0; k < b->stride; k++) {
         int value = b->values[k], magnitude = value < 0 ? -value : value;
         largest = magnitude > largest ? magnitude : largest;
-        wrong += k < columns ? fabsf(x[k] - (float)value * b->scale) > step : value != 0;
+        // The difference is rounded, by half a unit in its last place.
+        const double distance = k < columns ? (double)x[k] - (double)b->offset : 0;
+        wrong += k < columns ? fabs(distance - (double)value * (double)b->scale) > (double)step + 0x1p-24 * fabs(distance) : value != 0;
     }
     test_expect(wrong == 0, "%d values further than half a step", wrong);
     test_expect(largest == (b->scale > 0 ? 127 : 0), "largest value %d, scale %g", largest, b->scale);
@@ -94,24 +96,46 @@ static void check_row16(const float *x, int columns, const char *what) {
     test_free(expected);
 }
 
-static void check_row(const float *x, int columns, const char *what) {
+// Of a row with an offset: both ends of the range are as far from it as rounding lets them, so that both give a largest value.
+static void check_offset(const row_buffers *b, const float *x, int columns) {
+    double least = (double)x[0], most = (double)x[0];
+    int low = 0, high = 0;
+    for (int k = 0; k < columns; k++) {
+        least = fmin(least, (double)x[k]);
+        most = fmax(most, (double)x[k]);
+        low |= b->values[k] == -127;
+        high |= b->values[k] == 127;
+    }
+    const double middle = least / 2 + most / 2, bound = 0x1p-23 * fmax(fabs(least), fabs(most)) + 0x1p-148;
+    test_expect(fabs((double)b->offset - middle) <= bound, "offset %g, the middle is %g", (double)b->offset, middle);
+    if (b->scale > 0 && most - least > 1e4 * bound) test_expect(low && high, "values reach %s", low ? "down only" : high ? "up only" : "neither end");
+}
+
+static void check_row(const float *x, int columns, int has_offset, const char *what) {
     row_buffers expected = allocate(columns);
-    expected.scale = rk_quantize_kernels_for(0).row(expected.values, expected.starts, x, columns, expected.stride);
-    test_begin("quantize", "row", "scalar", "%d columns, %s", columns, what);
-    if (is_finite(x, columns)) check_definition(&expected, x, columns);
-    else check_nothing(expected.scale, expected.values, (size_t)expected.stride);
+    float *const offset = has_offset ? &expected.offset : NULL;
+    expected.scale = rk_quantize_kernels_for(0).row(expected.values, expected.starts, offset, x, columns, expected.stride);
+    const char *const name = has_offset ? "row with offset" : "row";
+    test_begin("quantize", name, "scalar", "%d columns, %s", columns, what);
+    if (is_finite(x, columns)) {
+        check_definition(&expected, x, columns);
+        if (has_offset) check_offset(&expected, x, columns);
+    } else {
+        check_nothing(expected.scale, expected.values, (size_t)expected.stride);
+        test_expect(expected.offset == 0, "offset %g", expected.offset);
+    }
     test_guards(expected.values);
     test_guards(expected.starts);
-    check_row16(x, columns, what);
     for (int isa = 1; isa < test_isa_count; isa++) {
         rk_quantize_kernels kernels = rk_quantize_kernels_for(test_isas[isa].features);
         if (kernels.row == rk_quantize_kernels_for(test_isas[isa - 1].features).row) {
             continue;
         }
         row_buffers actual = allocate(columns);
-        test_begin("quantize", "row", kernels.name, "%d columns, %s", columns, what);
-        actual.scale = kernels.row(actual.values, actual.starts, x, columns, actual.stride);
+        test_begin("quantize", name, kernels.name, "%d columns, %s", columns, what);
+        actual.scale = kernels.row(actual.values, actual.starts, has_offset ? &actual.offset : NULL, x, columns, actual.stride);
         test_equal_floats(&expected.scale, &actual.scale, 1);
+        test_equal_floats(&expected.offset, &actual.offset, 1);
         test_equal_bytes(expected.values, actual.values, (size_t)actual.stride);
         test_equal_ints(expected.starts, actual.starts, (size_t)(actual.stride / RK_GROUP));
         test_guards(actual.values);
@@ -121,6 +145,11 @@ static void check_row(const float *x, int columns, const char *what) {
     release(expected);
 }
 
+static void check_rows(const float *x, int columns, const char *what) {
+    for (int has_offset = 0; has_offset <= 1; has_offset++) check_row(x, columns, has_offset, what);
+    check_row16(x, columns, what);
+}
+
 void test_quantize(void) {
     const int columns[] = {1, 3, 4, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 1000, 1023, 1024, 4096};
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
@@ -128,22 +157,29 @@ void test_quantize(void) {
         float *x = test_alloc((size_t)n * sizeof(float), 4);
         for (test_pattern pattern = 0; pattern < TEST_PATTERNS; pattern++) {
             test_fill_floats(x, (size_t)n, pattern, 3.7f);
-            check_row(x, n, test_pattern_names[pattern]);
+            check_rows(x, n, test_pattern_names[pattern]);
         }
+        for (int side = -1; side <= 1; side += 2) {
+            test_fill_floats(x, (size_t)n, TEST_RANDOM, 2);
+            for (int k = 0; k < n; k++) x[k] = (float)side * (x[k] + 1.9f);
+            check_rows(x, n, side < 0 ? "mostly negative" : "mostly positive");
+        }
+        for (int k = 0; k < n; k++) x[k] = k % 2 ? 0.0f : -0.0f;
+        check_rows(x, n, "zeros of both signs");
         for (int k = 0; k < n; k++) {
             x[k] = (float)(k % 255 - 127) / 2; // exact ties where the largest magnitude is 63.5
         }
-        check_row(x, n, "ties");
+        check_rows(x, n, "ties");
         const struct {
             const char *name;
             float limit, one;
         } special[] = {{"tiny", 1e-38f, 1e-39f},     {"no finite 32512 / max", 5e-35f, -5e-35f},
-                       {"just above", 2e-34f, -3e-34f},  {"huge", 3e38f, -3e38f},     {"infinite", 1, INFINITY},
+                       {"just above", 2e-34f, -3e-34f},  {"huge", 3e38f, -3e38f}, {"huge, one side", 1, 3.4e38f},    {"infinite", 1, INFINITY},
                        {"minus infinite", 1, -INFINITY}, {"not a number", 1, NAN}, {"small beside large", 1e-20f, 1e20f}};
         for (size_t s = 0; s < sizeof special / sizeof special[0]; s++) {
             test_fill_floats(x, (size_t)n, TEST_RANDOM, special[s].limit);
             x[test_random_below(n)] = special[s].one;
-            check_row(x, n, special[s].name);
+            check_rows(x, n, special[s].name);
         }
         test_free(x);
     }
@@ -153,12 +189,13 @@ typedef struct timed_row {
     rk_quantize_kernels kernels;
     row_buffers buffers;
     const float *x;
-    int columns;
+    int columns, has_offset;
 } timed_row;
 
 static void call_row(void *context) {
     timed_row *t = context;
-    t->kernels.row(t->buffers.values, t->buffers.starts, t->x, t->columns, t->buffers.stride);
+    float offset;
+    t->kernels.row(t->buffers.values, t->buffers.starts, t->has_offset ? &offset : NULL, t->x, t->columns, t->buffers.stride);
 }
 
 void bench_quantize(void) {
@@ -168,17 +205,20 @@ void bench_quantize(void) {
         float *x = test_alloc((size_t)n * sizeof(float), 64);
         test_fill_floats(x, (size_t)n, TEST_RANDOM, 1);
         row_buffers buffers = allocate(n);
-        double scalar = 0;
-        for (int isa = 0; isa < test_isa_count; isa++) {
-            timed_row t = {rk_quantize_kernels_for(test_isas[isa].features), buffers, x, n};
-            if (isa && t.kernels.row == rk_quantize_kernels_for(test_isas[isa - 1].features).row) {
-                continue;
+        for (int has_offset = 0; has_offset <= 1; has_offset++) {
+            double scalar = 0;
+            for (int isa = 0; isa < test_isa_count; isa++) {
+                timed_row t = {rk_quantize_kernels_for(test_isas[isa].features), buffers, x, n, has_offset};
+                if (isa && t.kernels.row == rk_quantize_kernels_for(test_isas[isa - 1].features).row) {
+                    continue;
+                }
+                char shape[32];
+                snprintf(shape, sizeof shape, "%d", n);
+                double seconds = test_time(call_row, &t);
+                test_report("quantize", has_offset ? "row with offset" : "row", t.kernels.name, shape, (double)n * sizeof(float) * 1e-9, "GB",
+                            seconds, scalar);
+                scalar = isa ? scalar : seconds;
             }
-            char shape[32];
-            snprintf(shape, sizeof shape, "%d", n);
-            double seconds = test_time(call_row, &t);
-            test_report("quantize", "row", t.kernels.name, shape, (double)n * sizeof(float) * 1e-9, "GB", seconds, scalar);
-            scalar = isa ? scalar : seconds;
         }
         release(buffers);
         test_free(x);

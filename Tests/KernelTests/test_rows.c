@@ -48,20 +48,22 @@ static rk_layer_norm make_norm(int n) {
 
 static void free_norm(rk_layer_norm norm) { test_free((void *)norm.weight), test_free((void *)norm.bias); }
 
-typedef enum format { NONE, INT8, INT16, FORMATS } format;
-static const char *const format_names[FORMATS] = {"floats", "int8", "int16"};
+typedef enum format { NONE, INT8, INT8_OFFSET, INT16, FORMATS } format;
+static const char *const format_names[FORMATS] = {"floats", "int8", "int8 with offsets", "int16"};
 
 static rk_integer_rows make_integers(format f, int count, int columns) {
     rk_integer_rows q = {.stride = count % 2 ? rk_row_stride(columns) : rk_padded_columns(columns), .is_int16 = f == INT16};
     const size_t elements = (size_t)count * (size_t)q.stride;
     q.values = test_alloc(elements * (f == INT16 ? sizeof(int16_t) : sizeof(int8_t)), 64);
     q.scales = test_alloc((size_t)count * sizeof *q.scales, sizeof *q.scales);
+    q.offsets = f == INT8_OFFSET ? test_alloc((size_t)count * sizeof *q.offsets, sizeof *q.offsets) : NULL;
     q.starts = f == INT16 ? NULL : test_alloc(elements / RK_GROUP * sizeof *q.starts, sizeof *q.starts);
     return q;
 }
 
 static void free_integers(rk_integer_rows q) {
     test_free(q.values), test_free(q.scales);
+    if (q.offsets) test_free(q.offsets);
     if (q.starts) test_free(q.starts);
 }
 
@@ -82,16 +84,19 @@ static void plain_norm(float *y, const float *x, rk_layer_norm norm, int n) {
     for (int i = 0; i < n; i++) y[i] = fmaf((x[i] - mean) * r, norm.weight[i], norm.bias[i]);
 }
 
-// Integers up to `limit`; a row below `smallest` counts as zeros. Returns the scale.
-static float plain_integers(int *y, const float *x, int n, float limit, float smallest) {
-    float largest = 0;
+// Integers up to `limit` of x - *offset, which is found if there is one; a row below `smallest` counts as zeros. Returns the scale.
+static float plain_integers(int *y, float *offset, const float *x, int n, float limit, float smallest) {
+    float largest = 0, least = x[0], most = x[0];
     int finite = 1;
     for (int i = 0; i < n; i++) {
-        largest = fmaxf(largest, fabsf(x[i]));
+        least = fminf(least, x[i]), most = fmaxf(most, x[i]);
         finite = finite && isfinite(x[i]);
     }
+    const float middle = offset && finite ? least / 2 + most / 2 + 0.0f : 0; // never -0
+    for (int i = 0; i < n; i++) largest = fmaxf(largest, fabsf(x[i] - middle));
     const int none = !finite || largest < smallest;
-    for (int i = 0; i < n; i++) y[i] = none ? 0 : (int)rintf(x[i] * (limit / largest));
+    for (int i = 0; i < n; i++) y[i] = none ? 0 : (int)rintf((x[i] - middle) * (limit / largest));
+    if (offset) *offset = middle;
     return !finite ? NAN : none ? 0 : largest / limit;
 }
 
@@ -99,8 +104,8 @@ static void plain_quantize(rk_integer_rows q, rk_rows x) {
     for (int t = 0; t < x.count; t++) {
         int values[MAX_N + RK_COLUMN_BLOCK] = {0};
         const size_t first = (size_t)t * (size_t)q.stride;
-        q.scales[t] = q.is_int16 ? plain_integers(values, row(x, t), x.n, RK_INT16_LARGEST, 0x1p-112f)
-                                 : plain_integers(values, row(x, t), x.n, RK_INT8_LARGEST, 0x1p-120f);
+        q.scales[t] = q.is_int16 ? plain_integers(values, NULL, row(x, t), x.n, RK_INT16_LARGEST, 0x1p-112f)
+                                 : plain_integers(values, q.offsets ? q.offsets + t : NULL, row(x, t), x.n, RK_INT8_LARGEST, 0x1p-120f);
         for (int k = 0; k < q.stride; k++) {
             if (q.is_int16) ((int16_t *)q.values)[first + (size_t)k] = (int16_t)values[k];
             else ((int8_t *)q.values)[first + (size_t)k] = (int8_t)values[k];
@@ -119,6 +124,10 @@ static void check_integers(rk_integer_rows expected, rk_integer_rows actual, int
     test_equal_floats(expected.scales, actual.scales, (size_t)count);
     test_guards(actual.values);
     test_guards(actual.scales);
+    if (expected.offsets) {
+        test_equal_floats(expected.offsets, actual.offsets, (size_t)count);
+        test_guards(actual.offsets);
+    }
     if (!expected.starts) return;
     test_equal_ints(expected.starts, actual.starts, elements / RK_GROUP);
     test_guards(actual.starts);
@@ -282,7 +291,7 @@ static void run_store(void *context, rk_worker *worker) {
 static void plain_store(void *array, float *scales, size_t slot, const float *x, int head_size) {
     int integers[MAX_N];
     const size_t first = slot * (size_t)head_size;
-    if (scales) scales[slot] = plain_integers(integers, x, head_size, 127, 127 * 0x1p-127f);
+    if (scales) scales[slot] = plain_integers(integers, NULL, x, head_size, 127, 127 * 0x1p-127f);
     for (int i = 0; i < head_size; i++) {
         if (scales) ((int8_t *)array)[first + (size_t)i] = (int8_t)integers[i];
         else ((rk_f16 *)array)[first + (size_t)i] = rk_f16_from_f32(x[i]);

@@ -186,7 +186,7 @@ struct ImagePass {
         input.x = UnsafePointer(x)
         input.stride = stride
         input.count = Int32(count)
-        var matrix = rk_matrix(data: panels, type: RK_F32, rows: Int32(rows), columns: Int32(columns))
+        var matrix = rk_matrix(data: panels, type: RK_F32, rows: Int32(rows), columns: Int32(columns), row_sums: nil)
         rk_matmul(worker, features, &matrix, &input, 0, Int32(rows), nil, RK_NONE, output, outputStride)
     }
 }

@@ -1,7 +1,7 @@
 /// How finely the rows that 8-bit weights multiply are quantized, one scale for each token. Other weights know one way only: 4-bit ones take
 /// 8 bits, which err less than they do, and floats take floats.
 public enum ActivationPrecision: Sendable, CaseIterable {
-    /// 8 bits: the least arithmetic.
+    /// 8 bits: the least arithmetic. The MLP's hidden layer, which GELU makes lie to one side of zero, around the middle of each row's range.
     case int8
     /// 8 bits, but 16 for the second matrix of each MLP: its input, which comes of GELU, spreads widest and makes most of the error of 8 bits.
     case mixed

@@ -38,6 +38,7 @@ struct Linear {
 
     var rows: Int { Int(matrix.rows) }
     var columns: Int { Int(matrix.columns) }
+    var withoutBias: Linear { Linear(matrix: matrix, bias: nil, type: type) }
 }
 
 /// A table of rows that are looked up by id: token embeddings, codes.
@@ -203,7 +204,7 @@ final class TensorBinder {
                 "\(path): tensor \(weightName) has \(columns) columns, expected at most \(RK_INT8_COLUMNS), whose products fit in 32 bits")
         }
         let matrix = rk_matrix(
-            data: try pointer(tensor), type: shape.type.kernelType, rows: Int32(rows), columns: Int32(columns))
+            data: try pointer(tensor), type: shape.type.kernelType, rows: Int32(rows), columns: Int32(columns), row_sums: nil)
         return Linear(matrix: matrix, bias: try bias(name + ".bias", count: rows), type: shape.type)
     }
 

@@ -52,6 +52,11 @@ final class Transformer {
     private let memory: UnsafeMutableRawPointer
     private let hidden, normed, output, wide, scores: UnsafeMutablePointer<Float>
     private let narrowIntegers, wideIntegers: rk_integer_rows
+    // Where 8-bit weights multiply 8 bits of the MLP's hidden layer, its rows have offsets, as GELU makes them lie to one side of zero. For those,
+    // sums of the rows of each layer's `down`, found by multiplying a row of ones when a pass first gets there.
+    private let ones: rk_integer_rows
+    private let rowSums: UnsafeMutablePointer<Float>
+    private let hasRowSums: UnsafeMutablePointer<Bool>
     private let hiddenStride, wideStride, scoresStride: Int
     private var logitsMemory: UnsafeMutablePointer<Float>? = nil
     private var logitsCapacity = 0
@@ -95,13 +100,17 @@ final class Transformer {
             // Of a block of queries, see rk_attention.
             scoresStride = Int(RK_QUERY_BLOCK) * paddedToPanel(configuration.sequenceLength) + 16 * configuration.headSize
             let group = Int(RK_GROUP)
-            func integers(_ stride: Int, isInt16: Bool) -> [Int] {
-                [(isInt16 ? 2 : 1) * rows * stride, 4 * rows, 4 * rows * (stride / group)]
+            func integers(_ rows: Int, _ stride: Int, isInt16: Bool) -> [Int] {
+                [(isInt16 ? 2 : 1) * rows * stride, 4 * rows, 4 * rows * (stride / group), 4 * rows]
             }
-            for bytes in [
-                4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * wideStride,
-                4 * threads * scoresStride,
-            ] + integers(hiddenStride, isInt16: precision.isNarrowInt16) + integers(wideStride, isInt16: precision.isWideInt16) {
+            let floats = [
+                4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * hiddenStride, 4 * rows * wideStride, 4 * threads * scoresStride,
+                4 * configuration.layers * hiddenStride,
+            ]
+            let integers =
+                integers(rows, hiddenStride, isInt16: precision.isNarrowInt16) + integers(rows, wideStride, isInt16: precision.isWideInt16)
+                + integers(1, wideStride, isInt16: false)
+            for bytes in floats + integers {
                 offsets.append(total)
                 total += (bytes + 63) / 64 * 64
             }
@@ -133,9 +142,9 @@ final class Transformer {
         func floats(_ index: Int) -> UnsafeMutablePointer<Float> {
             (memory + sizes.offsets[index]).assumingMemoryBound(to: Float.self)
         }
-        func integers(_ index: Int, stride: Int, isInt16: Bool) -> rk_integer_rows {
+        func integers(_ index: Int, stride: Int, isInt16: Bool, hasOffsets: Bool) -> rk_integer_rows {
             rk_integer_rows(
-                values: memory + sizes.offsets[index], scales: floats(index + 1),
+                values: memory + sizes.offsets[index], scales: floats(index + 1), offsets: hasOffsets ? floats(index + 3) : nil,
                 starts: (memory + sizes.offsets[index + 2]).assumingMemoryBound(to: Int32.self), stride: Int32(stride), is_int16: isInt16 ? 1 : 0)
         }
         hidden = floats(0)
@@ -143,8 +152,12 @@ final class Transformer {
         output = floats(2)
         wide = floats(3)
         scores = floats(4)
-        narrowIntegers = integers(5, stride: sizes.hiddenStride, isInt16: precision.isNarrowInt16)
-        wideIntegers = integers(8, stride: sizes.wideStride, isInt16: precision.isWideInt16)
+        rowSums = floats(5)
+        narrowIntegers = integers(6, stride: sizes.hiddenStride, isInt16: precision.isNarrowInt16, hasOffsets: false)
+        wideIntegers = integers(10, stride: sizes.wideStride, isInt16: precision.isWideInt16, hasOffsets: !precision.isWideInt16)
+        ones = integers(14, stride: sizes.wideStride, isInt16: false, hasOffsets: false)
+        hasRowSums = .allocate(capacity: configuration.layers)
+        hasRowSums.initialize(repeating: false, count: configuration.layers)
 
         var masks: [Mask] = []
         var maskOfLayer: [Int] = []
@@ -158,6 +171,10 @@ final class Transformer {
         }
         self.masks = masks
         self.maskOfLayer = maskOfLayer
+        ones.scales[0] = 1
+        let values = ones.values.assumingMemoryBound(to: Int8.self), columns = 4 * configuration.hiddenSize, group = Int(RK_GROUP)
+        for column in 0..<wideStride { values[column] = column < columns ? 1 : 0 }
+        for index in 0..<wideStride / group { ones.starts[index] = -8 * Int32(max(0, min(group, columns - index * group))) }
         tokens = .allocate(capacity: maximumRows)
         tokens.initialize(repeating: Row(token: 0, position: 0, cache: 0), count: maximumRows)
         wanted = .allocate(capacity: maximumRows)
@@ -176,6 +193,7 @@ final class Transformer {
         tokens.deallocate()
         wanted.deallocate()
         stops.deallocate()
+        hasRowSums.deallocate()
         cacheIndices.deallocate()
         for pointer in slots { pointer.deallocate() }
         for pointer in runs { pointer.deallocate() }
@@ -362,9 +380,23 @@ final class Transformer {
         let inner = rows(wide, wideStride, count, 4 * configuration.hiddenSize)
         observer?(worker, index, .down, inner)
         quantize(worker, inner, wideIntegers, for: layer.down)
+        var down = layer.down
+        down.matrix.row_sums = sumsOfRows(worker, index, down)
         multiply(
-            worker, layer.down, wide, wideStride, wideIntegers, count, output: output, hiddenStride, next: next ?? headMatrix,
+            worker, down, wide, wideStride, wideIntegers, count, output: output, hiddenStride, next: next ?? headMatrix,
             nextRows: next == nil ? head.rows : nil)
+    }
+
+    /// The sums of the rows of a layer's `down`; nil where its input has no offsets.
+    private func sumsOfRows(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ down: Linear) -> UnsafePointer<Float>? {
+        guard integers(wideIntegers, for: down).offsets != nil else { return nil }
+        let sums = rowSums + index * hiddenStride
+        if !hasRowSums[index] {
+            multiply(worker, down.withoutBias, wide, wideStride, ones, 1, output: sums, hiddenStride, next: down)
+            // The others looked before the product ended, at its barrier.
+            if worker.pointee.index == 0 { hasRowSums[index] = true }
+        }
+        return UnsafePointer(sums)
     }
 
     /// Calls `body` with a layer's part of each cache.
@@ -452,7 +484,10 @@ final class Transformer {
     @inline(__always)
     private func integers(_ rows: rk_integer_rows, for linear: Linear) -> rk_integer_rows {
         var rows = rows
-        if linear.type != .int8 { rows.is_int16 = 0 }
+        if linear.type != .int8 {
+            rows.is_int16 = 0
+            rows.offsets = nil
+        }
         return rows
     }
 
