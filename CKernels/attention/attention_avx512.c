@@ -5,8 +5,8 @@
 #define RK_SOFTMAX rk_norm_avx512.softmax
 #define RK_KEY_LANES 16
 #define RK_KEY_PRODUCTS(a, b) (key_integers)_mm512_madd_epi16((__m512i)(a), (__m512i)(b))
-#define RK_VALUE_QUERIES 8
-#define RK_VALUE_BLOCKS 2
+#define RK_VALUE_QUERIES 6
+#define RK_VALUE_BLOCKS 4
 #define RK_FEW_QUERIES 8
 #include "attention_lanes.h"
 
