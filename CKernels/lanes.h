@@ -17,6 +17,8 @@ typedef float v8 __attribute__((vector_size(32)));
 typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t v16_int __attribute__((vector_size(64)));
 typedef int32_t v8_int __attribute__((vector_size(32)));
+typedef int16_t v16_short __attribute__((vector_size(32)));
+typedef int8_t v16_bytes __attribute__((vector_size(16)));
 typedef _Float16 v16_half __attribute__((vector_size(32)));
 
 RK_LANES_INLINE v16 v16_all(float x) { return (v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
@@ -27,6 +29,9 @@ RK_LANES_INLINE v16 v16_fma(v16 a, v16 b, v16 c) { return __builtin_elementwise_
 RK_LANES_INLINE v16 v16_select(v16_int mask, v16 yes, v16 no) {
     return (v16)((mask & (v16_int)yes) | (~mask & (v16_int)no));
 }
+
+// Each lane rounded to the nearest integer, ties to even.
+RK_LANES_INLINE v16_int v16_rounded(v16 x) { return __builtin_convertvector(__builtin_elementwise_rint(x), v16_int); }
 
 // rk_exp of each lane.
 RK_LANES_INLINE v16 v16_exp(v16 x) {
@@ -64,13 +69,16 @@ RK_INLINE void copy_below_16(void *to, const void *from, int n, size_t size) {
     if (n & 1) memcpy(t, f, size);
 }
 
-// The first min(n, 16) elements, then zeros. Adding a zero to a sum that started from 0 changes no bit of it.
-RK_LANES_INLINE v16 v16_load_upto(const float *p, int n) {
+// The first min(n, 16) elements, then `past`.
+RK_LANES_INLINE v16 v16_load_upto_then(const float *p, int n, float past) {
     if (__builtin_expect(n >= 16, 1)) return v16_load(p);
-    v16 v = {0};
+    v16 v = v16_all(past);
     copy_below_16(&v, p, n, sizeof *p);
     return v;
 }
+
+// Then zeros: adding one to a sum that started from 0 changes no bit of it.
+RK_LANES_INLINE v16 v16_load_upto(const float *p, int n) { return v16_load_upto_then(p, n, 0); }
 
 // Stores the first min(n, 16) elements.
 RK_LANES_INLINE void v16_store_upto(float *p, v16 v, int n) {
@@ -125,6 +133,16 @@ RK_LANES_INLINE float v16_max(v16 a) {
     for (int s = RK_LANES / 2; s > 0; s /= 2)
         for (int j = 0; j < s; j++) a[j] = a[j] > a[j + s] ? a[j] : a[j + s];
     return a[0];
+}
+
+// Of x[i] - offset, n elements. Magnitudes order as their bits do, with infinity and then NaN above all numbers.
+RK_LANES_INLINE float largest_magnitude(const float *x, int n, float offset) {
+    v16_int magnitudes = {0};
+    for (int i = 0; i < n; i += 16) {
+        const v16 distances = v16_load_upto_then(x + i, n - i, offset) - v16_all(offset);
+        magnitudes = __builtin_elementwise_max(magnitudes, (v16_int)distances & 0x7fffffff);
+    }
+    return rk_float((uint32_t)__builtin_reduce_max(magnitudes));
 }
 
 #endif

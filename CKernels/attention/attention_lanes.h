@@ -5,9 +5,6 @@
 #include "../norm/norm.h"
 #include "attention.h"
 
-// Sixteen bytes, widened; a sum of their products with integers, in lanes of any order, because it is exact.
-typedef int8_t v16_bytes __attribute__((vector_size(16)));
-typedef int16_t v16_short __attribute__((vector_size(32)));
 typedef int8_t v32_bytes __attribute__((vector_size(32)));
 typedef int16_t v32_short __attribute__((vector_size(64)));
 typedef int32_t v4_int __attribute__((vector_size(16)));
@@ -26,6 +23,7 @@ RK_LANES_INLINE v16_short v16_load_shorts_upto(const int16_t *p, int n) {
     return v;
 }
 
+// Sums of products of integers lie in lanes of any order, because they are exact.
 RK_LANES_INLINE v8_int add_products(v8_int sums, v16_short a, v16_short b) {
 #if defined(__x86_64__)
     return sums + (v8_int)_mm256_madd_epi16((__m256i)a, (__m256i)b);
@@ -50,10 +48,7 @@ RK_LANES_INLINE v4_int sums_of_four(const v8_int sums[4]) {
 
 // Of the quantization of x to integers up to `limit`: see attention_scalar.c.
 RK_LANES_INLINE float scale_of(float *factor, const float *x, int n, float limit) {
-    v16_int magnitudes = {0};
-    for (int i = 0; i < n; i += 16)
-        magnitudes = __builtin_elementwise_max(magnitudes, (v16_int)v16_load_upto(x + i, n - i) & 0x7fffffff);
-    const float largest = rk_float((uint32_t)__builtin_reduce_max(magnitudes));
+    const float largest = largest_magnitude(x, n, 0);
     const int is_finite = largest < INFINITY, is_zero = largest < limit * RK_ATTENTION_SMALLEST;
     *factor = is_finite && !is_zero ? limit / largest : 0;
     return is_zero ? 0 : is_finite ? largest / limit : NAN;
@@ -62,7 +57,7 @@ RK_LANES_INLINE float scale_of(float *factor, const float *x, int n, float limit
 // Sixteen elements of x at most, times a factor of `scale_of`, as integers.
 RK_LANES_INLINE v16_int quantized(const float *x, int n, float factor) {
     if (!(factor > 0)) return (v16_int){0};
-    return __builtin_convertvector(__builtin_elementwise_rint(v16_load_upto(x, n) * v16_all(factor)), v16_int);
+    return v16_rounded(v16_load_upto(x, n) * v16_all(factor));
 }
 
 // The keys or values of a run: of elements of one byte or two.

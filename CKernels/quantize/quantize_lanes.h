@@ -2,38 +2,22 @@
 #include "../lanes.h"
 #include "quantize.h"
 
-typedef int8_t v16_bytes __attribute__((vector_size(16)));
-typedef int16_t v16_shorts __attribute__((vector_size(32)));
-
-// The sixteen elements from k; `past` from `columns` on.
-RK_LANES_INLINE v16 row_load(const float *x, int k, int columns, float past) {
-    if (__builtin_expect(columns - k >= RK_LANES, 1)) return v16_load(x + k);
-    v16 v = v16_all(past);
-    if (k < columns) copy_below_16(&v, x + k, columns - k, sizeof *x);
-    return v;
+// The sixteen elements from k, less the offset; zeros from `columns` on.
+RK_LANES_INLINE v16 row_load(const float *x, int k, int columns, float offset) {
+    return k < columns ? v16_load_upto_then(x + k, columns - k, offset) - v16_all(offset) : v16_all(0);
 }
 
-RK_LANES_INLINE v16_int rounded(v16 x, v16 inverse) { return __builtin_convertvector(__builtin_elementwise_rint(x * inverse), v16_int); }
-
 RK_LANES_INLINE v16_int row_store(int8_t *values, v16 x, v16 inverse) {
-    const v16_int integers = rounded(x, inverse);
+    const v16_int integers = v16_rounded(x * inverse);
     v16_bytes bytes = __builtin_convertvector(integers, v16_bytes);
     memcpy(values, &bytes, sizeof bytes);
     return integers;
 }
 
-RK_LANES_INLINE float largest_magnitude(const float *x, float offset, int columns) {
-    v16_int magnitudes = {0};
-    for (int k = 0; k < columns; k += RK_LANES) {
-        magnitudes = __builtin_elementwise_max(magnitudes, (v16_int)(row_load(x, k, columns, offset) - v16_all(offset)) & 0x7fffffff);
-    }
-    return rk_float((uint32_t)__builtin_reduce_max(magnitudes));
-}
-
 RK_LANES_INLINE float middle_of(const float *x, int columns) {
     v16 least = v16_all(x[0]), most = least;
     for (int k = 0; k < columns; k += RK_LANES) {
-        const v16 some = row_load(x, k, columns, x[0]);
+        const v16 some = v16_load_upto_then(x + k, columns - k, x[0]);
         least = __builtin_elementwise_min(least, some);
         most = __builtin_elementwise_max(most, some);
     }
@@ -41,7 +25,7 @@ RK_LANES_INLINE float middle_of(const float *x, int columns) {
 }
 
 RK_TARGET static float row(int8_t *values, int32_t *starts, float *offset, const float *x, int columns, int stride) {
-    const float middle = offset ? middle_of(x, columns) : 0, largest = largest_magnitude(x, middle, columns);
+    const float middle = offset ? middle_of(x, columns) : 0, largest = largest_magnitude(x, columns, middle);
     if (offset) *offset = rk_offset(middle, largest);
     if (!rk_is_quantizable(largest, RK_INT8_SMALLEST)) {
         memset(values, 0, (size_t)stride);
@@ -50,22 +34,22 @@ RK_TARGET static float row(int8_t *values, int32_t *starts, float *offset, const
     }
     const v16 inverse = v16_all(RK_INT8_LARGEST / largest);
     for (int k = 0; k < stride; k += RK_GROUP) {
-        v16_int low = row_store(values + k, row_load(x, k, columns, middle) - v16_all(middle), inverse);
-        v16_int high = row_store(values + k + RK_LANES, row_load(x, k + RK_LANES, columns, middle) - v16_all(middle), inverse);
+        v16_int low = row_store(values + k, row_load(x, k, columns, middle), inverse);
+        v16_int high = row_store(values + k + RK_LANES, row_load(x, k + RK_LANES, columns, middle), inverse);
         starts[k / RK_GROUP] = -8 * __builtin_reduce_add(low + high);
     }
     return largest / RK_INT8_LARGEST;
 }
 
 RK_TARGET static float row16(int16_t *values, const float *x, int columns, int stride) {
-    const float largest = largest_magnitude(x, 0, columns);
+    const float largest = largest_magnitude(x, columns, 0);
     if (!rk_is_quantizable(largest, RK_INT16_SMALLEST)) {
         memset(values, 0, (size_t)stride * sizeof *values);
         return rk_no_scale(largest, RK_INT16_SMALLEST);
     }
     const v16 inverse = v16_all(RK_INT16_LARGEST / largest);
     for (int k = 0; k < stride; k += RK_LANES) {
-        const v16_shorts shorts = __builtin_convertvector(rounded(row_load(x, k, columns, 0), inverse), v16_shorts);
+        const v16_short shorts = __builtin_convertvector(v16_rounded(row_load(x, k, columns, 0) * inverse), v16_short);
         memcpy(values + k, &shorts, sizeof shorts);
     }
     return largest / RK_INT16_LARGEST;

@@ -1,6 +1,6 @@
 #include "quantize.h"
 
-static float largest_magnitude(const float *x, float offset, int columns) {
+static float largest_magnitude(const float *x, int columns, float offset) {
     uint32_t largest_bits = 0; // magnitudes order as their bits do, with infinity and then NaN above all numbers
     for (int k = 0; k < columns; k++) {
         uint32_t magnitude = rk_bits(x[k] - offset) & 0x7fffffff;
@@ -19,7 +19,7 @@ static float middle_of(const float *x, int columns) {
 }
 
 static float row(int8_t *values, int32_t *starts, float *offset, const float *x, int columns, int stride) {
-    const float middle = offset ? middle_of(x, columns) : 0, largest = largest_magnitude(x, middle, columns);
+    const float middle = offset ? middle_of(x, columns) : 0, largest = largest_magnitude(x, columns, middle);
     if (offset) *offset = rk_offset(middle, largest);
     if (!rk_is_quantizable(largest, RK_INT8_SMALLEST)) {
         memset(values, 0, (size_t)stride);
@@ -39,7 +39,7 @@ static float row(int8_t *values, int32_t *starts, float *offset, const float *x,
 }
 
 static float row16(int16_t *values, const float *x, int columns, int stride) {
-    const float largest = largest_magnitude(x, 0, columns);
+    const float largest = largest_magnitude(x, columns, 0);
     memset(values, 0, (size_t)stride * sizeof *values);
     if (!rk_is_quantizable(largest, RK_INT16_SMALLEST)) return rk_no_scale(largest, RK_INT16_SMALLEST);
     const float inverse = RK_INT16_LARGEST / largest;
