@@ -32,7 +32,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define RK_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
-#define RK_TARGET_AVXVNNI __attribute__((target("avx2,fma,f16c,avxvnni")))
 #define RK_TARGET_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
 // What of RK_CPU_TRAITS a processor has, by CPUID: its maker, the signature (leaf 1, EAX) and leaf 7's EBX.

@@ -2,7 +2,7 @@
 
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX2
-#define RK_MADD8(sum, w, x) _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
+#define RK_MADD16 rk_madd16_avx2
 #include "winograd_avx2.h"
 #include "winograd_floats.h"
 

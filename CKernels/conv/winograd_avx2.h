@@ -1,8 +1,8 @@
-// Winograd's transform on registers of 256 bits. The includer defines RK_TARGET and RK_MADD8(sum, w, x): to each 32-bit lane of `sum`, the products
-// of two 16-bit ones.
+// Winograd's transform on registers of 256 bits. The includer defines RK_TARGET and RK_MADD16, one of madd.h.
 #define RK_WINOGRAD_ROWS 6
 #define RK_WINOGRAD_PANELS 1
 #define RK_WINOGRAD_LANES 8
+#include "../madd.h"
 #include "winograd_lanes.h"
 
 RK_LANES_INLINE v8_int round_lanes(v8 x) { return (v8_int)_mm256_cvtps_epi32((__m256)x); }
@@ -20,8 +20,8 @@ RK_LANES_INLINE void store_int16(void *to, v16 low, v16 high) {
 // All lanes of x are the same.
 RK_LANES_INLINE v16_int madd16(v16_int sum, v16_int w, v16_int x) {
     const __m256i same = (__m256i)v16_low(x);
-    const v8_int low = (v8_int)RK_MADD8((__m256i)v16_low(sum), (__m256i)v16_low(w), same);
-    const v8_int high = (v8_int)RK_MADD8((__m256i)v16_high(sum), (__m256i)v16_high(w), same);
+    const v8_int low = (v8_int)RK_MADD16((__m256i)v16_low(sum), (__m256i)v16_low(w), same);
+    const v8_int high = (v8_int)RK_MADD16((__m256i)v16_high(sum), (__m256i)v16_high(w), same);
     return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 #include "winograd_int16.h"

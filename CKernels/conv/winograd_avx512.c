@@ -5,6 +5,7 @@
 #define RK_WINOGRAD_ROWS 8
 #define RK_WINOGRAD_PANELS 2
 #define RK_WINOGRAD_LANES 16
+#include "../madd.h"
 #include "winograd_lanes.h"
 #include "winograd_floats.h"
 
@@ -15,10 +16,8 @@ RK_LANES_INLINE void store_int16(void *to, v16 low, v16 high) {
     _mm512_storeu_si512(to, _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), mixed));
 }
 
-// By assembler: told to be fast on any processor, the compiler makes two instructions of this one.
 RK_LANES_INLINE v16_int madd16(v16_int sum, v16_int w, v16_int x) {
-    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
-    return sum;
+    return (v16_int)rk_madd16_avx512((__m512i)sum, (__m512i)w, (__m512i)x);
 }
 #include "winograd_int16.h"
 

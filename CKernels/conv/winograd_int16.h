@@ -1,5 +1,5 @@
 // The products of convolutions as those of 16-bit integers; included after winograd_lanes.h by an instruction set that has defined what rounds,
-// round_lanes(lanes) and store_int16(to, v16, v16), and madd16(sum, w, x), which adds to each 32-bit lane the products of two 16-bit ones.
+// round_lanes(lanes) and store_int16(to, v16, v16), and madd16(sum, w, x), as in madd.h, on sixteen lanes.
 #include "conv.h"
 
 typedef int32_t int_lanes __attribute__((vector_size(4 * RK_WINOGRAD_LANES)));

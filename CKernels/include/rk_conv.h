@@ -11,8 +11,8 @@ typedef enum rk_conv_way {
     RK_CONV_DIRECT,
     // By Winograd's transform where rk_conv_is_winograd says so: a quarter of the products, other roundings.
     RK_CONV_WINOGRAD,
-    // Likewise, products of 16-bit integers where rk_conv_is_int16 says so. Of random numbers' outputs' root mean square they are 2^-9 to 2^-11 off by
-    // Winograd's transform, 2^-12.5 to 2^-14.5 without.
+    // Likewise, products of 16-bit integers where rk_conv_is_int16 says so. Of random numbers' outputs' root mean square they are 2^-9 to 2^-11 off
+    // by Winograd's transform, 2^-12.5 to 2^-14.5 without.
     RK_CONV_INT16,
 } rk_conv_way;
 

@@ -2,8 +2,8 @@
 
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX2
+#define RK_MADD16 rk_madd16_avx2
 #include "../lanes.h"
-#define MADD16(sum, w, x) _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
 #include "matmul_int16.h"
 
 RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {

@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 #define RK_TARGET RK_TARGET_AVX512
 #include "../lanes.h"
+#include "../madd.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
 // from minus that times the sum of x.
@@ -74,18 +75,12 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
-            for (int p = 0; p < panels; p++) sum[t][p] = _mm512_dpbusd_epi32(sum[t][p], weights[p], columns);
+            for (int p = 0; p < panels; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
         }
     }
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) store_int8(tile, panel + p * apart, first + t, _mm512_cvtepi32_ps(sum[t][p]));
     }
-}
-
-// By assembler: told to be fast on any processor, the compiler makes two instructions of this one.
-RK_TARGET RK_INLINE __m512i madd16(__m512i sum, __m512i w, __m512i x) {
-    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
-    return sum;
 }
 
 // Four columns of eight rows of the panel.
@@ -132,7 +127,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
                     const __m512i x4 = broadcast4_16(x + tile->x_stride * (size_t)t + k);
-                    for (int half = 0; half < 2; half++) sum[t][p][half] = madd16(sum[t][p][half], weights[half], x4);
+                    for (int half = 0; half < 2; half++) sum[t][p][half] = rk_madd16_avx512(sum[t][p][half], weights[half], x4);
                 }
             }
         }
@@ -196,7 +191,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
                     const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * high);
-                    for (int p = 0; p < panels; p++) sum[t][p] = _mm512_dpbusd_epi32(sum[t][p], weights[p], columns);
+                    for (int p = 0; p < panels; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
                 }
             }
         }
@@ -249,7 +244,7 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 
 // More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it).
 RK_TARGET RK_INLINE v16_int add_products(v16_int sums, v16_int w, v16_int x) {
-    return (v16_int)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, (__m512i)x);
+    return (v16_int)rk_madd8_avx512((__m512i)sums, (__m512i)w, (__m512i)x);
 }
 #define RK_UNPACKED_ROWS 12
 #include "matmul_unpacked.h"

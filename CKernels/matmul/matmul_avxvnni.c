@@ -1,23 +1,9 @@
 #include "matmul.h"
 
 #if defined(__x86_64__)
-// The test program compiles this file a second time with the AVX-512 encoding of the same instruction, for machines without this one.
-#if defined(RK_AVXVNNI_AS_AVX512)
-#define RK_TARGET RK_TARGET_AVX512
-#define DPBUSD _mm256_dpbusd_epi32
-#define ENCODING "%{evex%}"
-#else
+#include "../madd.h"
 #define RK_TARGET RK_TARGET_AVXVNNI
-#define DPBUSD _mm256_dpbusd_avx_epi32
-#define ENCODING "%{vex%}"
-#endif
-
-// By assembler: told to be fast on any processor, the compiler makes two instructions of this one.
-RK_TARGET RK_INLINE __m256i madd16(__m256i sum, __m256i w, __m256i x) {
-    __asm__(ENCODING " vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
-    return sum;
-}
-#define MADD16 madd16
+#define RK_MADD16 rk_madd16_avxvnni
 #include "../lanes.h"
 #include "matmul_int16.h"
 
@@ -49,8 +35,8 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
                 const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + k);
-                sum[t][2 * p] = DPBUSD(sum[t][2 * p], low, x4);
-                sum[t][2 * p + 1] = DPBUSD(sum[t][2 * p + 1], high, x4);
+                sum[t][2 * p] = rk_madd8_avxvnni(sum[t][2 * p], low, x4);
+                sum[t][2 * p + 1] = rk_madd8_avxvnni(sum[t][2 * p + 1], high, x4);
             }
         }
     }
@@ -96,7 +82,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
                     RK_UNROLL
                     for (int t = 0; t < rows; t++) {
                         const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * high);
-                        for (int half = 0; half < 2; half++) sum[t][2 * p + half] = DPBUSD(sum[t][2 * p + half], weights[half], x4);
+                        for (int half = 0; half < 2; half++) sum[t][2 * p + half] = rk_madd8_avxvnni(sum[t][2 * p + half], weights[half], x4);
                     }
                 }
             }
@@ -115,8 +101,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 
 // Many rows of x.
 RK_TARGET RK_INLINE v16_int add_products(v16_int sums, v16_int w, v16_int x) {
-    const v8_int low = (v8_int)DPBUSD((__m256i)v16_low(sums), (__m256i)v16_low(w), (__m256i)v16_low(x));
-    const v8_int high = (v8_int)DPBUSD((__m256i)v16_high(sums), (__m256i)v16_high(w), (__m256i)v16_high(x));
+    const v8_int low = (v8_int)rk_madd8_avxvnni((__m256i)v16_low(sums), (__m256i)v16_low(w), (__m256i)v16_low(x));
+    const v8_int high = (v8_int)rk_madd8_avxvnni((__m256i)v16_high(sums), (__m256i)v16_high(w), (__m256i)v16_high(x));
     return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 #define RK_UNPACKED_ROWS 6

@@ -113,7 +113,8 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             RK_UNROLL
             for (int p = 0; p < pairs; p++) {
                 const size_t even = 2 * (size_t)p, odd = (size_t)odd_row(p, rows);
-                const uint64_t low = (uint32_t)group_start(starts[rk_starts_stride(tile) * even]), high = (uint32_t)group_start(starts[rk_starts_stride(tile) * odd]);
+                const uint64_t low = (uint32_t)group_start(starts[rk_starts_stride(tile) * even]);
+                const uint64_t high = (uint32_t)group_start(starts[rk_starts_stride(tile) * odd]);
                 for (int r = 0; r < 4; r++) sum[p][r] = vreinterpretq_s32_u64(vdupq_n_u64(again(low | high << 32)));
                 load_pair(columns[p], x + stride * even, x + stride * odd);
                 load_pair(columns[p] + 2, x + stride * even + 16, x + stride * odd + 16);

@@ -1,5 +1,5 @@
-// Products of bytes with 16-bit x on 256-bit registers. The includer defines RK_TARGET and MADD16(sum, w, x): to each 32-bit lane of `sum`, the
-// products of two 16-bit columns.
+// Products of bytes with 16-bit x on 256-bit registers. The includer defines RK_TARGET and RK_MADD16, one of madd.h.
+#include "../madd.h"
 #include "matmul_avx2.h"
 
 // Four columns of a row of x, for four rows of the panel.
@@ -43,7 +43,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
                 for (int t = 0; t < rows; t++) {
                     const __m256i x4 = broadcast4_16(x + tile->x_stride * (size_t)t + k);
                     RK_UNROLL
-                    for (int i = 0; i < 2 * halves; i++) sum[t][i] = MADD16(sum[t][i], weights[i], x4);
+                    for (int i = 0; i < 2 * halves; i++) sum[t][i] = RK_MADD16(sum[t][i], weights[i], x4);
                 }
             }
             for (int t = 0; t < rows; t++) {
@@ -80,7 +80,7 @@ RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int ap
                 for (int c = k; c < k + TURN; c += 4) {
                     const __m256i x4 = broadcast4_16(tile->x16 + c);
                     for (int i = 0; i < 4; i++)
-                        sum[p][i] = MADD16(sum[p][i], load_as_16((const int8_t *)w + stream * (size_t)p + RK_PANEL * c + 16 * i), x4);
+                        sum[p][i] = RK_MADD16(sum[p][i], load_as_16((const int8_t *)w + stream * (size_t)p + RK_PANEL * c + 16 * i), x4);
                 }
             }
         }
