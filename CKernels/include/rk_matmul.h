@@ -62,8 +62,7 @@ typedef struct rk_matmul_tile {
     size_t out_stride;
     // How this processor reads weights that no cache holds; x86-64 only. 0 where they come from a cache.
     int streams;               // AVX-512: panels that few rows of x take in turn, at most; 2, else 4
-    int ahead;                 // one row of x, 256 bits: how many bytes ahead to ask for weights by instruction, in each stream
-    int most_ahead;            // AVX-512: likewise, at most
+    int ahead;                 // how many bytes ahead to ask for weights by instruction in each stream, at most; on 256 bits only of one row of x
 } rk_matmul_tile;
 
 typedef void (*rk_matmul_kernel)(const rk_matmul_tile *tile);

@@ -50,21 +50,21 @@ static int block_rows(int count, size_t x_row_bytes) {
     return rk_min(count, rk_divide_up(rk_divide_up(count, blocks), REGISTER_TILE) * REGISTER_TILE);
 }
 
-// How far ahead rows of x ask for weights in each stream on AVX-512, at most (matmul.h). Without RK_CPU_AHEAD: Zen 4, which reads more by itself as
-// long as products leave it time.
-static int most_ahead(uint32_t features, rk_type type, int is_int16, int count) {
+// How far ahead rows of x ask for weights in each stream (rk_matmul_tile). Processors without RK_CPU_AHEAD read more by themselves: with AVX-512 that
+// is Zen 4, as long as products leave it time.
+static int bytes_ahead(uint32_t features, rk_type type, int is_int16, int count) {
     if (features & RK_CPU_INTEL) return count == 1 ? 1 << 10 : 4 << 10;
     if (features & RK_CPU_AHEAD) return count == 1 ? 3 << 10 : 8 << 10;
+    if (!(features & RK_CPU_AVX512)) return 0;
     if (type == RK_INT4 && count == 1) return 1 << 10;
     if (count <= (is_int16 ? 3 : type == RK_F16 ? 4 : 2)) return 0;
-    return type == RK_INT4 && count <= RK_INT4_FAR ? 2 << 10 : 4 << 10;
+    return type == RK_INT4 && count <= RK_INT4_FAR_ROWS ? 2 << 10 : 4 << 10;
 }
 
 // A product as one tile, from the panel of `first_row` on.
 static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row, const float *bias, float *out,
                             size_t out_stride) {
     const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
-    const int ahead = features & RK_CPU_AHEAD, intel = features & RK_CPU_INTEL;
     rk_matmul_tile tile = {
         .weights = (const char *)matrix->data + rk_panel_bytes(matrix->type, matrix->columns) * ((size_t)first_row / RK_PANEL),
         .columns = integer ? rk_padded_columns(matrix->columns) : matrix->columns,
@@ -72,9 +72,8 @@ static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk
         .bias = bias ? bias + first_row : NULL,
         .out = out,
         .out_stride = out_stride,
-        .streams = ahead && !intel ? 2 : 4,
-        .ahead = !ahead ? 0 : intel ? 1 << 10 : 3 << 10,
-        .most_ahead = most_ahead(features, matrix->type, matrix->type == RK_INT8 && input->integers.is_int16, input->count),
+        .streams = features & RK_CPU_AHEAD && !(features & RK_CPU_INTEL) ? 2 : 4,
+        .ahead = bytes_ahead(features, matrix->type, matrix->type == RK_INT8 && input->integers.is_int16, input->count),
     };
     if (!integer) {
         tile.x = input->x;

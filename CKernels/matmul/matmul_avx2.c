@@ -15,11 +15,11 @@ RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
 RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows,
                                 const int asks) {
     const float *x = tile->x + tile->x_stride * (size_t)first + from;
-    rk_share next = rk_share_of_next(tile, type, panel, 1, first, rows, type == RK_F16 ? 32 : 64);
+    rk_request next = rk_request_share(tile, type, panel, 1, first, rows, type == RK_F16 ? 32 : 64);
     v16 acc[6];
     for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
     for (int k = 0; k < count; k++) {
-        if (asks) rk_ask(&next, 0, 1);
+        if (asks) rk_ask_for(&next, 0, 1, RK_NEAR);
         const v16 weights = load_floats(w, type, k);
         RK_UNROLL
         for (int t = 0; t < rows; t++) acc[t] = v16_fma(weights, v16_all(x[tile->x_stride * (size_t)t + (size_t)k]), acc[t]);
@@ -33,7 +33,7 @@ RK_LANES_INLINE void float_row(const rk_matmul_tile *tile, int panel, int apart,
     const char *w = rk_tile_panel(tile, type, panel);
     const size_t stream = rk_panel_bytes(type, tile->columns) * (size_t)apart;
     v16 acc[STREAMS];
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p] = v16_all(0);
     for (int k = 0; k < tile->columns; k++) {
         for (int p = 0; p < panels; p++) acc[p] = v16_fma(load_floats(w + stream * (size_t)p, type, k), v16_all(tile->x[k]), acc[p]);
@@ -75,12 +75,12 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
     __m256i sum[4][2];
-    rk_share next = rk_share_of_next(tile, RK_INT8, panel, 1, first, rows, 64);
+    rk_request next = rk_request_share(tile, RK_INT8, panel, 1, first, rows, 64);
     for (int t = 0; t < rows; t++) {
         for (int half = 0; half < 2; half++) sum[t][half] = starts ? load_bytes(starts + 8 * half) : _mm256_setzero_si256();
     }
     for (int k = 0; k < tile->columns; k += 4) {
-        rk_ask(&next, 0, 1);
+        rk_ask_for(&next, 0, 1, RK_NEAR);
         __m256i weights[2], magnitudes[2], signs[2];
         RK_UNROLL
         for (int half = 0; half < 2; half++) {
@@ -137,24 +137,24 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[4][2];
-    rk_share next = rk_share_of_next(tile, RK_INT4, panel, 1, first, rows, 64);
+    rk_request next = rk_request_share(tile, RK_INT4, panel, 1, first, rows, 64);
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *halves = rk_group_scales(blocks, group);
-        rk_ask(&next, 0, 1);
+        rk_ask_for(&next, 0, 1, RK_NEAR);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
         RK_KEEP_LOOP // unrolled, the compiler moves the loads of x together and runs out of registers
         for (int c = 0; c < 4; c++) {
-            rk_ask(&next, 0, 1);
+            rk_ask_for(&next, 0, 1, RK_NEAR);
             RK_UNROLL
-            for (int far = 0; far < 2; far++) {
+            for (int high = 0; high < 2; high++) {
                 __m256i pairs[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
                 for (int half = 0; half < 2; half++) {
-                    if (far) pairs[half] = _mm256_srli_epi16(pairs[half], 4);
+                    if (high) pairs[half] = _mm256_srli_epi16(pairs[half], 4);
                     pairs[half] = _mm256_and_si256(pairs[half], nibble);
                 }
-                add_columns(sum, pairs, x + 8 * c + 4 * far, tile->x_stride, rows);
+                add_columns(sum, pairs, x + 8 * c + 4 * high, tile->x_stride, rows);
             }
         }
         const __m256 scales[2] = {load_halves(halves), load_halves(halves + 16)};
@@ -176,7 +176,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
     const int32_t *starts = tile->starts;
     const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[STREAMS][2];
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < (size_t)tile->columns / RK_GROUP; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *scales = rk_group_scales(blocks, group);
@@ -187,7 +187,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
             const __m256i low = broadcast4(x + 8 * c), high = broadcast4(x + 8 * c + 4);
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
-                if (asks) rk_prefetch(w + stream * (size_t)p + 64 * c, tile->ahead, 64);
+                if (asks) rk_ask(w + stream * (size_t)p + 64 * c + tile->ahead, RK_NEAR);
                 for (int half = 0; half < 2; half++) {
                     const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
                     sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(_mm256_and_si256(pairs, nibble), low));
@@ -211,13 +211,13 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apa
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const char *w = (const char *)(scales + RK_PANEL);
     __m256i sum[STREAMS][2];
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
     for (int k = 0; k < tile->columns; k += 4) {
         const __m256i columns = broadcast4(tile->x8 + k);
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
-            if (asks) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k, tile->ahead, 64);
+            if (asks) rk_ask(w + stream * (size_t)p + RK_PANEL * k + tile->ahead, RK_NEAR);
             for (int half = 0; half < 2; half++)
                 sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
         }
@@ -357,16 +357,14 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
         const int rows = rk_min(ROWS_AT_ONCE, tile->count - first);
         for (size_t from = 0; from < groups; from += GROUPS_AT_ONCE) {
             const size_t count = groups - from < GROUPS_AT_ONCE ? groups - from : GROUPS_AT_ONCE;
-            const size_t share = (count * RK_GROUP_BYTES + (size_t)rows - 1) / (size_t)rows; // of what comes next, that each row asks for
+            const size_t share = rk_row_share(count * RK_GROUP_BYTES, rows);
             for (int t = 0; t < rows; t++) make_unsigned(u.x[t], rk_tile_x8(tile, first + t) + from * RK_GROUP, count * RK_GROUP);
             for (int panel = 0; panel < tile->panels; panel += PANELS_AT_ONCE) {
                 const int panels = rk_min(PANELS_AT_ONCE, tile->panels - panel);
                 const uint8_t *next = (const uint8_t *)tile->weights + panel_bytes * (size_t)(panel + PANELS_AT_ONCE) + from * RK_GROUP_BYTES;
                 for (int p = 0; p < panels; p++) unpack(&u, 2 * p, rk_tile_panel(tile, RK_INT4, panel + p), from, count);
                 for (int t = 0; t < rows; t++) {
-                    for (size_t line = share * (size_t)t / 64 * 64; line < share * (size_t)(t + 1); line += 64) {
-                        for (int p = 0; p < panels; p++) rk_prefetch(next + panel_bytes * (size_t)p + line, 0, 64);
-                    }
+                    for (int p = 0; p < panels; p++) rk_ask_for_shares(next + panel_bytes * (size_t)p, share, t, t + 1);
                     if (panels == PANELS_AT_ONCE) unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], VECTORS);
                     else unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], 2);
                 }

@@ -1,5 +1,5 @@
 // What the kernels with 256-bit registers share: a panel's rows are two registers. The includer defines RK_TARGET.
-#include "matmul.h"
+#include "matmul_ahead.h"
 
 RK_TARGET RK_INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si256(p); }
 

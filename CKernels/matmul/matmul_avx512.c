@@ -4,6 +4,7 @@
 #define RK_TARGET RK_TARGET_AVX512
 #include "../lanes.h"
 #include "../madd.h"
+#include "matmul_ahead.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
 // from minus that times the sum of x.
@@ -11,26 +12,6 @@
 // A register tile is up to ROWS rows of x by several panels. Products take 4 or 5 cycles and up to two start in each, so at least ten sums must be
 // in work; broadcasts of x and loads of weights share the two loads of a cycle, so a broadcast had better serve two panels.
 enum { ROWS = 12, PANELS = 4 };
-
-// Weights are asked for into the first-level cache or, if `far`, into the second, which leaves the first to what is being multiplied.
-RK_INLINE void ask(const void *line, const int far) {
-    if (far) _mm_prefetch((const char *)line, _MM_HINT_T1);
-    else _mm_prefetch((const char *)line, _MM_HINT_T0);
-}
-
-// How far ahead, in each stream: into the first level 8 KB in all streams together, as more would push x out of it.
-RK_INLINE int ahead(const rk_matmul_tile *tile, int panels, const int far) {
-    return far ? tile->most_ahead : rk_min(tile->most_ahead, (8 << 10) / panels);
-}
-
-// What no line asks for, as it comes before the first `ahead` bytes.
-RK_INLINE void start_streams(const rk_matmul_tile *tile, const void *w, size_t stream, int panel, int panels, const int far) {
-    if (panel > 0) return;
-    const int bytes = ahead(tile, panels, far);
-    for (int line = 0; line < bytes; line += 64) {
-        for (int p = 0; p < panels; p++) ask((const char *)w + stream * (size_t)p + line, far);
-    }
-}
 
 RK_TARGET RK_INLINE __m512i load_bytes(const void *p) { return _mm512_loadu_si512(p); }
 
@@ -54,23 +35,22 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
 }
 
 // `starts`: where the sums of each row begin. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, const rk_share *next,
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, const rk_request *next,
                                    const int far, int first, const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i sum[ROWS][PANELS];
-    rk_share share = next ? *next : (rk_share){w + ahead(tile, panels, far), 64};
-    if (!next) start_streams(tile, w, stream, panel, panels, far);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_request request = next ? *next : (rk_request){w + rk_ahead(tile, panels, far), 64};
+    if (!next) rk_ask_for_start(tile, w, stream, panel, panels, far);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
-        for (int p = 0; p < panels; p++) ask(share.at + stream * (size_t)p, far);
-        share.at += share.step;
+        rk_ask_for(&request, stream, panels, far);
         for (int p = 0; p < panels; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
@@ -107,8 +87,8 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int16_t *x = rk_tile_x16(tile, first);
     __m512 acc[ROWS][PANELS];
-    start_streams(tile, w, stream, panel, panels, far);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_ask_for_start(tile, w, stream, panel, panels, far);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
@@ -122,7 +102,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-                ask(columns + ahead(tile, panels, far), far);
+                rk_ask(columns + rk_ahead(tile, panels, far), far);
                 const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -145,34 +125,25 @@ RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
     return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
 }
 
-// What is asked for meanwhile: at every group the lines from ..< to of those that begin here, in each of the panels.
-typedef struct asked {
-    const uint8_t *at;
-    int from, to;
-} asked;
-enum { GROUP_LINES = (RK_GROUP_BYTES + 63) / 64 };
-
 // Nibbles are unpacked in registers. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const asked *next, const int far,
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const rk_group_request *next, const int far,
                                    int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m512 acc[ROWS][PANELS];
-    const int bytes = ahead(tile, panels, far);
+    const int bytes = rk_ahead(tile, panels, far);
     const int by_line = !next && rows * panels > ROWS; // sums leave no register for another address
-    const asked meanwhile = next ? *next : (asked){blocks + bytes, 0, by_line ? 0 : GROUP_LINES};
-    if (!next) start_streams(tile, blocks, stream, panel, panels, far);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    const rk_group_request request = next ? *next : (rk_group_request){blocks + bytes, 0, by_line ? 0 : RK_GROUP_LINES};
+    if (!next) rk_ask_for_start(tile, blocks, stream, panel, panels, far);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m512i sum[ROWS][PANELS];
-        for (int line = meanwhile.from; line < meanwhile.to; line++) {
-            for (int p = 0; p < panels; p++) ask(meanwhile.at + stream * (size_t)p + RK_GROUP_BYTES * group + 64 * line, far);
-        }
+        rk_ask_for_group(&request, group, stream, panels, far);
         for (int t = 0; t < rows; t++) {
             for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         }
@@ -181,7 +152,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                if (by_line) ask(columns + bytes, far);
+                if (by_line) rk_ask(columns + bytes, far);
                 pairs[p] = load_bytes(columns);
             }
             RK_UNROLL
@@ -208,19 +179,11 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 }
 
 // Many rows of x: two panels pass all of them before the next two come. Each register tile asks for its share of those, spread over its groups: a
-// burst would keep its own loads waiting. The first tile asks for its own panels, ahead.
-RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels, int first, int rows) {
-    const uint8_t *own = rk_tile_panel(tile, RK_INT4, panel);
-    const int cold = panel == 0, tiles = rk_divide_up(tile->count, rows) - cold, at = rk_divide_up(first, rows) - cold;
-    if (at < 0) return (asked){own + tile->most_ahead, 0, GROUP_LINES};
-    if (panel + panels >= tile->panels) return (asked){own, 0, 0};
-    return (asked){own + rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels, GROUP_LINES * at / tiles, GROUP_LINES * (at + 1) / tiles};
-}
-
+// burst would keep its own loads waiting.
 #define PAIRED(n, panels, largest)                                                                                               \
     {                                                                                                                            \
-        const asked next = asked_by_tile(tile, panel, panels, first, largest);                                                   \
-        int4_rows(tile, panel, 1, panels, &next, 0, first, n);                                                                   \
+        const rk_group_request next = rk_request_group_share(tile, panel, panels, first, largest);                               \
+        int4_rows(tile, panel, 1, panels, &next, RK_NEAR, first, n);                                                             \
     }
 #define PAIRS(largest, TWO, ONE)                                                                                                 \
     for (int panel = 0; panel < tile->panels; panel += 2) {                                                                      \
@@ -236,8 +199,8 @@ RK_INLINE asked asked_by_tile(const rk_matmul_tile *tile, int panel, int panels,
 // Likewise int8, twelve rows to a register tile and spread over its columns; `starts` of all rows.
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
-        const rk_share next = rk_share_of_next(tile, RK_INT8, panel, panels, first, n, 64);                                      \
-        int8_rows(tile, panel, 1, panels, starts + first, &next, 0, first, n);                                                      \
+        const rk_request next = rk_request_share(tile, RK_INT8, panel, panels, first, n, 64);                                    \
+        int8_rows(tile, panel, 1, panels, starts + first, &next, RK_NEAR, first, n);                                             \
     }
 #define INT8_TWO(n) INT8_PAIRED(n, 2)
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
@@ -298,8 +261,8 @@ RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int ap
     const size_t stream = (size_t)tile->columns * RK_PANEL * (size_t)apart;
     const float *x = tile->x + tile->x_stride * (size_t)first;
     __m512 acc[ROWS][PANELS];
-    start_streams(tile, w, stream * sizeof *w, panel, panels, 0);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_ask_for_start(tile, w, stream * sizeof *w, panel, panels, RK_NEAR);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
@@ -307,7 +270,7 @@ RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int ap
         __m512 weights[PANELS];
         for (int p = 0; p < panels; p++) {
             const rk_f16 *column = w + stream * (size_t)p + k * RK_PANEL;
-            ask((const char *)column + ahead(tile, panels, 0), 0);
+            rk_ask((const char *)column + rk_ahead(tile, panels, RK_NEAR), RK_NEAR);
             weights[p] = load_halves(column);
         }
         RK_UNROLL
@@ -323,7 +286,7 @@ RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Many rows of x on Intel's processors, whose conversions need the pipes of products: halves become floats in the first-level cache, once for all rows.
+// Many rows of x on Intel's processors, whose conversions need the pipes of products: halves become floats in the first-level cache, once for all.
 RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     enum { COLUMNS = 128 };
     float widened[2][COLUMNS * RK_PANEL];
@@ -357,10 +320,10 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
 #define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, first, n)
 #define INT8(n) INT8_IN_TURN(n, n > 2)
 #define INT16(n) INT16_IN_TURN(n, n > 3 && n < 10)
-#define INT4(n) INT4_IN_TURN(n, n != 2 && n <= RK_INT4_FAR)
-#define INT8_NEAR(n) INT8_IN_TURN(n, 0)
-#define INT16_NEAR(n) INT16_IN_TURN(n, 0)
-#define INT4_NEAR(n) INT4_IN_TURN(n, 0)
+#define INT4(n) INT4_IN_TURN(n, n != 2 && n <= RK_INT4_FAR_ROWS)
+#define INT8_NEAR(n) INT8_IN_TURN(n, RK_NEAR)
+#define INT16_NEAR(n) INT16_IN_TURN(n, RK_NEAR)
+#define INT4_NEAR(n) INT4_IN_TURN(n, RK_NEAR)
 
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, F16) }
 RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? f16_many(tile) : f16(tile); }

@@ -11,8 +11,8 @@
 // registers of 8 rows. Sums of six rows of x by a panel are as many as there are registers for.
 enum { ROWS = 6, PANELS = 4, VECTORS = 2 * PANELS };
 
-// How far ahead several rows of x ask for weights: the processor's own fetching stops at the end of each page.
-enum { FEW_AHEAD = 8 << 10 };
+// How far ahead rows of x ask for weights. Several keep the processor from looking ahead itself, and what it fetches ends with a page.
+RK_INLINE int bytes_ahead(const rk_matmul_tile *tile, int rows) { return rows > 1 ? 8 << 10 : tile->ahead; }
 
 // `starts`: where the sums of each row begin.
 RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, int first,
@@ -22,7 +22,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     const int8_t *x = rk_tile_x8(tile, first);
     const __m256i offset = _mm256_set1_epi8(-128);
     __m256i sum[ROWS][VECTORS];
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[t]);
     }
@@ -30,7 +30,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
             const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-            rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
+            rk_ask(columns + bytes_ahead(tile, rows), RK_NEAR);
             const __m256i low = _mm256_xor_si256(load_bytes(columns), offset), high = _mm256_xor_si256(load_bytes(columns + 32), offset);
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
@@ -60,7 +60,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m256 acc[ROWS][VECTORS];
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_ask_for_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int v = 0; v < 2 * panels; v++) acc[t][v] = _mm256_setzero_ps();
     }
@@ -74,7 +74,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                rk_prefetch(columns, rk_ahead(tile, rows, FEW_AHEAD), 64);
+                rk_ask(columns + bytes_ahead(tile, rows), RK_NEAR);
                 const __m256i pairs[2] = {load_bytes(columns), load_bytes(columns + 32)};
                 RK_UNROLL
                 for (int high = 0; high < 2; high++) {
@@ -123,7 +123,7 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
 }
 RK_TARGET static void int16(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS_AHEAD(tile, 4, int16_row)
+        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int16_row)
         return;
     }
     RK_FOR_TILES(tile, 6, INT16)

@@ -1,7 +1,7 @@
 // Products of many rows of x with int4 by VNNI: GROUPS groups of a panel are unpacked into the first-level cache, once for all of them. The includer
-// defines RK_TARGET, RK_UNPACKED_ROWS, the rows of x in a register tile, and add_products(sums, w, x): to each lane of the sums, four products of unsigned
-// bytes with signed ones.
+// defines RK_TARGET, RK_UNPACKED_ROWS, the rows of x in a register tile, and add_products(sums, w, x): madd8 of madd.h on sixteen lanes.
 #include "../lanes.h"
+#include "matmul_ahead.h"
 
 typedef uint8_t v64_bytes __attribute__((vector_size(64)));
 
@@ -51,7 +51,7 @@ RK_LANES_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u
 
 #define UNPACKED(n)                                                                                                              \
     unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
-    rk_prefetch_share(blocks + (from + count) * RK_GROUP_BYTES, count * RK_GROUP_BYTES, first, first + n, tile->count)
+    rk_ask_for_shares(blocks + (from + count) * RK_GROUP_BYTES, share, first, first + n)
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;
@@ -60,6 +60,7 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
         const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
         for (size_t from = 0; from < groups; from += GROUPS) {
             const size_t count = groups - from < GROUPS ? groups - from : GROUPS;
+            const size_t share = rk_row_share(count * RK_GROUP_BYTES, tile->count);
             unpack(&u, blocks, from, count);
             RK_FOR_ROWS(tile->count, RK_UNPACKED_ROWS, UNPACKED)
         }

@@ -150,7 +150,7 @@ static rk_matmul_tile make_tile(int kind, const void *weights, int panels, int c
     };
 }
 
-// How many bytes ahead one row of x asks for weights: some kernels then are other code, whatever the processor's maker.
+// How many bytes ahead weights are asked for where they are: some kernels then are other code, whatever the processor's maker.
 enum { AHEAD = 1 << 10 };
 
 static void check_tile(int kind, int panels, int columns, int count, test_pattern weights_pattern, test_pattern x_pattern) {
@@ -168,7 +168,7 @@ static void check_tile(int kind, int panels, int columns, int count, test_patter
     const int implementation_count = implementations(kind, list);
     float *expected = NULL; // what the first one gives
     for (int i = 0; i < implementation_count; i++) {
-        for (tile.ahead = 0; tile.ahead <= (count == 1 ? AHEAD : 0); tile.ahead += AHEAD) {
+        for (tile.ahead = 0; tile.ahead <= AHEAD; tile.ahead += AHEAD) {
             tile.streams = 2 + 2 * test_random_below(2);
             test_begin("matmul", kind_names[kind], list[i].name,
                        "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s, %d streams, ahead %d", panels, columns, count,
