@@ -2,7 +2,6 @@
 // winograd_int16.h or both, after defining RK_TARGET, RK_WINOGRAD_ROWS, the tiles, and RK_WINOGRAD_PANELS, the panels whose products its registers
 // hold, and RK_WINOGRAD_LANES, the channels that are transformed at once.
 #include "../lanes.h"
-#include "../matmul/matmul.h"
 #include "conv.h"
 
 typedef float lanes __attribute__((vector_size(4 * RK_WINOGRAD_LANES)));

@@ -135,7 +135,6 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
-    const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[4][2];
     rk_request next = rk_request_share(tile, RK_INT4, panel, 1, first, rows, 64);
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
@@ -149,12 +148,9 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
             rk_ask_for(&next, 0, 1, RK_NEAR);
             RK_UNROLL
             for (int high = 0; high < 2; high++) {
-                __m256i pairs[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
-                for (int half = 0; half < 2; half++) {
-                    if (high) pairs[half] = _mm256_srli_epi16(pairs[half], 4);
-                    pairs[half] = _mm256_and_si256(pairs[half], nibble);
-                }
-                add_columns(sum, pairs, x + 8 * c + 4 * high, tile->x_stride, rows);
+                __m256i weights[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
+                for (int half = 0; half < 2; half++) weights[half] = nibbles(weights[half], high);
+                add_columns(sum, weights, x + 8 * c + 4 * high, tile->x_stride, rows);
             }
         }
         const __m256 scales[2] = {load_halves(halves), load_halves(halves + 16)};
@@ -174,7 +170,6 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart;
     const int8_t *x = tile->x8;
     const int32_t *starts = tile->starts;
-    const __m256i nibble = _mm256_set1_epi8(15);
     __m256 acc[STREAMS][2];
     rk_ask_for_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
@@ -190,8 +185,8 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
                 if (asks) rk_ask(w + stream * (size_t)p + 64 * c + tile->ahead, RK_NEAR);
                 for (int half = 0; half < 2; half++) {
                     const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
-                    sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(_mm256_and_si256(pairs, nibble), low));
-                    sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(pairs, 4), nibble), high));
+                    sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(nibbles(pairs, 0), low));
+                    sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(nibbles(pairs, 1), high));
                 }
             }
         }
@@ -241,7 +236,7 @@ typedef struct unpacked {
 
 // `count` groups of a panel from group `from` on, as the vectors `vector` and `vector` + 1.
 RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, size_t from, size_t count) {
-    const __m256i nibble = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8);
+    const __m256i eight = _mm256_set1_epi8(8);
     for (size_t group = 0; group < count; group++) {
         const uint8_t *w = rk_group_weights(blocks, from + group), *halves = rk_group_scales(blocks, from + group);
         for (int half = 0; half < 2; half++) {
@@ -249,8 +244,8 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, 
             RK_UNROLL
             for (int c = 0; c < 4; c++) {
                 const __m256i pairs = load_bytes(w + 64 * c + 32 * half);
-                const __m256i low = _mm256_sub_epi8(_mm256_and_si256(pairs, nibble), eight);
-                const __m256i high = _mm256_sub_epi8(_mm256_and_si256(_mm256_srli_epi16(pairs, 4), nibble), eight);
+                const __m256i low = _mm256_sub_epi8(nibbles(pairs, 0), eight);
+                const __m256i high = _mm256_sub_epi8(nibbles(pairs, 1), eight);
                 store_bytes(u->weights[group][2 * c][vector + half], low);
                 store_bytes(u->weights[group][2 * c + 1][vector + half], high);
                 sums = _mm256_add_epi8(sums, _mm256_add_epi8(low, high));

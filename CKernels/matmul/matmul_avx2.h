@@ -1,6 +1,9 @@
 // What the kernels with 256-bit registers share: a panel's rows are two registers. The includer defines RK_TARGET.
 #include "matmul_ahead.h"
 
+// Panels that one row of x takes in turn.
+enum { STREAMS = 4 };
+
 RK_TARGET RK_INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si256(p); }
 
 RK_TARGET RK_INLINE void store_bytes(void *p, __m256i bytes) { _mm256_storeu_si256(p, bytes); }
@@ -9,6 +12,11 @@ RK_TARGET RK_INLINE __m256 load_halves(const void *p) { return _mm256_cvtph_ps(_
 
 // Four columns of a row of x, for each row of the panel.
 RK_TARGET RK_INLINE __m256i broadcast4(const int8_t *x) { return _mm256_set1_epi32(rk_columns4(x)); }
+
+// Of a line of int4: columns 8 c ..< 8 c + 4 or, if `high`, the four after them.
+RK_TARGET RK_INLINE __m256i nibbles(__m256i pairs, const int high) {
+    return _mm256_and_si256(high ? _mm256_srli_epi16(pairs, 4) : pairs, _mm256_set1_epi8(15));
+}
 
 RK_TARGET RK_INLINE __m256 load_bias(const rk_matmul_tile *tile, int panel, int half) {
     return tile->bias ? _mm256_loadu_ps(tile->bias + panel * RK_PANEL + 8 * half) : _mm256_setzero_ps();

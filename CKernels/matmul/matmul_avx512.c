@@ -206,7 +206,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
 
 // More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it).
-RK_TARGET RK_INLINE v16_int add_products(v16_int sums, v16_int w, v16_int x) {
+RK_TARGET RK_INLINE v16_int madd8(v16_int sums, v16_int w, v16_int x) {
     return (v16_int)rk_madd8_avx512((__m512i)sums, (__m512i)w, (__m512i)x);
 }
 #define RK_UNPACKED_ROWS 12

@@ -48,11 +48,6 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Columns 8 c ..< 8 c + 4 or, if `high`, the four after them.
-RK_TARGET RK_INLINE __m256i nibbles(__m256i pairs, const int high) {
-    return _mm256_and_si256(high ? _mm256_srli_epi16(pairs, 4) : pairs, _mm256_set1_epi8(15));
-}
-
 // Few rows of x: nibbles are unpacked in registers.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
@@ -100,7 +95,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 }
 
 // Many rows of x.
-RK_TARGET RK_INLINE v16_int add_products(v16_int sums, v16_int w, v16_int x) {
+RK_TARGET RK_INLINE v16_int madd8(v16_int sums, v16_int w, v16_int x) {
     const v8_int low = (v8_int)rk_madd8_avxvnni((__m256i)v16_low(sums), (__m256i)v16_low(w), (__m256i)v16_low(x));
     const v8_int high = (v8_int)rk_madd8_avxvnni((__m256i)v16_high(sums), (__m256i)v16_high(w), (__m256i)v16_high(x));
     return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

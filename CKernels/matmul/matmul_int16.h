@@ -56,8 +56,6 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
     }
 }
 
-enum { STREAMS = 4 };
-
 RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int asks) {
     enum { TURN = 16 }; // columns
     const float *scales = rk_tile_panel(tile, RK_INT8, panel);

@@ -1,5 +1,5 @@
 // Products of many rows of x with int4 by VNNI: GROUPS groups of a panel are unpacked into the first-level cache, once for all of them. The includer
-// defines RK_TARGET, RK_UNPACKED_ROWS, the rows of x in a register tile, and add_products(sums, w, x): madd8 of madd.h on sixteen lanes.
+// defines RK_TARGET, RK_UNPACKED_ROWS, the rows of x in a register tile, and madd8(sum, w, x), as in madd.h, on sixteen lanes.
 #include "../lanes.h"
 #include "matmul_ahead.h"
 
@@ -38,7 +38,7 @@ RK_LANES_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u
             const v64_bytes weights = u->weights[group][c];
             RK_UNROLL
             for (int t = 0; t < rows; t++)
-                sum[t] = add_products(sum[t], (v16_int)weights, rk_columns4(x + tile->x_stride * (size_t)t + 4 * c) - (v16_int){0});
+                sum[t] = madd8(sum[t], (v16_int)weights, rk_columns4(x + tile->x_stride * (size_t)t + 4 * c) - (v16_int){0});
         }
         RK_UNROLL
         for (int t = 0; t < rows; t++) acc[t] = v16_fma(__builtin_convertvector(sum[t], v16), u->scales[group], acc[t]);
