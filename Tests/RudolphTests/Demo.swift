@@ -27,13 +27,13 @@ enum Demo {
     /// A session and an image encoder with the kernels that a mask of instruction sets allows. The mask is the process's, so it is set
     /// only while they are made: they keep what they have.
     static func session(
-        _ type: WeightType, threads: Int, cache: KeyValueFormat, mask: UInt32
+        _ type: WeightType, threads: Int, cache: KeyValueFormat, mask: UInt32, precision: ActivationPrecision? = nil
     ) throws -> (Session, ImageEncoder) {
         let model = try model(type)
         return try kernels.withLock {
             rk_cpu_set_mask(mask)
             defer { rk_cpu_set_mask(.max) }
-            let session = try Session(model, threads: threads, keyValueFormat: cache)
+            let session = try Session(model, threads: threads, precision: precision, keyValueFormat: cache)
             return (session, try ImageEncoder(model, threads: threads, arithmetic: .fast, stop: session.stop))
         }
     }
