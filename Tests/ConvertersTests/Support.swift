@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Converters
+@testable import Rudolph
 @testable import rudolph_quality
 
 /// Where the project's reference data lie, found from this source file.

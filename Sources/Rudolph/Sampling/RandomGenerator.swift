@@ -4,15 +4,8 @@ struct RandomGenerator {
 
     /// A generator of its own for each stream of one seed, so that the n-th candidate does not depend on how candidates are batched.
     init(seed: UInt64, stream: Int = 0) {
-        var mixer = seed &+ 0xd1b5_4a32_d192_ed03 &* UInt64(truncatingIfNeeded: stream)
-        func next() -> UInt64 {
-            mixer &+= 0x9e37_79b9_7f4a_7c15
-            var z = mixer
-            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-            return z ^ (z >> 31)
-        }
-        state = (next(), next(), next(), next())
+        var mixer = SplitMix64(state: seed &+ 0xd1b5_4a32_d192_ed03 &* UInt64(truncatingIfNeeded: stream))
+        state = (mixer.next(), mixer.next(), mixer.next(), mixer.next())
     }
 
     mutating func next() -> UInt64 {
@@ -31,5 +24,22 @@ struct RandomGenerator {
     /// Uniform in 0 ..< 1, 24 bits.
     mutating func uniform() -> Float {
         Float(next() >> 40) * 0x1p-24
+    }
+}
+
+/// Steele, Lea and Flood's generator: the same numbers everywhere. One word of state: to seed and to shuffle, not to draw with.
+package struct SplitMix64: RandomNumberGenerator {
+    private var state: UInt64
+
+    package init(state: UInt64) {
+        self.state = state
+    }
+
+    package mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
     }
 }
