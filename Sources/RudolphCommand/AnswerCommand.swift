@@ -46,7 +46,7 @@ struct AnswerCommand: ParsableCommand {
     @OptionGroup var shared: SharedOptions
 
     func validate() throws {
-        try validateCount("--batch", batch, atMost: 64)
+        try validateCount("--batch", batch, atMost: Session.maximumBatch)
         if greedy, seed != nil { throw ValidationError("--greedy takes the most probable tokens: no --seed") }
     }
 

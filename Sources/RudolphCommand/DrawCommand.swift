@@ -86,7 +86,7 @@ struct DrawCommand: ParsableCommand {
         try validateText("the text to draw", text)
         try validateCount("--count", count, atMost: Self.largestCount)
         try validateCount("--candidates", candidates, atMost: Session.maximumCandidates)
-        try validateCount("--batch", batch, atMost: 64)
+        try validateCount("--batch", batch, atMost: Session.maximumBatch)
         if sampling.greedy, count > 1 || candidates ?? 1 > 1 { throw ValidationError("--greedy draws one picture: no -n and no --candidates") }
         if let candidates, candidates < count { throw ValidationError("--candidates is \(candidates); expected at least the \(count) of -n") }
         if let guidance, !(guidance >= 0 && guidance <= 1) { throw ValidationError("--guidance is \(guidance); expected 0 to 1") }

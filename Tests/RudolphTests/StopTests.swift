@@ -228,6 +228,8 @@ import Testing
             drawings.batch = batch
             #expect(message { _ = try Drawer(session).draw("кошка", drawings) } == "a batch of \(batch), expected 1 to 64")
         }
+        // Two sequences each where they are guided.
+        #expect(2 * Session.maximumBatch <= Session.positionsAtOnce)
         for threads in [0, -1, 1025] { #expect(message { _ = try Session(session.model, threads: threads) }.hasPrefix("\(threads) threads")) }
         // No system has room for such stacks.
         let refused = message { try Session.checkThreads(2000, stackBytes: 1 << 62) }

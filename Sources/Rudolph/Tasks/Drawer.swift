@@ -15,7 +15,7 @@ public struct DrawOptions: Sendable {
     public var prompt: ImagePrompt? = nil
     /// The same seed gives the same image tokens on every CPU, and pictures but for ``ImageArithmetic/fast``; nil takes a random one.
     public var seed: UInt64? = nil
-    /// Pictures drawn at the same time, 1 to 64; each needs keys and values of its own.
+    /// Pictures drawn at the same time, 1 to `Session.maximumBatch`; each needs keys and values of its own.
     public var batch = 8
     /// The task token of the text.
     public var taskToken = "<LT_T2I>"
@@ -87,7 +87,9 @@ public struct Drawer {
         _ progress: ProgressHandler?
     ) throws(RudolphError) -> [[Int]] {
         try options.sampling.validate()
-        guard (1...64).contains(options.batch) else { throw RudolphError("a batch of \(options.batch), expected 1 to 64") }
+        guard (1...Session.maximumBatch).contains(options.batch) else {
+            throw RudolphError("a batch of \(options.batch), expected 1 to \(Session.maximumBatch)")
+        }
         if let guidance = options.guidance {
             guard guidance.weight >= 0, guidance.weight <= 1 else {
                 throw RudolphError("a guidance weight of \(Double(guidance.weight)), expected 0 to 1")

@@ -39,6 +39,10 @@ public final class Session {
     /// The most texts or pictures that one call of a task generates to choose from.
     public static let maximumCandidates = 4096
 
+    /// The most pictures that are drawn at the same time. Each step computes all of them in one pass, which has room for 272 sequences; guided
+    /// drawings are two each.
+    public static let maximumBatch = 64
+
     /// The most workers that a session can have.
     public static let maximumThreads = 1024
 
