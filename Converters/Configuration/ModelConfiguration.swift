@@ -35,7 +35,10 @@ public struct ModelConfiguration: Equatable, Sendable {
     /// N: positions of a full sequence.
     public var sequenceLength: Int { leftTextLength + imageTokensPerSide * imageTokensPerSide + rightTextLength }
 
-    static let commonTaskTokens = ["<LT_UNK>", "<RT_UNK>", "<LT_T2I>", "<LT_I2T>", "<LT_T2T>", "<RT_I2T>"]
+    static let commonTaskTokens = [
+        FileSchema.TaskToken.leftUnknown, FileSchema.TaskToken.rightUnknown, FileSchema.TaskToken.textToImage,
+        FileSchema.TaskToken.imageToText, FileSchema.TaskToken.textToText, FileSchema.TaskToken.caption,
+    ]
     static let instructionTaskTokens = [
         "<LT_TQA>", "<RT_TQA>", "<LT_MQA>", "<RT_MQA>", "<LT_VQA>", "<RT_VQA>", "<LT_CAP>", "<RT_CAP>", "<LT_GEN>", "<LT_REC>",
         "<RT_REC>",

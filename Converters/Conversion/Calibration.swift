@@ -14,7 +14,9 @@ struct LayerInput: Hashable, Sendable {
 final class Calibration {
     /// Positions are at least this many for each column of the residual stream.
     private static let positionsPerColumn = 16
-    private static let taskTokens = ["<LT_T2T>", "<LT_T2I>", "<LT_I2T>", "<RT_I2T>"]
+    private static let taskTokens = [
+        FileSchema.TaskToken.textToText, FileSchema.TaskToken.textToImage, FileSchema.TaskToken.imageToText, FileSchema.TaskToken.caption,
+    ]
 
     private let configuration: Configuration
     private let session: Session
@@ -102,7 +104,8 @@ final class Calibration {
             let isDrawn = index % 2 == 1
             sequences.append(
                 try session.segment(
-                    isDrawn ? Tokenizer.lowercasedAndStripped(subjects[index].text) : "", task: isDrawn ? "<LT_T2I>" : "<LT_I2T>",
+                    isDrawn ? Tokenizer.lowercasedAndStripped(subjects[index].text) : "",
+                    task: isDrawn ? FileSchema.TaskToken.textToImage : FileSchema.TaskToken.imageToText,
                     length: configuration.leftTextLength, isPadded: true) + picture + (caption?.ids ?? []))
         }
         return sequences

@@ -25,10 +25,10 @@ struct AskCommand: ParsableCommand {
     var text: String?
 
     @Option(help: ArgumentHelp("The question's task token, with or without its angle brackets.", valueName: "name"))
-    var leftTask = "<LT_UNK>"
+    var leftTask = FileSchema.TaskToken.leftUnknown
 
     @Option(help: ArgumentHelp("The answer's task token.", valueName: "name"))
-    var rightTask = "<RT_UNK>"
+    var rightTask = FileSchema.TaskToken.rightUnknown
 
     @Option(help: ArgumentHelp("Answers to draw; the most frequent one comes first.", valueName: "n"))
     var candidates = 1

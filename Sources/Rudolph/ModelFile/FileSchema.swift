@@ -53,9 +53,18 @@ package enum FileSchema {
     /// The head's rows, split.
     package static let textHead = "to_logits.1.text"
     package static let imageHead = "to_logits.1.image"
-    /// Keys and values of the left text of plain captions, and the task token of captions' left texts.
+    /// Keys and values of the left text of plain captions.
     package static let captionLeftText = "captions.left_text.keys_values"
-    package static let captionTaskToken = "<LT_I2T>"
-    /// The task token of captions themselves, which are right texts.
-    package static let captionRightTaskToken = "<RT_I2T>"
+
+    /// Task tokens of every model that has any: the second token of a left (LT) or right (RT) text, which says what it is for.
+    package enum TaskToken {
+        /// A question or an instruction, and its answer.
+        package static let leftUnknown = "<LT_UNK>", rightUnknown = "<RT_UNK>"
+        /// A text that a picture is drawn from.
+        package static let textToImage = "<LT_T2I>"
+        /// What stands before a picture that is captioned, and the caption.
+        package static let imageToText = "<LT_I2T>", caption = "<RT_I2T>"
+        /// A text that goes on.
+        package static let textToText = "<LT_T2T>"
+    }
 }

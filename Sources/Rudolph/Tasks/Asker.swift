@@ -7,9 +7,9 @@ public struct AskOptions: Sendable {
     /// The same seed gives the same answers of the same image tokens on every CPU (see ``ImageArithmetic``); nil takes a random one.
     public var seed: UInt64? = nil
     /// The task token of the question; the public instruction model is always asked with the unknown pair.
-    public var leftTaskToken = "<LT_UNK>"
+    public var leftTaskToken = FileSchema.TaskToken.leftUnknown
     /// The task token of the answer.
-    public var rightTaskToken = "<RT_UNK>"
+    public var rightTaskToken = FileSchema.TaskToken.rightUnknown
     /// Tokens of the right text at most; nil for the whole segment.
     public var maximumTokens: Int? = nil
 

@@ -77,8 +77,8 @@ public struct Captioner {
         ofTokens tokens: [Int], _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {
         var found = try session.rightTexts(
-            left: try session.leftSegment(options.leftText, task: FileSchema.captionTaskToken), image: tokens,
-            beginning: try session.rightSegment(options.template ?? "", task: FileSchema.captionRightTaskToken),
+            left: try session.leftSegment(options.leftText, task: FileSchema.TaskToken.imageToText), image: tokens,
+            beginning: try session.rightSegment(options.template ?? "", task: FileSchema.TaskToken.caption),
             candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens, progress)
         Session.removeEmpty(from: &found)
         switch options.ranking {
@@ -101,7 +101,8 @@ public struct Captioner {
         var image: [Float] = []
         for (index, entry) in found.enumerated() {
             try report(progress, .ranking, index, found.count)
-            let perplexity = try session.perplexities(left: try session.leftSegment(entry.text, task: "<LT_T2I>"), image: tokens)
+            let left = try session.leftSegment(entry.text, task: FileSchema.TaskToken.textToImage)
+            let perplexity = try session.perplexities(left: left, image: tokens)
             text.append(perplexity.text)
             image.append(perplexity.image)
         }

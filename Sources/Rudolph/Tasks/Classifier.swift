@@ -62,8 +62,8 @@ public struct Classifier {
         var read: [Int] = []
         for (index, name) in names.enumerated() {
             try report(progress, .ranking, index, names.count)
-            let left = try session.leftSegment(Self.fill(options.leftTemplate, name), task: FileSchema.captionTaskToken)
-            let right = try session.rightSegment(Self.fill(options.rightTemplate, name), task: FileSchema.captionRightTaskToken)
+            let left = try session.leftSegment(Self.fill(options.leftTemplate, name), task: FileSchema.TaskToken.imageToText)
+            let right = try session.rightSegment(Self.fill(options.rightTemplate, name), task: FileSchema.TaskToken.caption)
             // Classes with the same left text share it and the picture.
             if left != read {
                 try session.readLeftText(left, nil)

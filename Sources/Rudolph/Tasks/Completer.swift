@@ -11,7 +11,7 @@ public struct CompleteOptions: Sendable {
     /// Tokens of the left text at most; nil for the whole segment.
     public var maximumTokens: Int? = nil
     /// The task token that the text begins with.
-    public var taskToken = "<LT_T2T>"
+    public var taskToken = FileSchema.TaskToken.textToText
 
     /// The reference's choice: 48 candidates.
     public init() {}

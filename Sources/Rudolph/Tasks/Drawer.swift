@@ -18,7 +18,7 @@ public struct DrawOptions: Sendable {
     /// Pictures drawn at the same time, 1 to `Session.maximumBatch`; each needs keys and values of its own.
     public var batch = 8
     /// The task token of the text.
-    public var taskToken = "<LT_T2I>"
+    public var taskToken = FileSchema.TaskToken.textToImage
 
     /// One picture, as the reference draws it.
     public init() {}
@@ -219,7 +219,7 @@ private struct Batch {
         }
         if let guidance = options.guidance {
             otherPrompt = caches.count
-            try read(guidance.prompt, "<LT_UNK>", head, session, progress)
+            try read(guidance.prompt, FileSchema.TaskToken.leftUnknown, head, session, progress)
         }
         promptCount = caches.count
         for _ in 0..<(texts.count * sequencesEach) { caches.append(try session.cache(start: start, .drawing)) }

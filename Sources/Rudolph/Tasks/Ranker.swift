@@ -34,7 +34,7 @@ public struct Ranker {
         guard textWeight >= 0, textWeight <= 1 else { throw RudolphError("a text weight of \(Double(textWeight)), expected 0 to 1") }
         for picture in pictures { try session.model.configuration.validate(imageTokens: picture) }
         let left = try session.captionLeftText()
-        let right = try session.rightSegment(text, task: FileSchema.captionRightTaskToken)
+        let right = try session.rightSegment(text, task: FileSchema.TaskToken.caption)
         var texts: [Float] = []
         var images: [Float] = []
         for (index, picture) in pictures.enumerated() {

@@ -186,7 +186,7 @@ public final class Session {
 
     /// The left text of plain captions: an empty segment, the same for every picture.
     func captionLeftText() throws(RudolphError) -> [Int] {
-        try leftSegment("", task: FileSchema.captionTaskToken)
+        try leftSegment("", task: FileSchema.TaskToken.imageToText)
     }
 
     /// Computes the left text unless its keys and values are there already, here or in the model file.

@@ -88,7 +88,7 @@ final class AnswerRun {
         let drawn = work.indices.filter { work[$0].tokens == nil }
         if drawn.isEmpty { return }
         var options = DrawOptions()
-        options.taskToken = "<LT_UNK>"
+        options.taskToken = FileSchema.TaskToken.leftUnknown
         options.sampling = command.greedy ? .greedy : .answerImage
         options.batch = command.batch
         let texts = drawn.map { (work[$0].text, work[$0].seed) }
