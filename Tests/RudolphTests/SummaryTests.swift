@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Rudolph
+@testable import RudolphCommand
 
 /// What a model says that tasks need, beside what sessions allocate.
 @Suite struct SummaryTests {
@@ -35,5 +36,18 @@ import Testing
             #expect(summary.drawingNeededBytes(beside: extra, isDecoderKept: false) == transformer + max(extra, decoder))
             #expect(summary.drawingNeededBytes(beside: extra, isDecoderKept: true) == transformer + extra + decoder)
         }
+    }
+
+    /// The first picture is read before the transformer's weights are, the others beside them.
+    @Test func captionsOfSeveralPicturesNeedTheEncoderBesideTheTransformer() throws {
+        let model = try Demo.session(.int8).model, summary = model.summary(threads: 1)
+        func needed(_ candidates: Int, _ pictures: Int) -> UInt64 {
+            Work.texts(candidates, pictures: pictures).neededBytes(model, summary, .f16)
+        }
+        #expect(needed(1, 1) == summary.neededBytes(beside: model.summary(batch: 1).captionLogitBytes))
+        #expect(needed(1, 2) == needed(1, 1) + summary.imageEncoderNeededBytes)
+        #expect(needed(1, 3) == needed(1, 2))
+        // So many candidates that their keys and values outweigh the encoder, which is there before and after them.
+        #expect(needed(4096, 2) == needed(4096, 1))
     }
 }

@@ -4,8 +4,8 @@ import Rudolph
 enum Work {
     /// Pictures to tokens or back, without the transformer.
     case pictures
-    /// Candidates behind a picture.
-    case texts(Int)
+    /// Candidates behind a picture, of which there may be several, one after the other.
+    case texts(Int, pictures: Int = 1)
     /// Candidates that go on with a left text, and perhaps a drawing of the best one.
     case continuations(Int, drawing: Bool, isShown: Bool)
     /// Sequences: guided drawings take two each. Those that are shown become pictures while they are drawn.
@@ -16,26 +16,34 @@ enum Work {
     /// What to say where the memory for it is not there.
     /// - Parameter summary: of the model, with the options of the session.
     func memoryWarning(_ model: Model, _ summary: ModelSummary, _ format: KeyValueFormat) -> String? {
-        let needed: UInt64
+        let needed = neededBytes(model, summary, format), available = summary.availableBytes
+        guard available > 0, needed > available else { return nil }
+        return "this may need \(megabytes(needed)) of memory, and \(megabytes(available)) are available; rudolph info says what takes it"
+    }
+
+    /// What it takes in memory at most; 0 where that is not known.
+    func neededBytes(_ model: Model, _ summary: ModelSummary, _ format: KeyValueFormat) -> UInt64 {
         switch self {
-        case .pictures: return nil
-        case .texts(let count): needed = summary.captionBytes(model.summary(batch: count, keyValueFormat: format))
+        case .pictures:
+            return 0
+        case .texts(let count, let pictures):
+            let batch = model.summary(batch: count, keyValueFormat: format)
+            // The second picture is read when the transformer is in memory already, without the candidates' keys and values.
+            let next = pictures > 1 ? summary.neededBytes(beside: batch.captionLogitBytes + summary.imageEncoderNeededBytes) : 0
+            return max(summary.captionBytes(batch), next)
         case .drawings(let count, let isShown):
-            needed = summary.drawingBytes(model.summary(batch: count, keyValueFormat: format), isDecoderKept: isShown)
+            return summary.drawingBytes(model.summary(batch: count, keyValueFormat: format), isDecoderKept: isShown)
         case .continuations(let count, let drawing, let isShown):
             let configuration = model.configuration
             let position = summary.cacheBytes / UInt64(max(1, configuration.sequenceLength))
             let texts = summary.neededBytes(beside: UInt64(count) * position * UInt64(configuration.leftTextLength))
             let one = model.summary(batch: 1, keyValueFormat: format)
-            needed = max(texts, drawing ? summary.drawingBytes(one, isDecoderKept: isShown) : 0)
+            return max(texts, drawing ? summary.drawingBytes(one, isDecoderKept: isShown) : 0)
         case .answers(let count):
             // What turned one batch's drawings into pictures is there while pictures of the next one are read and it is answered.
             let beside = max(UInt64(count) * summary.cacheBytes, summary.imageEncoderNeededBytes)
-            needed = summary.drawingNeededBytes(beside: beside, isDecoderKept: true)
+            return summary.drawingNeededBytes(beside: beside, isDecoderKept: true)
         }
-        let available = summary.availableBytes
-        guard available > 0, needed > available else { return nil }
-        return "this may need \(megabytes(needed)) of memory, and \(megabytes(available)) are available; rudolph info says what takes it"
     }
 }
 
