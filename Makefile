@@ -16,7 +16,7 @@ help:
 	@echo 'make build    the programs .build/release/rudolph and .build/release/rudolph-quant'
 	@echo 'make lib      the static library build/lib/<arch>/librudolph.a; ARCH=aarch64 for ARM, SERIAL=1 without OpenMP'
 	@echo 'make install  programs, demo model, static library and header, in PREFIX=/usr/local; DESTDIR=... comes before it'
-	@echo 'make docs     the documentation of the Swift library, at http://localhost:8080/documentation/rudolph'
+	@echo 'make docs     the documentation of the Swift libraries, at http://localhost:8080/documentation/rudolph and .../imagefiles'
 	@echo 'make bench    kernels and stages of this machine'
 	@echo 'make peers    ours beside llama.cpp, CTranslate2, onnxruntime and the reference, in turns; installs them first'
 	@echo 'make parity   comparison with the reference in PyTorch, in its own virtual environment'

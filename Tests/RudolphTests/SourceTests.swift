@@ -16,10 +16,11 @@ import Testing
         }
     }
 
-    /// Public declarations of the library are documented, and no other parameters than they have. rudolph.h documents the interface in C.
+    /// Public declarations of the libraries are documented, and no other parameters than they have. rudolph.h documents the interface in C.
     @Test func publicDeclarationsAreDocumented() throws {
         var declarations = 0
-        for file in try files("Sources/Rudolph", ["swift"]) where !file.path.contains("/CInterface/") {
+        let sources = try files("Sources/Rudolph", ["swift"]) + files("Sources/ImageFiles", ["swift"])
+        for file in sources where !file.path.contains("/CInterface/") {
             for (index, line) in file.lines.enumerated() where line.wholeMatch(of: /\ *public\b.*/) != nil {
                 declarations += 1
                 let place = "\(file.path):\(index + 1): \(line)"
