@@ -5,8 +5,8 @@ import Rudolph
 enum SafetensorsFile {
     private struct Entry: Decodable {
         let dtype: String
-        let shape: [Int]
-        let data_offsets: [Int]
+        let shape: [JSONInteger]
+        let data_offsets: [JSONInteger]
     }
 
     /// `__metadata__` is a dictionary of strings, everything else an `Entry`.
@@ -52,19 +52,18 @@ enum SafetensorsFile {
                 found.append((name, .unread(type: entry.dtype)))
                 continue
             }
-            guard entry.data_offsets.count == 2, case let (start, end) = (entry.data_offsets[0], entry.data_offsets[1]), start >= 0,
-                start <= end, end <= data.count
-            else {
-                throw .invalid(file: file.path, reason: "\(name): its bytes \(entry.data_offsets) are not inside the \(data.count) of the data")
+            let shape = entry.shape.map(\.value), offsets = entry.data_offsets.map(\.value)
+            guard offsets.count == 2, case let (start, end) = (offsets[0], offsets[1]), start >= 0, start <= end, end <= data.count else {
+                throw .invalid(file: file.path, reason: "\(name): its bytes \(offsets) are not inside the \(data.count) of the data")
             }
-            guard entry.shape.count <= TensorView.mostDimensions else {
-                throw .invalid(file: file.path, reason: "\(name) has \(entry.shape.count) dimensions, expected at most \(TensorView.mostDimensions)")
+            guard shape.count <= TensorView.mostDimensions else {
+                throw .invalid(file: file.path, reason: "\(name) has \(shape.count) dimensions, expected at most \(TensorView.mostDimensions)")
             }
             var strides: [Int] = [], count = 1
-            for size in entry.shape.reversed() {
+            for size in shape.reversed() {
                 strides.insert(count, at: 0)
                 let (product, overflow) = count.multipliedReportingOverflow(by: size)
-                guard !overflow else { throw .invalid(file: file.path, reason: "\(name): shape \(entry.shape) is too large") }
+                guard !overflow else { throw .invalid(file: file.path, reason: "\(name): shape \(shape) is too large") }
                 count = product
             }
             do {
@@ -72,7 +71,7 @@ enum SafetensorsFile {
                     (name,
                     .tensor(
                         try TensorView(
-                            type: type, shape: entry.shape, strides: strides, offset: 0,
+                            type: type, shape: shape, strides: strides, offset: 0,
                             storage: UnsafeRawBufferPointer(rebasing: data[start..<end]), file: file))))
             } catch .invalid(_, let reason) {
                 throw .invalid(file: file.path, reason: "\(name): \(reason)")

@@ -84,23 +84,23 @@ extension ModelConfiguration {
     /// defaults), the task tokens under `special_tokens`.
     private struct File: Decodable {
         struct Parameters: Decodable {
-            let num_layers: Int
-            let vocab_size: Int
-            let hidden_size: Int
-            let num_attention_heads: Int
-            let l_text_seq_length: Int?
-            let r_text_seq_length: Int?
-            let image_tokens_per_dim: Int?
-            let kernel_size: Int?
-            let last_kernel_size: Int?
-            let image_vocab_size: Int?
-            let text_special_tokens: Int?
-            let image_special_tokens: Int?
+            let num_layers: JSONInteger
+            let vocab_size: JSONInteger
+            let hidden_size: JSONInteger
+            let num_attention_heads: JSONInteger
+            let l_text_seq_length: JSONInteger?
+            let r_text_seq_length: JSONInteger?
+            let image_tokens_per_dim: JSONInteger?
+            let kernel_size: JSONInteger?
+            let last_kernel_size: JSONInteger?
+            let image_vocab_size: JSONInteger?
+            let text_special_tokens: JSONInteger?
+            let image_special_tokens: JSONInteger?
             let cogview_sandwich_layernorm: Bool?
             let mlp_activation: String?
         }
         let model_params: Parameters
-        let special_tokens: [String: Int]?
+        let special_tokens: [String: JSONInteger]?
         let name: String?
     }
 
@@ -113,11 +113,11 @@ extension ModelConfiguration {
         guard mapped.bytes.count <= Self.largestFile else {
             throw .invalid(file: path, reason: "has \(mapped.bytes.count) bytes, expected a configuration of at most \(Self.largestFile)")
         }
-        let file: File
+        let data = Data(mapped.bytes), file: File
         do {
-            file = try JSONDecoder().decode(File.self, from: Data(mapped.bytes))
+            file = try JSONDecoder().decode(File.self, from: data)
         } catch {
-            throw .invalid(file: path, reason: Self.describe(error))
+            throw .invalid(file: path, reason: Self.describe(error, in: data))
         }
         let model = file.model_params
         guard model.cogview_sandwich_layernorm ?? true else {
@@ -126,21 +126,21 @@ extension ModelConfiguration {
         guard ["gelu", "gelu_jit"].contains(model.mlp_activation ?? "gelu_jit") else {
             throw .invalid(file: path, reason: "mlp_activation is \(model.mlp_activation ?? ""), expected gelu or gelu_jit")
         }
-        let left = model.l_text_seq_length ?? 64
+        let left = model.l_text_seq_length?.value ?? 64
         // The reference counts the pad rows of the left text as vocabulary.
-        let (vocabulary, overflow) = model.vocab_size.subtractingReportingOverflow(left)
-        let specials = model.text_special_tokens ?? 0
+        let (vocabulary, overflow) = model.vocab_size.value.subtractingReportingOverflow(left)
+        let specials = model.text_special_tokens?.value ?? 0
         let tokens =
-            file.special_tokens?.map { TaskToken(name: $0, id: $1) }.sorted { ($0.id, $0.name) < ($1.id, $1.name) }
+            file.special_tokens?.map { TaskToken(name: $0, id: $1.value) }.sorted { ($0.id, $0.name) < ($1.id, $1.name) }
             ?? (specials >= Self.commonTaskTokens.count && !overflow && Configuration.Limits.textVocabularySize.contains(vocabulary)
                 ? Self.taskTokens(Self.commonTaskTokens, from: vocabulary) : [])
         self.init(
-            name: file.name ?? URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent, layers: model.num_layers,
-            hiddenSize: model.hidden_size, heads: model.num_attention_heads, leftTextLength: left,
-            imageTokensPerSide: model.image_tokens_per_dim ?? 16, rightTextLength: model.r_text_seq_length ?? 64,
-            kernelSize: model.kernel_size ?? 7, lastKernelSize: model.last_kernel_size ?? 9,
+            name: file.name ?? URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent, layers: model.num_layers.value,
+            hiddenSize: model.hidden_size.value, heads: model.num_attention_heads.value, leftTextLength: left,
+            imageTokensPerSide: model.image_tokens_per_dim?.value ?? 16, rightTextLength: model.r_text_seq_length?.value ?? 64,
+            kernelSize: model.kernel_size?.value ?? 7, lastKernelSize: model.last_kernel_size?.value ?? 9,
             textVocabularySize: overflow ? 0 : vocabulary, textSpecialTokens: specials,
-            imageVocabularySize: model.image_vocab_size ?? 8192, imageSpecialTokens: model.image_special_tokens ?? 0,
+            imageVocabularySize: model.image_vocab_size?.value ?? 8192, imageSpecialTokens: model.image_special_tokens?.value ?? 0,
             taskTokens: tokens)
         do {
             try validate()
@@ -149,8 +149,14 @@ extension ModelConfiguration {
         }
     }
 
-    private static func describe(_ error: any Error) -> String {
-        (error as? DecodingError)?.inWords ?? "is not a JSON configuration: \(error)"
+    private static func describe(_ error: any Error, in data: Data) -> String {
+        do {
+            // The decoder does not say where a text stops being JSON.
+            _ = try JSONSerialization.jsonObject(with: data, options: .fragmentsAllowed)
+            return (error as? DecodingError)?.inWords ?? "is not a JSON configuration: \(error)"
+        } catch {
+            return "is no JSON: \((error as NSError).userInfo[NSDebugDescriptionErrorKey] ?? error)"
+        }
     }
 
     /// Fails when a size is none that the runtime takes; afterwards products of sizes cannot overflow.

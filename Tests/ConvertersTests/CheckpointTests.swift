@@ -158,6 +158,7 @@ import Testing
         for (header, words) in [
             (#"{"w":{"dtype":"F32","shape":"x","data_offsets":[0,4]}}"#, "w.shape: "),
             (#"{"w":{"dtype":"F32","shape":[1]}}"#, "w: data_offsets is missing"),
+            (#"{"w":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}"#, "w.shape.Index 0: an integer of 64 bits expected"),
         ] {
             let path = try folder.write("w.safetensors", safetensors(header, data: 4))
             let reason = failure { _ = try Checkpoint(path: path) }

@@ -42,6 +42,25 @@ import Testing
         #expect(model.taskTokens.isEmpty)
     }
 
+    @Test func whereAFileIsNoJSONIsTold() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write("bad.json", #"{"model_params": {"num_layers": three}}"#)
+        #expect(failure { _ = try ModelConfiguration(file: path) } == "\(path): is no JSON: Invalid value around character 33.")
+    }
+
+    /// They are JSON, of which the decoder would say that it is none.
+    @Test func numbersThatAreNoIntegersAreNamed() throws {
+        let folder = try TemporaryFolder()
+        for number in ["3.5", "1e99", "99999999999999999999"] {
+            let layers = SmallModel.json.replacingOccurrences(of: #""num_layers": 3"#, with: "\"num_layers\": \(number)")
+            let tokens = SmallModel.json.replacingOccurrences(of: #""name""#, with: "\"special_tokens\": {\"a\": \(number)}, \"name\"")
+            for (text, place) in [(layers, "model_params.num_layers"), (tokens, "special_tokens.a")] {
+                let path = try folder.write("bad.json", text)
+                #expect(failure { _ = try ModelConfiguration(file: path) } == "\(path): \(place): an integer of 64 bits expected")
+            }
+        }
+    }
+
     @Test func badConfigurationsAreNamed() throws {
         let folder = try TemporaryFolder()
         for (text, words) in [
@@ -50,7 +69,7 @@ import Testing
             (SmallModel.json.replacingOccurrences(of: #""num_layers": 3"#, with: #""num_layers": -1"#), "num_layers is -1, expected 1 to"),
             (SmallModel.json.replacingOccurrences(of: #""vocab_size": 17"#, with: #""vocab_size": 5"#), "vocab_size less l_text_seq_length is 0"),
             (SmallModel.json.replacingOccurrences(of: #""vocab_size": 17"#, with: #""vocab_size": 9223372036854775807"#), "vocab_size less"),
-            (SmallModel.json.replacingOccurrences(of: #""vocab_size": 17"#, with: #""vocab_size": 1e300"#), "JSON"),
+            (SmallModel.json.replacingOccurrences(of: #""vocab_size": 17"#, with: #""vocab_size": 1e300"#), "vocab_size: an integer"),
             (SmallModel.json.replacingOccurrences(of: #""hidden_size": 48"#, with: #""hidden_size": 50"#), "not a multiple"),
             (SmallModel.json.replacingOccurrences(of: #""name""#, with: #""special_tokens": {"<LT_UNK>": 11}, "name""#), "<LT_UNK> has the id 11"),
             (SmallModel.json.replacingOccurrences(of: #""name""#, with: #""special_tokens": {"a": 12, "b": 12}, "name""#), "same id"),

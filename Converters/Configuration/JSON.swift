@@ -14,3 +14,19 @@ extension DecodingError {
         }
     }
 }
+
+/// An integer. Of any other number the decoder says that the text is no JSON, and not where it is.
+struct JSONInteger: Decodable {
+    let value: Int
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        do {
+            value = try container.decode(Int.self)
+        } catch let error as DecodingError {
+            throw error
+        } catch {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "an integer of 64 bits expected")
+        }
+    }
+}
