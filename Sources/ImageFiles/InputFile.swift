@@ -20,7 +20,7 @@ package struct InputFile: ~Copyable {
     package init(path: String) throws(ImageFileError) {
         name = path
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw ImageFileError("\(path): \(errorText())") }
+        guard descriptor >= 0 else { throw ImageFileError(path.isEmpty ? "an empty name for a file to read" : "\(path): \(errorText())") }
     }
 
     private init(name: String, descriptor: Int32) {

@@ -32,6 +32,15 @@ import Testing
         #expect(encoded.status == 1 && encoded.output.isEmpty)
     }
 
+    /// As of a variable that is not set.
+    @Test func emptyNamesAreRefused() throws {
+        let good = Project.sample("train_1f34e_noto.png")
+        for arguments in [["caption", ""], ["caption", good, "--model", ""], ["complete", "кот", "--allowed", ""], ["tokenize", "--input", ""]] {
+            let run = try Command.run(arguments, environment: ["RUDOLPH_MODEL": try Project.model()])
+            #expect(run.status == 1 && run.messages.hasSuffix("Error: an empty name for a file to read\n"), "\(arguments): \(run.messages)")
+        }
+    }
+
     /// Weights that are no numbers: nothing arbitrary is printed, drawn or chosen.
     @Test func damagedWeightsAreAnError() throws {
         let folder = try TemporaryFolder()

@@ -9,6 +9,7 @@ package final class MappedFile: @unchecked Sendable {
 
     /// Fails when the file cannot be opened, is not a regular file or is empty.
     package init(path: String) throws(RudolphError) {
+        guard !path.isEmpty else { throw RudolphError("an empty name for a file to read") }
         var mapping = rp_mapping()
         let code = path.withCString { rp_map($0, &mapping) }
         guard code == 0, let size = Int(exactly: mapping.size) else {
