@@ -70,6 +70,7 @@ struct CompleteCommand: ParsableCommand {
         let model = try shared.openModel()
         if draw != nil { try model.requireImageDecoder() }
         try shared.checkMaximum(maxTokens, beginningWith: text, "given", in: model)
+        try shared.checkRoom(after: text, what: "the text", length: model.configuration.leftTextLength, in: model)
         let work = Work.continuations(options.candidates, drawing: draw != nil, isShown: preview)
         let session = try shared.openSession(model, sessionOptions, for: work)
         let progress = shared.progress()
