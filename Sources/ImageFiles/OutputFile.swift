@@ -57,9 +57,16 @@ package enum OutputFile {
     package static func makeFolder(path: String) throws(ImageFileError) {
         guard mkdir(path, 0o777) != 0 else { return }
         let code = errno
+        guard code == EEXIST else { throw ImageFileError("\(path): \(errorText(code))") }
+        try checkFolder(path: path)
+    }
+
+    /// Throws where something else is there than a folder.
+    package static func checkFolder(path: String) throws(ImageFileError) {
         var information = stat()
-        guard code == EEXIST, stat(path, &information) == 0, information.st_mode & S_IFMT == S_IFDIR else {
-            throw ImageFileError("\(path): \(errorText(code))")
+        guard lstat(path, &information) == 0 else { return }
+        guard stat(path, &information) == 0, information.st_mode & S_IFMT == S_IFDIR else {
+            throw ImageFileError("\(path): it is no folder; expected one")
         }
     }
 

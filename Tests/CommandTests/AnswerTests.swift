@@ -134,6 +134,14 @@ import Testing
         #expect(FileManager.default.fileExists(atPath: picture.path) == isThere)
     }
 
+    /// Before any is drawn: the model is not even looked for.
+    @Test(arguments: ["touch images", "ln -s /missing images"]) func picturesNeedAFolder(command: String) throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let run = try Command.shell("\(command); \"$0\" answer tasks/input.json -o x.json --model /missing.gguf", folder: folder.url)
+        #expect(run.status == 1 && run.messages == "Error: images: it is no folder; expected one\n", "\(run.messages)")
+    }
+
     /// It would be read first, which for a pipe never ends.
     @Test func answersNeedARegularFile() throws {
         let folder = try TemporaryFolder()

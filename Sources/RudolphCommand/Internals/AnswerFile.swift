@@ -34,6 +34,8 @@ struct AnswerFile {
 
     func picturePath(_ id: String) -> String { folder(of: path) + Self.pictureName(id) }
 
+    private var pictureFolder: String { folder(of: path) + "images" }
+
     /// Whether a task needs not be asked again. A run that was killed may have left the name of a picture without the picture.
     func isComplete(_ id: String) -> Bool {
         guard let parts = answers[id] else { return false }
@@ -51,17 +53,20 @@ struct AnswerFile {
     }
 
     func writePicture(_ picture: Picture, of id: String) throws {
-        try OutputFile.makeFolder(path: folder(of: path) + "images")
+        try OutputFile.makeFolder(path: pictureFolder)
         try writeFiles([(try picture.jpegData(), picturePath(id))])
     }
 
-    /// Throws where a picture that is to be drawn would take the place of another: of a task's own, or of one that is there and not of this file.
-    func checkPictures(of pending: [TaskSample], _ samples: [TaskSample], input: String) throws(CommandError) {
+    /// Throws where a picture that is to be drawn could not be written, or would take the place of another: of a task's own, or of one that is
+    /// there and not of this file.
+    func checkPictures(of pending: [TaskSample], _ samples: [TaskSample], input: String) throws {
+        let drawn = pending.filter(\.isToBeDrawn).map(\.id)
+        if !drawn.isEmpty { try OutputFile.checkFolder(path: pictureFolder) }
         let given = samples.flatMap { sample in
             (sample.parts ?? []).filter { $0.type == "image" }.map { (path: pathOfPicture($0.content, input: input), id: sample.id) }
         }
         let owners = Dictionary(given.map { ($0.path, $0.id) }) { first, _ in first }
-        for id in pending.filter(\.isToBeDrawn).map(\.id) {
+        for id in drawn {
             let target = picturePath(id), isThere = fileExists(target)
             if let owner = owners[target] ?? (isThere ? given.first { isSameFile($0.path, target) }?.id : nil) {
                 throw CommandError("\(target): it is a picture of task \(owner), and the one drawn for task \(id) would replace it; "
