@@ -8,7 +8,7 @@ struct DrawCommand: ParsableCommand {
         abstract: "Draw pictures from a text.",
         discussion: """
             One picture goes to the file of -o. Of several each gets a file of its own, with -1, -2, ... before the extension, and that \
-            file shows them side by side. A name that ends in .jpg gives JPEG files, any other PNG. With --candidates more are drawn than \
+            file shows them side by side. A name that ends in .jpg or .jpeg gives JPEG files, any other PNG. With --candidates more are drawn than \
             kept: those that explain the text best. Image tokens are drawn with top-k 768, top-p 0.99 and temperature 1 unless said \
             otherwise.
 
