@@ -29,12 +29,16 @@ let package = Package(
         .target(name: "ImageFiles", dependencies: ["CImageFiles", "CPlatform"]),
         .systemLibrary(name: "CCrypto", path: "Sources/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "Converters", dependencies: ["Rudolph", "CKernels", "CPlatform", "CCrypto"], path: "Converters"),
+        .target(
+            name: "CommandSupport", dependencies: ["Rudolph", "CPlatform", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(
             name: "RudolphCommand",
-            dependencies: ["Rudolph", "ImageFiles", "CPlatform", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: [
+                "CommandSupport", "Rudolph", "ImageFiles", "CPlatform", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
         .executableTarget(
             name: "QuantCommand",
-            dependencies: ["Converters", "Rudolph", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: ["CommandSupport", "Converters", "Rudolph", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .target(
             name: "MachineProbes", dependencies: ["CKernels"], path: "Benchmarks/MachineProbes",
             cSettings: [.headerSearchPath("../../CKernels")]),

@@ -108,6 +108,16 @@ int rp_output_write(rp_output *output, const void *bytes, uint64_t size, uint64_
     return 0;
 }
 
+int rp_write(int descriptor, const void *bytes, uint64_t size) {
+    for (uint64_t done = 0; done < size;) {
+        const ssize_t written = write(descriptor, (const char *)bytes + done, (size_t)(size - done));
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return written < 0 ? errno : EIO;
+        done += (uint64_t)written;
+    }
+    return 0;
+}
+
 int rp_output_commit(rp_output *output) {
     if (fsync(output->descriptor) != 0 || rename(output->temporary, output->target) != 0) return errno;
     output->is_committed = 1;

@@ -27,7 +27,8 @@ package enum OutputFile {
             let descriptor = open(path, O_WRONLY | O_CLOEXEC)
             guard descriptor >= 0 else { throw ImageFileError("\(path): \(errorText())") }
             defer { close(descriptor) }
-            guard writeAll(descriptor, bytes) else { throw ImageFileError("\(path): \(errorText())") }
+            let code = rp_write(descriptor, bytes, UInt64(bytes.count))
+            guard code == 0 else { throw ImageFileError("\(path): \(errorText(code))") }
         }
     }
 
@@ -78,19 +79,5 @@ package enum OutputFile {
         code = rp_output_write(output, bytes, UInt64(bytes.count), 0)
         if code == 0 { code = rp_output_commit(output) }
         guard code == 0 else { throw ImageFileError("\(path): \(errorText(code))") }
-    }
-}
-
-/// Writes to what no rename can replace: a pipe, a device, standard output. Where it returns false `errno` says why.
-package func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
-    bytes.withUnsafeBytes { bytes in
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        return true
     }
 }

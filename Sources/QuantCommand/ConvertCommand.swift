@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import Converters
 import Foundation
 import Rudolph
@@ -83,12 +84,12 @@ struct ConvertCommand: ParsableCommand {
             transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type.type,
             isCalibrated: calibration ?? true, threads: threads ?? Session.usualThreads, isStrict: strict)
         let report = try RudolphQuant.withProgress {
-            try conversion.run(output: output, progress: $0) { FileHandle.standardError.write(Data("warning: \(printable($0))\n".utf8)) }
+            try conversion.run(output: output, progress: $0) { note("warning: \($0)") }
         }
         try RudolphQuant.write(table(report, seconds: (ContinuousClock.now - start) / .seconds(1)))
     }
 
-    private func table(_ report: Conversion.Report, seconds: Double) -> String {
+    private func table(_ report: Conversion.Report, seconds: Double) -> [String] {
         var lines = [["", "tensors", "weights", "stored as", "bits/weight", "SNR dB", "rel. error", "to zero"]]
         for row in report.rows {
             let lossless = row.distortion.noise == 0
@@ -109,8 +110,8 @@ struct ConvertCommand: ParsableCommand {
         }
         let calibrated =
             report.calibratedPositions == 0
-            ? "" : "\ncalibrated with \(report.calibratedPositions) positions: single weights of int4 err more, products with them less"
-        return rows.joined(separator: "\n") + calibrated + "\n\(output): \(millions(report.fileSize))B in \(format(seconds, 1)) s"
+            ? [] : ["calibrated with \(report.calibratedPositions) positions: single weights of int4 err more, products with them less"]
+        return rows + calibrated + ["\(output): \(millions(report.fileSize))B in \(format(seconds, 1)) s"]
     }
 
     private func format(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }

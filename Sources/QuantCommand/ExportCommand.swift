@@ -21,7 +21,7 @@ struct ExportCommand: ParsableCommand {
             try Export.run(input: input, output: output, type: type, threads: Session.usualThreads, progress: $0)
         }
         let types = report.tensors.map { "\($0.count) tensors \($0.type)" }.joined(separator: ", ")
-        try RudolphQuant.write("\(output): \(report.fileSize) bytes, \(types)")
+        try RudolphQuant.write(["\(output): \(report.fileSize) bytes, \(types)"])
     }
 }
 

@@ -1,28 +1,28 @@
+import CommandSupport
 import Converters
-import Foundation
 import Rudolph
 
 /// A line on standard error, when that is a terminal: a bar, the share done, the tensor at work.
 struct ProgressBar {
-    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private var line = ProgressLine(isShown: standardErrorIsTerminal())
     private var shown = -1
 
+    private static let length = 20
+
     mutating func show(_ progress: ConversionProgress) {
-        guard isTerminal, progress.total > 0 else { return }
+        guard progress.total > 0 else { return }
         let percent = progress.done * 100 / progress.total
         guard percent != shown else { return }
         shown = percent
-        let filled = percent * 30 / 100
-        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 30 - filled)
-        write("\r\u{1B}[K\(bar) \(percent) % \(printable(progress.tensor))")
+        let filled = percent * Self.length / 100
+        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: Self.length - filled) + " \(percent) % "
+        // The line would cut the bar.
+        line.show(bar + printable(progress.tensor).prefix(ProgressLine.width - bar.count))
     }
 
     /// Takes the line away.
     mutating func clear() {
-        guard isTerminal, shown >= 0 else { return }
         shown = -1
-        write("\r\u{1B}[K")
+        line.clear()
     }
-
-    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 }

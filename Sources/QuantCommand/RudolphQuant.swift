@@ -1,7 +1,15 @@
 import ArgumentParser
+import CommandSupport
 import Converters
-import Foundation
 import Rudolph
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
 
 @main
 struct RudolphQuant: ParsableCommand {
@@ -22,10 +30,9 @@ struct RudolphQuant: ParsableCommand {
         subcommands: [ConvertCommand.self, VerifyCommand.self, ExportCommand.self],
         defaultSubcommand: ConvertCommand.self)
 
-    /// As `ParsableCommand.main`, but arguments that are not UTF-8 are refused rather than silently repaired: the repaired name would be
-    /// another file's. A limit on the size of files (`ulimit -f`) is an error when a file is written, not the end before it is cleaned up.
+    /// As `ParsableCommand.main`, but arguments that are not UTF-8 are refused rather than silently repaired.
     static func main() {
-        signal(SIGXFSZ, SIG_IGN)
+        prepareProcess()
         do {
             var command = try parseAsRoot(try utf8Arguments())
             try command.run()
@@ -34,44 +41,17 @@ struct RudolphQuant: ParsableCommand {
         }
     }
 
-    /// A line of results. Unlike `print` it fails where nobody takes it, as on a full disk.
-    static func write(_ line: String) throws {
-        do {
-            try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
-        } catch {
-            FileHandle.standardError.write(Data("Error: standard output: the results cannot be written\n".utf8))
-            throw ExitCode(1)
-        }
-    }
-
-    /// The command line after the program's name.
-    private static func utf8Arguments() throws(ValidationError) -> [String] {
-        var arguments: [String] = []
-        for index in 1..<max(1, Int(CommandLine.argc)) {
-            guard let argument = CommandLine.unsafeArgv[index] else { break }
-            guard let text = String(validatingCString: argument) else {
-                throw ValidationError("argument \(index), \"\(printable(String(cString: argument)))\", is not UTF-8; expected UTF-8")
-            }
-            arguments.append(text)
-        }
-        return arguments
+    /// Lines of results, each whole.
+    static func write(_ lines: [String]) throws(OutputError) {
+        var writer = ResultWriter()
+        for line in lines { writer.line(line) }
+        try writer.flush()
     }
 
     /// Runs `work`, which gets a progress callback to hand on. An interrupt stops it at the next callback, so that it can clean up,
-    /// and the exit code says so. Signals that the parent has ignored (`nohup`) stay so.
+    /// and the exit code says so.
     static func withProgress<Result>(_ work: (@escaping (ConversionProgress) -> Bool) throws -> Result) throws -> Result {
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        for number in [SIGINT, SIGTERM, SIGHUP] {
-            let previous = signal(number) { interrupt = $0 }
-            if unsafeBitCast(previous, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
-                signal(number, SIG_IGN)
-                continue
-            }
-            sigaddset(&signals, number)
-        }
-        // A parent that starts programs from a thread with blocked signals hands those on.
-        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+        handleSignals([SIGINT, SIGTERM, SIGHUP]) { interrupt = $0 }
         var bar = ProgressBar()
         do {
             let result = try work { progress in

@@ -1,6 +1,6 @@
 import ArgumentParser
+import CommandSupport
 import Converters
-import Foundation
 
 struct VerifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,11 +16,10 @@ struct VerifyCommand: ParsableCommand {
         for file in files {
             do {
                 let damage = try RudolphQuant.withProgress { try Verification.run(path: file, progress: $0) }
-                for part in damage { try RudolphQuant.write("\(file): \(part)") }
-                if damage.isEmpty { try RudolphQuant.write("\(file): whole") }
+                try RudolphQuant.write(damage.isEmpty ? ["\(file): whole"] : damage.map { "\(file): \($0)" })
                 isDamaged = isDamaged || !damage.isEmpty
             } catch let error as ConversionError {
-                FileHandle.standardError.write(Data("Error: \(error)\n".utf8))
+                note("Error: \(error)")
                 isDamaged = true
             }
         }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import Rudolph
 
 struct ClassifyCommand: ParsableCommand {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import ImageFiles
 import Rudolph
 
@@ -69,8 +70,8 @@ struct CompleteCommand: ParsableCommand {
         if let allowed { options.allowedTokens = try allowedTokens(allowed) }
         let model = try shared.openModel()
         if draw != nil { try model.requireImageDecoder() }
-        try shared.checkMaximum(maxTokens, beginningWith: text, "given", in: model)
         try shared.checkRoom(after: text, what: "the text", length: model.configuration.leftTextLength, in: model)
+        try shared.checkMaximum(maxTokens, beginningWith: text, "given", in: model)
         let work = Work.continuations(options.candidates, drawing: draw != nil, isShown: preview)
         let session = try shared.openSession(model, sessionOptions, for: work)
         let progress = shared.progress()

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import Rudolph
 
 @main
@@ -33,10 +34,9 @@ struct RudolphCommand: ParsableCommand {
 
     /// As `ParsableCommand.main`, but arguments that are not UTF-8 are refused rather than silently repaired.
     static func main() {
-        dieQuietlyOnBrokenPipe()
-        outliveFileSizeLimit()
+        prepareProcess()
         do {
-            var command = try parseAsRoot(try utf8Arguments())
+            var command = try parseAsRoot(try utf8Arguments(advice: "a picture can be piped in: rudolph caption - < FILE"))
             try command.run()
         } catch {
             exit(withError: error)

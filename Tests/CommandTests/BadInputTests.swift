@@ -41,6 +41,14 @@ import Testing
         }
     }
 
+    /// Of the OpenMP runtime, which ends the process for what it cannot read.
+    @Test(arguments: ["many", "0", "-1", "99999999999999999999"]) func variablesOfOthersEndNothing(threads: String) throws {
+        let run = try Command.run(
+            ["caption", Project.sample("train_1f34e_noto.png"), "--greedy", "--threads", "2", "--model", try Project.model()],
+            environment: ["OMP_NUM_THREADS": threads])
+        #expect(run.status == 0 && run.text == "красное яблоко\n" && run.messages.isEmpty, "\(run.status) \(run.messages)")
+    }
+
     /// Weights that are no numbers: nothing arbitrary is printed, drawn or chosen.
     @Test func damagedWeightsAreAnError() throws {
         let folder = try TemporaryFolder()

@@ -205,7 +205,27 @@ import Testing
         let folder = try TemporaryFolder()
         let run = try shell(
             "exec \"$0\" verify \"$@\" > /dev/full", [Project.folder.appending(path: "Models/demo/rudolph-demo-int8.gguf").path], in: folder)
-        #expect(run.status == 1 && run.messages == "Error: standard output: the results cannot be written\n", "\(run.messages)")
+        #expect(run.status == 1 && run.messages == "Error: standard output: No space left on device\n", "\(run.messages)")
+    }
+
+    @Test(arguments: ["2> /dev/full", "2>&-"]) func whatNobodyReadsEndsNothing(redirection: String) throws {
+        let folder = try TemporaryFolder()
+        let model = Project.folder.appending(path: "Models/demo/rudolph-demo-int8.gguf").path
+        let run = try shell("exec \"$0\" verify \"$@\" \(redirection)", ["missing.gguf", model], in: folder)
+        #expect(run.status == 1 && run.output == "\(model): whole\n", "\(run.status) \(run.output)")
+    }
+
+    /// A line that wraps could not be taken away.
+    @Test func progressFitsIntoANarrowTerminal() throws {
+        let folder = try TemporaryFolder()
+        _ = try SmallModel().conversion(folder)
+        _ = try folder.write("config.json", SmallModel.json)
+        let arguments = ["--config", "config.json", "--no-calibration", "-o", "out.gguf"] + Self.inputs
+        let script = #"export PROGRAM="$0" ARGUMENTS="$*"; exec script -qec '"$PROGRAM" $ARGUMENTS' /dev/null < /dev/null"#
+        let run = try shell(script, arguments, in: folder)
+        let lines = run.output.components(separatedBy: "\r\u{1b}[K").filter { $0.hasPrefix("█") || $0.hasPrefix("░") }
+        #expect(run.status == 0 && lines.contains { $0.count == 78 }, "\(run.output.debugDescription) \(run.messages)")
+        for line in lines { #expect(line.count <= 78, "\(line.debugDescription)") }
     }
 
     /// Nobody writes to it: to wait for somebody who does would be to wait for ever.

@@ -1,5 +1,5 @@
-// The system calls that the Embedded Swift core needs, and what image files and converter have in common. Every function returns 0 or a value, or an
-// errno; none aborts.
+// The system calls that the Embedded Swift core needs, and what image files, converter and programs have in common. Every function returns 0 or a
+// value, or an errno; none aborts.
 #ifndef RP_PLATFORM_H
 #define RP_PLATFORM_H
 
@@ -34,6 +34,9 @@ void rp_output_close(rp_output *output);
 int rp_output_check(const char *path);
 // A new name, which ends with a dot and `suffix`, in the folder of the file that `path` names behind symbolic links.
 int rp_name_beside(const char *path, const char *suffix, char name[RP_PATH]);
+
+// Writes all of them to what no rename can replace: a pipe, a device, a standard stream. Returns 0, or an errno.
+int rp_write(int descriptor, const void *bytes, uint64_t size);
 
 // What errno `code` means, a static or thread-local string.
 const char *rp_error_text(int code);

@@ -1,3 +1,4 @@
+import CommandSupport
 import Rudolph
 
 /// A text that some of a task's candidates gave.

@@ -10,8 +10,3 @@ struct CommandError: Error, CustomStringConvertible {
 
     var description: String { message }
 }
-
-/// Standard output cannot be written to. Ends the program with exit code 1, whatever was being done.
-struct OutputError: Error, CustomStringConvertible {
-    let description: String
-}

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 
 /// Lets one bad input not stop the rest: says what is wrong with it, goes on, and ends with exit code 1.
 struct FailureCount {

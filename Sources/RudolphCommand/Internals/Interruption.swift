@@ -1,5 +1,6 @@
 import ArgumentParser
 import CPlatform
+import CommandSupport
 import Rudolph
 
 #if canImport(Glibc)
@@ -10,8 +11,6 @@ import Musl
 import Darwin
 #endif
 
-private typealias SignalHandler = @convention(c) (Int32) -> Void
-
 /// Kept until the process ends, so that a late signal finds its flag.
 nonisolated(unsafe) private var interruptible: Session?
 nonisolated(unsafe) private var interruptFlag: UnsafeMutablePointer<Int32>?
@@ -21,11 +20,10 @@ nonisolated(unsafe) private var interruptFlag: UnsafeMutablePointer<Int32>?
 func stopOnInterrupt(_ session: Session) {
     interruptible = session
     interruptFlag = session.stop.pointer
-    let previous = signal(SIGINT) { _ in
+    handleSignals([SIGINT]) { _ in
         if let interruptFlag { rp_flag_raise(interruptFlag) }
         signal(SIGINT, SIG_DFL)
     }
-    keepIgnored(previous)
 }
 
 /// Throws when Ctrl-C was pressed since `stopOnInterrupt`: between pieces of work that do not look at the flag themselves.
@@ -35,15 +33,10 @@ func checkInterruption() throws(ExitCode) {
 
 /// Runs `body`, which may wait for another program and has nothing to clean up: Ctrl-C ends the program at once, with exit code 130.
 func endingOnInterrupt<Result>(_ body: () throws -> Result) throws -> Result {
-    let previous = signal(SIGINT) { _ in _exit(130) }
-    defer { signal(SIGINT, previous) }
-    keepIgnored(previous)
+    let previous = handleSignals([SIGINT]) { _ in _exit(130) }
+    defer { signal(SIGINT, previous[0]) }
     try checkInterruption()
     return try body()
-}
-
-private func keepIgnored(_ previous: SignalHandler?) {
-    if unsafeBitCast(previous, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) { signal(SIGINT, SIG_IGN) }
 }
 
 extension ExitCode {

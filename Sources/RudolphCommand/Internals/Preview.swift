@@ -1,4 +1,5 @@
 import CPlatform
+import CommandSupport
 import Rudolph
 
 /// Shows on standard error what is being drawn: on a terminal each row of tokens as it comes, elsewhere the finished picture only.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import Rudolph
 
 /// How tokens are drawn. What is not given is the task's own default.

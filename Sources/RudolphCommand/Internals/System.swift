@@ -1,6 +1,4 @@
-import ArgumentParser
 import ImageFiles
-import Rudolph
 
 #if canImport(Glibc)
 import Glibc
@@ -9,32 +7,6 @@ import Musl
 #else
 import Darwin
 #endif
-
-/// Whoever reads our output may stop at any time (`| head`): end like every other Unix program, even where the parent ignores SIGPIPE.
-func dieQuietlyOnBrokenPipe() {
-    signal(SIGPIPE, SIG_DFL)
-}
-
-/// A file that grows beyond the limit (`ulimit -f`) is an error like a full disk, and leaves nothing behind.
-func outliveFileSizeLimit() {
-    signal(SIGXFSZ, SIG_IGN)
-}
-
-/// The command line after the program's name. Swift repairs arguments that are not UTF-8; here they are errors.
-func utf8Arguments() throws(ValidationError) -> [String] {
-    var arguments: [String] = []
-    for index in 1..<max(1, Int(CommandLine.argc)) {
-        guard let argument = CommandLine.unsafeArgv[index] else { break }
-        let bytes = UnsafeRawBufferPointer(start: argument, count: strlen(argument))
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            let repaired = String(decoding: bytes, as: UTF8.self)
-            throw ValidationError(
-                "argument \(index), \"\(printable(repaired))\", is not UTF-8; expected UTF-8 (a picture can be piped in: rudolph caption - < FILE)")
-        }
-        arguments.append(text)
-    }
-    return arguments
-}
 
 func environmentVariable(_ name: String) -> String? {
     getenv(name).map { String(cString: $0) }
@@ -82,10 +54,6 @@ func fileNames(in folder: String) -> [String] {
     return names
 }
 
-func standardErrorIsTerminal() -> Bool {
-    isatty(STDERR_FILENO) == 1
-}
-
 func standardOutputIsTerminal() -> Bool {
     isatty(STDOUT_FILENO) == 1
 }
@@ -97,38 +65,6 @@ func standardErrorSize() -> (columns: Int, rows: Int, cell: (width: Int, height:
     let (columns, rows) = (Int(size.ws_col), Int(size.ws_row))
     let cell = (width: Int(size.ws_xpixel) / columns, height: Int(size.ws_ypixel) / rows)
     return (columns, rows, cell.width > 0 && cell.height > 0 ? cell : nil)
-}
-
-/// A line on standard error.
-func note(_ text: String) {
-    writeToStandardError(printable(text) + "\n")
-}
-
-func writeToStandardError(_ text: String) {
-    _ = writeAll(STDERR_FILENO, Array(text.utf8))
-}
-
-/// A full disk is an error, not silence.
-func writeToStandardOutput(_ bytes: [UInt8]) throws(OutputError) {
-    guard writeAll(STDOUT_FILENO, bytes) else { throw OutputError(description: "standard output: \(String(cString: strerror(errno)))") }
-}
-
-/// Lines on standard output, each written whole.
-struct ResultWriter {
-    private var buffer: [UInt8] = []
-
-    /// Adds a line of columns with tabs between them. Names and texts in it can neither end it nor command a terminal: their control
-    /// characters become visible.
-    mutating func line(_ columns: String...) {
-        buffer.append(contentsOf: columns.map(printable).joined(separator: "\t").utf8)
-        buffer.append(UInt8(ascii: "\n"))
-    }
-
-    /// Hands the lines on. To be called once for each input, so that a reader gets each result when it is there.
-    mutating func flush() throws(OutputError) {
-        defer { buffer.removeAll(keepingCapacity: true) }
-        try writeToStandardOutput(buffer)
-    }
 }
 
 /// Writes files as `OutputFile` does: those that appear when they are complete with signals held back, and pipes and devices, which may make

@@ -1,4 +1,5 @@
 import CPlatform
+import CommandSupport
 import Rudolph
 
 /// Shows on a terminal what a task is doing, how fast, and how long it will take.

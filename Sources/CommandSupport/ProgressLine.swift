@@ -1,19 +1,19 @@
 import Rudolph
 
 /// One line on a terminal's standard error that is written over and over.
-struct ProgressLine {
+package struct ProgressLine {
     /// A longer line would wrap on a narrow terminal and could not be removed again; its beginning is what gives way.
-    private static let width = 78
+    package static let width = 78
 
-    let isShown: Bool
+    package let isShown: Bool
     private var current = ""
 
-    init(isShown: Bool) {
+    package init(isShown: Bool) {
         self.isShown = isShown
     }
 
     /// - Parameter text: names may be in it; control characters become visible.
-    mutating func show(_ text: String) {
+    package mutating func show(_ text: String) {
         let text = printable(text)
         guard isShown, text != current else { return }
         writeToStandardError("\r\u{1b}[K" + text.suffix(Self.width))
@@ -21,7 +21,7 @@ struct ProgressLine {
     }
 
     /// Removes the line. To be called before anything else is printed.
-    mutating func clear() {
+    package mutating func clear() {
         guard !current.isEmpty else { return }
         writeToStandardError("\r\u{1b}[K")
         current = ""
