@@ -128,10 +128,11 @@ import Testing
 
     @Test func whatIsNoModelIsRefused() throws {
         let folder = FileManager.default.temporaryDirectory.path
-        for path in [folder, "/nonexistent/model.gguf", "", "/dev/null"] {
+        for path in [folder, "/nonexistent/model.gguf", "/dev/null"] {
             let message = message { _ = try Model(path: path) }
             #expect(message.hasPrefix("\(path): "), "\(message)")
         }
+        #expect(message { _ = try Model(path: "") } == "an empty name for a file to read")
         let checkpoint = Golden.checkpoint.appending(path: "bpe.model").path
         #expect(message { _ = try Model(path: checkpoint) }.contains("not a model file"))
     }
