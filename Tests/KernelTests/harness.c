@@ -4,6 +4,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,13 @@ int test_equal_bytes(const void *expected, const void *actual, size_t count) {
         }
     }
     return test_expect(1, "equal");
+}
+
+void test_step_ended(rk_worker *worker) {
+    static _Atomic int without;
+    if (rk_next_chunk(worker, worker->count) < 0) atomic_fetch_add(&without, 1);
+    rk_barrier(worker);
+    if (worker->index == 0) test_expect(atomic_exchange(&without, 0) == 0, "no barrier at the end of the step");
 }
 
 void test_worst(double *worst, double error) { *worst = isnan(error) ? INFINITY : fmax(*worst, error); }

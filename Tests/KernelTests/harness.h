@@ -73,6 +73,9 @@ int test_finite(const float *values, size_t count);
 int test_equal_ints(const int32_t *expected, const int32_t *actual, size_t count);
 int test_equal_bytes(const void *expected, const void *actual, size_t count);
 
+// Called by every worker behind a step: fails unless that ended with a barrier, which leaves all chunks to the next step.
+void test_step_ended(rk_worker *worker);
+
 // Keeps the larger error, which is infinite if it is no number: fmax would drop it.
 void test_worst(double *worst, double error);
 

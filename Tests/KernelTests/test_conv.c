@@ -34,6 +34,11 @@ static void run_conv(void *context, rk_worker *worker) {
                 p->out_stride, p->residual, p->scratch);
 }
 
+static void run_whole_conv(void *context, rk_worker *worker) {
+    run_conv(context, worker);
+    test_step_ended(worker);
+}
+
 static float weight_at(const rk_matrix *w, int row, int column) {
     size_t at = ((size_t)(row / RK_PANEL) * (size_t)w->columns + (size_t)column) * RK_PANEL + (size_t)(row % RK_PANEL);
     return w->type == RK_F16 ? rk_f16_to_f32(((const rk_f16 *)w->data)[at]) : ((const float *)w->data)[at];
@@ -177,7 +182,7 @@ static void test_shape(const shape *s, rk_type type, int gap, int residual, int 
                        "%d x %d x %d to %d, kernel %d, stride %d, padding %d, upsample %d, gap %d, residual %d, bias %d, normalized %d, %d threads",
                        s->height, s->width, s->in_channels, s->out_channels, s->kernel, s->stride, s->padding, s->upsample, gap,
                        residual, with_bias, normalized, threads);
-            rk_parallel(threads, run_conv, &p);
+            rk_parallel(threads, run_whole_conv, &p);
             int equal = 1;
             for (size_t i = 0; i < pixels && equal; i++) {
                 equal = test_equal_floats(expected + i * p.out_stride, p.out + i * p.out_stride, (size_t)s->out_channels);
@@ -632,7 +637,7 @@ static void test_fast(const shape *s, rk_type type, rk_conv_way way, int residua
                        way == RK_CONV_WINOGRAD ? "f32" : "int16", with->name, s->height, s->width, s->in_channels, s->out_channels, s->kernel,
                        s->stride, s->upsample, residual, normalized, threads, rk_cpu_cache());
             test_expect(rk_conv_is_winograd(&p.conv) || (way == RK_CONV_INT16 && rk_conv_is_int16(&p.conv)), "not fast");
-            rk_parallel(threads, run_conv, &p);
+            rk_parallel(threads, run_whole_conv, &p);
             if (expected) test_equal_floats(expected, p.out, used);
             else if (!with->no_definition) test_errors(&p, residual ? added : NULL, with);
             test_gaps(&p, GAP);

@@ -83,6 +83,10 @@ void test_cpu(void) {
         // A processor's own kernels are named "avx512 of ...".
         const char *name = rk_matmul_kernels_for(test_isas[i].features & ~(uint32_t)RK_CPU_TRAITS).name;
         test_expect(strcmp(name, test_isas[i].name) == 0, "matmul kernels of %s are %s", test_isas[i].name, name);
+        const rk_matmul_kernels kernels = rk_matmul_kernels_for(test_isas[i].features), scalar = rk_matmul_kernels_for(0);
+        int is_scalar = kernels.int16 == scalar.int16;
+        for (int type = RK_F32; type <= RK_INT4; type++) is_scalar |= kernels.tile[type] == scalar.tile[type];
+        test_expect(is_scalar == (i == 0), "%s has a product without kernels of its own", test_isas[i].name);
     }
 #if defined(__x86_64__)
     test_begin("cpu", "traits", "any", "of processors by their CPUID");

@@ -150,6 +150,23 @@ static void check_rows(const float *x, int columns, const char *what) {
     check_row16(x, columns, what);
 }
 
+// The least magnitudes that have a scale, and what is just below them.
+static void check_least(float least, int is_int16) {
+    for (int isa = 0; isa < test_isa_count; isa++) {
+        const rk_quantize_kernels kernels = rk_quantize_kernels_for(test_isas[isa].features);
+        for (int below = 0; below <= 1; below++) {
+            const float largest = below ? nextafterf(least, 0) : least, x[2] = {largest / 4, -largest};
+            int8_t bytes[RK_COLUMN_BLOCK];
+            int16_t shorts[RK_COLUMN_BLOCK];
+            int32_t starts[RK_COLUMN_BLOCK / RK_GROUP];
+            test_begin("quantize", is_int16 ? "row16" : "row", kernels.name, "least %g, below %d", (double)least, below);
+            const float scale = is_int16 ? kernels.row16(shorts, x, 2, RK_COLUMN_BLOCK) : kernels.row(bytes, starts, NULL, x, 2, RK_COLUMN_BLOCK);
+            const int value = is_int16 ? shorts[1] : bytes[1], most = is_int16 ? RK_INT16_LARGEST : RK_INT8_LARGEST;
+            test_expect(value == (below ? 0 : -most) && scale == (below ? 0 : largest / (float)most), "%d times %g", value, (double)scale);
+        }
+    }
+}
+
 void test_quantize(void) {
     const int columns[] = {1, 3, 4, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 1000, 1023, 1024, 4096};
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
@@ -183,6 +200,8 @@ void test_quantize(void) {
         }
         test_free(x);
     }
+    check_least(0x1p-120f, 0);
+    check_least(0x1p-112f, 1);
 }
 
 typedef struct timed_row {

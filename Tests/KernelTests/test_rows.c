@@ -155,6 +155,7 @@ static void run_call(void *context, rk_worker *worker) {
         break;
     default: rk_rows_norm(worker, c->features, c->y, c->x, c->outer, epsilon, c->quantized); break;
     }
+    test_step_ended(worker);
 }
 
 static void test_step(const test_isa *isa, which step, format f, int count, int n, int threads) {
@@ -194,6 +195,7 @@ typedef struct softmax {
 static void run_softmax(void *context, rk_worker *worker) {
     const softmax *s = context;
     rk_rows_softmax(worker, s->features, s->rows, s->scale);
+    test_step_ended(worker);
 }
 
 static void check_softmax(const float *x, const float *y, int n, float scale) {
@@ -247,6 +249,7 @@ typedef struct argmax {
 static void run_argmax(void *context, rk_worker *worker) {
     argmax *a = context;
     rk_rows_argmax(worker, a->rows, a->indices);
+    test_step_ended(worker);
 }
 
 static void test_argmax(void) {
@@ -285,6 +288,7 @@ typedef struct store {
 static void run_store(void *context, rk_worker *worker) {
     const store *s = context;
     rk_rows_store(worker, s->features, s->keys, s->values, s->heads, s->head_size, s->caches, s->cache_indices, s->slots);
+    test_step_ended(worker);
 }
 
 // One head of one row, into an array of halves or, with scales, of int8.
