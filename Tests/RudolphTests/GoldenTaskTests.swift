@@ -121,8 +121,8 @@ import Testing
             #expect(expected.shape == [3, 64, 64])
             let pixels = try session.image(of: image.indices).pixels
             // Bytes are cut off, not rounded, as torchvision does.
-            let largest = pixels.enumerated().map { abs(Int($1) - Int(values[$0 % 3 * 4096 + $0 / 3] * 255)) }.max()
-            #expect(largest ?? .max <= 1, "\(name)")
+            let differences = pixels.enumerated().map { abs(Int($1) - Int(values[$0 % 3 * 4096 + $0 / 3] * 255)) }
+            #expect(differences.max() ?? .max <= 1 && 100 * differences.reduce(0, +) < pixels.count, "\(name): \(differences.reduce(0, +)) others")
         }
     }
 

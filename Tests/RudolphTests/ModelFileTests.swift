@@ -239,6 +239,16 @@ import Testing
         ),
     ]
 
+    /// A list that is as long as one may be leaves no room for its own key.
+    @Test func textsAndListsAreLimitedTogether() throws {
+        var bytes = Data("GGUF".utf8) + Header.little(UInt32(3)) + Header.little(UInt64(0)) + Header.little(UInt64(1))
+        bytes += Header.text(Data("list".utf8)) + Header.little(UInt32(9)) + Header.little(UInt32(4)) + Header.little(UInt64(1) << 24)
+        let file = try Scratch(bytes)
+        try file.handle().truncate(atOffset: UInt64(bytes.count) + 64 << 20)
+        let found = message { _ = try Model(path: file.path) }
+        #expect(found == "\(file.path): list makes 67108884 bytes of texts and lists, expected at most 67108864")
+    }
+
     /// What an int8 file does not say of the activations of its left text was computed with 16 bits, before there was a choice.
     @Test func theLeftTextsActivationsAreKnown() throws {
         let key = "rudolph.left_text.activations"

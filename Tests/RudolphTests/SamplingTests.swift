@@ -61,6 +61,36 @@ import Testing
         }
     }
 
+    /// Wherever the largest stand: few are found otherwise than many.
+    @Test func topKLooksAtEveryPlace() {
+        for k in [1, 3, 7] {
+            for first in 0...(300 - k) {
+                var logits = [Float](repeating: 0, count: 300)
+                for place in first..<(first + k) { logits[place] = 1 }
+                #expect(filtered(logits, SamplingOptions(temperature: 1, topK: k, topP: 1)) == Array(first..<(first + k)), "\(k) from \(first)")
+            }
+        }
+    }
+
+    /// With the one that makes the sum larger than that; a sum that is equal is not enough.
+    @Test func topPEndsWithWhatExceedsIt() {
+        let equal = [Float](repeating: 0, count: 4)
+        for (topP, kept) in [(0, 1), (0.25, 2), (0.3, 2), (0.5, 3), (0.75, 4), (1, 4)] as [(Float, Int)] {
+            #expect(filtered(equal, SamplingOptions(temperature: 1, topK: 0, topP: topP)).count == kept, "\(topP)")
+        }
+    }
+
+    @Test func theFirstOfEqualsIsTheMostProbable() {
+        var (logits, other) = ([1, 3, 3, -3] as [Float], [0, 0, 0, 0] as [Float])
+        #expect(logits.withUnsafeMutableBufferPointer { Sampler.argmax($0) } == 1)
+        for mixing in [Guidance.Mixing.probabilities, .logits] {
+            #expect(mixed(logits, other, Guidance(weight: 0.5, mixing: mixing), .greedy, draws: 1)[1] == 1, "\(mixing)")
+            #expect(mixed(other, logits, Guidance(weight: 0.5, mixing: mixing), .greedy, draws: 1)[1] == 1, "\(mixing)")
+        }
+        other = logits
+        #expect(mixed(logits, other, Guidance(weight: 0.5), .greedy, draws: 1)[1] == 1)
+    }
+
     @Test func drawsOnlyWhatIsKeptInItsProportion() {
         let logits: [Float] = [0, log(2), -.infinity, log(4), -20, log(1)]
         var sampler = Sampler(SamplingOptions(temperature: 1, topK: 4, topP: 1))
@@ -169,6 +199,23 @@ import Testing
                     let bound = 5 * (share * (1 - share) / 20_000).squareRoot()
                     #expect(abs(found[id] - share) <= bound, "\(options), \(mixing), id \(id): \(found[id]), expected \(share)")
                 }
+            }
+        }
+    }
+
+    /// Of the whole distributions, not of what filters leave; logits as they are, probabilities at the temperature.
+    @Test func greedyGuidanceTakesTheMostProbableOfTheMixture() {
+        var generator = RandomGenerator(seed: 9)
+        for round in 0..<60 {
+            let own = (0..<20).map { _ in 8 * generator.uniform() }, other = (0..<20).map { _ in 12 * generator.uniform() - 4 }
+            let temperature: Float = [0.4, 1, 3][round % 3], weight: Float = [0.2, 0.5, 0.8][round / 3 % 3]
+            let (first, second) = (softmax(own.map { $0 / temperature }), softmax(other.map { $0 / temperature }))
+            let probabilities = zip(first, second).map { (1 - Double(weight)) * $0 + Double(weight) * $1 }
+            let logits = zip(own, other).map { Double((1 - weight) * $0 + weight * $1) }
+            for (mixing, values) in [(Guidance.Mixing.probabilities, probabilities), (.logits, logits)] {
+                let options = SamplingOptions(temperature: temperature, topK: 1, topP: 1)
+                let found = mixed(own, other, Guidance(weight: weight, mixing: mixing), options, draws: 1)
+                #expect(found.firstIndex(of: 1) == values.indices.max { values[$0] < values[$1] }, "round \(round), \(mixing)")
             }
         }
     }

@@ -201,6 +201,7 @@ import Testing
             let expected = "image token \(token), expected 0 to 1023"
             #expect(message { _ = try Captioner(session).captions(ofTokens: tokens, .greedy) } == expected)
             #expect(message { _ = try Asker(session).ask("что?", about: tokens) } == expected)
+            #expect(message { _ = try Asker(session).askEach([("что?", nil, 1), ("что?", tokens, 2)]) } == expected)
             #expect(message { _ = try Ranker(session).ranked([tokens], by: "кошка") } == expected)
             #expect(message { _ = try Classifier(session).classify(tokens: tokens, as: ["кошка"]) } == expected)
             #expect(message { _ = try session.image(of: tokens) } == expected)

@@ -114,6 +114,17 @@ struct TokenizerModel {
         #expect(tokenizer.encode("aaaaa") == [4, 6, 7])
     }
 
+    @Test func ofTwoRulesForAPairTheLaterOneCounts() throws {
+        let model = TokenizerModel(codepoints: [0x2581, 0x61], codepointIDs: [4, 5], rules: [5, 5, 6, 5, 5, 7])
+        #expect(try model.tokenizer().encode("aa") == [4, 7])
+    }
+
+    @Test func onlyTheFirstPieceLosesItsSpace() throws {
+        let tokenizer = try TokenizerModel.tiny.tokenizer()
+        #expect(tokenizer.decode([4, 4, 7]) == " ab")
+        #expect(tokenizer.decode([4, 7, 4, 4, 7]) == "ab  ab")
+    }
+
     @Test func encodesLongWordsInTimeThatGrowsWithTheirLength() throws {
         let tokenizer = try TokenizerModel.tiny.tokenizer()
         let ids = tokenizer.encode(String(repeating: "ab", count: 200_000))
