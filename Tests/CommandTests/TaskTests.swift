@@ -212,6 +212,53 @@ import Testing
         #expect(Set(ids.dropFirst(2 + prompt.count)).isSubset(of: [278, 158, 3]), "\(ids)")
     }
 
+    @Test func theMostProbableTextIsDrawnTheMostProbableWay() throws {
+        let folder = try TemporaryFolder()
+        let model = try Project.model()
+        let text = try Command.run(["complete", "красное", "--greedy", "--draw", "x.png", "--model", model], folder: folder.url)
+        let drawn = try Command.run(["draw", try #require(text.lines.first), "--greedy", "-o", "y.png", "--model", model], folder: folder.url)
+        #expect(text.status == 0 && drawn.status == 0, "\(text.messages)\(drawn.messages)")
+        #expect(try Data(contentsOf: folder.file("x.png")) == Data(contentsOf: folder.file("y.png")))
+    }
+
+    /// Each by itself leaves the most probable token alone, where the others let through what they can.
+    @Test(arguments: [["--top-k", "1"], ["--top-k", "0", "--top-p", "0"], ["--top-k", "0", "--top-p", "1", "--temperature", "0.000001"]])
+    func eachSamplingOptionIsFollowed(options: [String]) throws {
+        let arguments = ["complete", "кот", "--candidates", "8", "--seed", "1", "--all", "--json", "--model", try Project.model()]
+        func different(_ options: [String]) throws -> Int {
+            try #require(try Command.run(arguments + options).objects().first?["candidates"] as? [Any]).count
+        }
+        let wide = options.contains("--temperature") ? [] : ["--temperature", "3"]
+        #expect(try different(options + wide) == 1)
+        #expect(try different(["--top-k", "0", "--top-p", "1", "--temperature", "3"]) > 4)
+    }
+
+    @Test func optionsOfTheModelAreFollowed() throws {
+        // Of integers, without --model.
+        func perplexity(_ options: [String]) throws -> Double {
+            let run = try Command.run(["classify", apple, "кошка", "--json"] + options)
+            return try #require((try run.objects().first?["classes"] as? [[String: Any]])?.first?["perplexity"] as? Double, "\(run.messages)")
+        }
+        let usual = try perplexity([])
+        for options in [["--kv", "int8"], ["--activations", "int16"], ["--left-template", "{}"], ["--right-template", "это {}"]] {
+            #expect(try perplexity(options) != usual, "\(options)")
+        }
+    }
+
+    /// The same task tokens and texts: the same answer.
+    @Test func leftTextsOfCaptionsAreQuestions() throws {
+        let model = try Project.model()
+        let question = "какого цвета предмет?"
+        let caption = try Command.run(["caption", apple, "--left-text", question, "--greedy", "--model", model])
+        let tokens = ["--left-task", "LT_I2T", "--right-task", "RT_I2T"]
+        let answer = try Command.run(["ask", apple, question, "--greedy", "--model", model] + tokens)
+        #expect(caption.status == 0 && caption.text == answer.text, "\(caption.text)\(answer.text)\(answer.messages)")
+        #expect(try Command.run(["caption", apple, "--greedy", "--model", model]).text != caption.text)
+        let drawn = ["ask", apple, question, "--seed", "1", "--temperature", "3", "--top-k", "0", "--top-p", "1", "--model", model]
+        let (known, unknown) = (try Command.run(drawn + tokens), try Command.run(drawn + ["--right-task", "RT_I2T"]))
+        #expect(known.status == 0 && unknown.status == 0 && known.text != unknown.text, "\(known.text)\(known.messages)\(unknown.messages)")
+    }
+
     /// The text is there, whatever becomes of its picture.
     @Test func aTextIsPrintedThoughItsPictureFails() throws {
         let arguments = ["complete", "красное", "--greedy", "--model", try Project.model()]
