@@ -314,7 +314,7 @@ static void check_steps(void) {
         }
         check_step(kind, 200, 96, 3, 48, 101, 2);
         check_step(kind, 64, 520, 150, 16, 48, 2);
-        check_step(kind, 64, 520, 151, 16, 48, 2); // blocks of rows that lie further apart than their columns
+        check_step(kind, 64, 1000, 151, 16, 48, 2); // blocks of rows, of bytes too, that lie further apart than their columns
         check_step(kind, 1000, 64, 1, 0, 1000, 2);
         check_step(kind, 1010, 64, 24, 0, 1010, 3);
         check_step(kind, 1010, 64, 25, 16, 994, 2);

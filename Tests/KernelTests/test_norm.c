@@ -174,11 +174,11 @@ static double group_norm_error(const group_norm *g) {
     return worst;
 }
 
-static void test_group_norm(int pixels, int channels, int groups, int swish, float offset) {
+static void test_group_norm(int pixels, int channels, int groups, int swish, float limit, float offset) {
     const size_t image = (size_t)pixels * (size_t)channels;
     float *x = test_alloc(image * sizeof *x, sizeof *x), *first = test_alloc(image * sizeof *x, sizeof *x);
     float *weight = test_alloc((size_t)channels * sizeof *x, sizeof *x), *bias = test_alloc((size_t)channels * sizeof *x, sizeof *x);
-    test_fill_floats(x, image, TEST_RANDOM, 2);
+    test_fill_floats(x, image, TEST_RANDOM, limit);
     test_fill_floats(weight, (size_t)channels, TEST_RANDOM, 2);
     test_fill_floats(bias, (size_t)channels, TEST_RANDOM, 1);
     for (size_t i = 0; i < image; i++) {
@@ -189,8 +189,8 @@ static void test_group_norm(int pixels, int channels, int groups, int swish, flo
             float *scratch = test_alloc(rk_group_norm_scratch(pixels, channels) * sizeof *x, sizeof *x);
             float *y = test_alloc(image * sizeof *x, sizeof *x);
             group_norm g = {test_isas[isa].features, y, x, weight, bias, pixels, channels, groups, swish, scratch};
-            test_begin("norm", "group_norm", test_isas[isa].name, "%d pixels, %d channels, %d groups, swish %d, offset %g, %d threads",
-                       pixels, channels, groups, swish, offset, threads);
+            test_begin("norm", "group_norm", test_isas[isa].name, "%d pixels, %d channels, %d groups, swish %d, limit %g, offset %g, %d threads",
+                       pixels, channels, groups, swish, (double)limit, (double)offset, threads);
             rk_parallel(threads, run_whole_group_norm, &g);
             if (isa == 0 && threads == 1) {
                 memcpy(first, y, image * sizeof *y);
@@ -298,7 +298,8 @@ void test_norm(void) {
     }
     const int images[][3] = {{1, 32, 32}, {5, 32, 32}, {63, 64, 32}, {64, 6, 2}, {65, 30, 5}, {300, 96, 32}, {1000, 32, 32}};
     for (size_t i = 0; i < COUNT(images); i++) {
-        test_group_norm(images[i][0], images[i][1], images[i][2], (int)i % 2, i % 3 ? 0 : 50);
+        test_group_norm(images[i][0], images[i][1], images[i][2], (int)i % 2, 2, i % 3 ? 0 : 50);
+        test_group_norm(images[i][0], images[i][1], images[i][2], 0, 1e-3f, 0); // variances of the size of epsilon
     }
     test_accuracy();
 }
