@@ -106,6 +106,9 @@ import Testing
             let checkpoint = try Checkpoint(path: try folder.write("a.pt", state.zip(prefix: prefix)))
             #expect(checkpoint.tensors["w"]?.floats() == [1, 2], "\(prefix)")
         }
+        // Tied weights have two names and one memory.
+        state["module.w"] = ([2], .shared("w"))
+        #expect(try Checkpoint(path: try folder.write("tied.pt", state.zip())).tensors["w"]?.floats() == [1, 2])
         state["module.w"] = ([2], .floats([3, 4]))
         let reason = failure { _ = try Checkpoint(path: try folder.write("b.pt", state.zip())) }
         #expect(reason?.contains("two tensors are called w") == true, "\(reason ?? "accepted")")
@@ -164,6 +167,70 @@ import Testing
             let reason = failure { _ = try Checkpoint(path: path) }
             #expect(reason?.hasPrefix("\(path): safetensors header: \(words)") == true, "\(reason ?? "accepted")")
         }
+    }
+
+    @Test func safetensorsLieInsideTheirData() throws {
+        let folder = try TemporaryFolder()
+        func reason(_ offsets: String) throws -> String? {
+            let header = #"{"w":{"dtype":"F32","shape":[1],"data_offsets":[\#(offsets)]}}"#
+            return failure { _ = try Checkpoint(path: try folder.write("w.safetensors", safetensors(header, data: 8))) }
+        }
+        #expect(try reason("4,8") == nil)
+        for offsets in ["8,4", "-4,0", "4,9", "0", "0,4,8"] {
+            #expect(try reason(offsets)?.contains("are not inside the 8 of the data") == true, "\(offsets)")
+        }
+        #expect(try reason("0,3")?.contains("reaches past its storage") == true)
+    }
+
+    @Test func bytesInAnotherOrderAreRefused() throws {
+        var pickle = PickleWriter(), archives = [ZipWriter(), ZipWriter()]
+        pickle.op("}")
+        pickle.string("a")
+        pickle.tensor(key: "0", count: 2, shape: [2])
+        pickle.op("s")
+        let folder = try TemporaryFolder(), values: [Float] = [3, -1], words = ["little", "big"]
+        for (index, word) in words.enumerated() {
+            archives[index].add("x/data.pkl", pickle.finished())
+            archives[index].add("x/byteorder", Array(word.utf8))
+            archives[index].add("x/data/0", values.withUnsafeBytes(Array.init))
+        }
+        let old = [true, false].map { legacy(pickle.finished(), storages: [("0", values)], isLittleEndian: $0) }
+        for (little, big) in [(archives[0].finished(), archives[1].finished()), (old[0], old[1])] {
+            #expect(try Checkpoint(path: try folder.write("little.pt", little)).tensors["a"]?.floats() == values)
+            let reason = failure { _ = try Checkpoint(path: try folder.write("big.pt", big)) }
+            #expect(reason?.contains("its tensors are not little-endian") == true, "\(reason ?? "accepted")")
+        }
+    }
+
+    @Test func storagesThatAreThereTwiceAreRefused() throws {
+        var pickle = PickleWriter()
+        pickle.op("}")
+        pickle.string("a")
+        pickle.tensor(key: "0", count: 1, shape: [1])
+        pickle.op("s")
+        let folder = try TemporaryFolder()
+        let path = try folder.write("a.pt", legacy(pickle.finished(), storages: [("0", [1]), ("0", [2])]))
+        #expect(failure { _ = try Checkpoint(path: path) }?.contains("storage 0 is there twice") == true)
+    }
+
+    @Test func aCommentBehindAnArchiveIsNoMatter() throws {
+        var state = StateDictionary()
+        state["w"] = ([2], .floats([1, 2]))
+        var bytes = state.zip()
+        bytes[bytes.count - 2] = 7
+        let folder = try TemporaryFolder()
+        #expect(try Checkpoint(path: try folder.write("a.pt", bytes + Array("comment".utf8))).tensors["w"]?.floats() == [1, 2])
+    }
+
+    @Test func encryptedArchivesAreRefused() throws {
+        var state = StateDictionary()
+        state["w"] = ([2], .floats([1, 2]))
+        var bytes = state.zip()
+        let entry = try #require(Data(bytes).firstRange(of: [0x50, 0x4B, 0x01, 0x02])).lowerBound
+        bytes[entry + 8] = 1
+        let folder = try TemporaryFolder()
+        let reason = failure { _ = try Checkpoint(path: try folder.write("a.pt", bytes)) }
+        #expect(reason?.contains("model/data.pkl is encrypted") == true, "\(reason ?? "accepted")")
     }
 
     @Test func refusesLargeSafetensorsHeaders() throws {

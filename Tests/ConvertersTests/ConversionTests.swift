@@ -59,6 +59,7 @@ import Testing
         let factors = zip(norm, tensors["to_logits.0.weight"]?.values ?? []).map { $0 / $1 }
         #expect(factors.count == norm.count && factors.allSatisfy { $0 > 0 && $0.isFinite })
         if type == .f32 || type == .f16 { #expect(factors.allSatisfy { $0 == 1 }) }
+        #expect(abs(factors.reduce(0.0) { $0 + log(Double($1)) }) / Double(factors.count) < 1e-5, "their geometric mean is 1")
 
         var sums: [String: (noise: Double, signal: Double)] = [:]
         for (name, found) in tensors {
@@ -177,6 +178,68 @@ import Testing
         #expect(try GGUF(MappedFile(path: output)).integer("rudolph.vqgan.out_channels", in: 12...12) == 12)
         _ = try Export.run(input: output, output: folder.path("plain.gguf"), type: .f32, threads: 1)
         #expect(try read(folder.path("plain.gguf"))["vqgan.post_quant_conv.weight"]?.values == expected)
+    }
+
+    /// What decoders of twice the side end in: of each colour four bands of equal numbers, wherever they stand.
+    @Test func waveletBandsBecomePixels() throws {
+        var model = try SmallModel()
+        let bands: [[Float]] = [[0.5, 0.25, 0.125, -0.0625], [-0.25, -0.5, 0.75, 0.125], [1.5, 1, 0.5, 2]]  // low, vertical, horizontal, diagonal
+        model.images["decoder.conv_out.weight"] = ([12, 32, 3, 3], .floats([Float](repeating: 0, count: 12 * 32 * 9)))
+        model.images["decoder.conv_out.bias"] = ([12], .floats(bands.map { $0[0] } + bands.flatMap { $0.dropFirst() }))
+        let folder = try TemporaryFolder(), output = folder.path("out.gguf")
+        _ = try model.conversion(folder, .f32).run(output: output)
+        let session = try Session(try Model(path: output), threads: 2)
+        let picture = try session.image(of: (0..<16).map { $0 })
+        #expect(picture.width == 16 && picture.height == 16 && session.model.configuration.drawingSide == 16)
+        for (index, pixel) in picture.pixels.enumerated() {
+            let (band, column, row) = (bands[index % 3], index / 3 % 16, index / 48)
+            let (down, right): (Float, Float) = (row % 2 == 0 ? 1 : -1, column % 2 == 0 ? 1 : -1)
+            let value = (band[0] + down * band[1] + right * band[2] + down * right * band[3]) / 2
+            #expect(pixel == UInt8((min(max(value, -1), 1) + 1) / 2 * 255), "row \(row), column \(column), colour \(index % 3)")
+        }
+    }
+
+    /// A picture of more tokens than the transformer computes at once is scored as the logits of each position say.
+    @Test func picturesLongerThanAPassAreScored() throws {
+        let json = SmallModel.json.replacingOccurrences(of: #""image_tokens_per_dim": 4"#, with: #""image_tokens_per_dim": 17"#)
+        let folder = try TemporaryFolder(), output = folder.path("out.gguf")
+        _ = try SmallModel(json: json).conversion(folder, .f32).run(output: output)
+        let session = try Session(try Model(path: output), threads: 2)
+        let configuration = session.model.configuration
+        try #require(configuration.imageLength > Session.positionsAtOnce)
+        var generator = Generator(state: 3)
+        let picture = (0..<configuration.imageLength).map { _ in Int.random(in: 0..<configuration.imageVocabularySize, using: &generator) }
+        let found = try #require(try Ranker(session).ranked([picture], by: "аб").first)
+
+        let left = try session.segment("", task: "<LT_I2T>", length: configuration.leftTextLength, isPadded: true)
+        let right = try session.segment("аб", task: "<RT_I2T>", length: configuration.rightTextLength, isPadded: false)
+        let ids = left + picture + right
+        var image: [Double] = [], text: [Double] = []
+        try session.logits(of: ids) { position, logits in
+            guard position >= left.count, position + 1 < ids.count, position + 1 != configuration.rightTextStart else { return }
+            let isText = position >= configuration.rightTextStart, target = ids[position + 1]
+            let rows = isText ? logits[..<(configuration.textRows - configuration.leftTextLength)]
+                : logits[configuration.textRows..<(configuration.textRows + configuration.imageVocabularySize)]
+            let weights = rows.map { exp(Double($0 - logits[rows.startIndex + target])) }
+            if isText { text.append(weights.reduce(0, +)) } else { image.append(weights.reduce(0, +)) }
+        }
+        let (expectedImage, expectedText) = (image.reduce(0, +) / Double(image.count), text.reduce(0, +) / Double(text.count))
+        #expect(image.count == picture.count - 1 && text.count == right.count - 1)
+        #expect(abs(Double(found.imagePerplexity) / expectedImage - 1) < 1e-4, "\(found.imagePerplexity), expected \(expectedImage)")
+        #expect(abs(Double(found.textPerplexity) / expectedText - 1) < 1e-4, "\(found.textPerplexity), expected \(expectedText)")
+    }
+
+    @Test func exportsSayNothingOfThePackedWeights() throws {
+        let model = try SmallModel(), folder = try TemporaryFolder()
+        let (packed, plain) = (folder.path("packed.gguf"), folder.path("plain.gguf"))
+        for (type, key) in [(WeightType.int8, "rudolph.left_text.activations"), (.int4, "rudolph.calibration.positions")] {
+            _ = try model.conversion(folder, type, calibrated: true).run(output: packed)
+            _ = try Export.run(input: packed, output: plain, type: .f16, threads: 1)
+            let before = try GGUF(MappedFile(path: packed)), after = try GGUF(MappedFile(path: plain))
+            try #require(before[key] != nil)
+            let left = Set(before.metadata.map(\.key)).subtracting(after.metadata.map(\.key))
+            #expect(left == Set(["rudolph.weight_type", key]).union(["names", "types", "rows", "columns"].map { "rudolph.packed.\($0)" }), "\(left)")
+        }
     }
 
     // MARK: Bad input
@@ -446,7 +509,8 @@ import Testing
         let model = try SmallModel(), folder = try TemporaryFolder()
         let conversion = try model.conversion(folder)
         for (output, words) in [
-            (conversion.transformer, "would replace the input"), (folder.url.path, "is not a regular file"),
+            (conversion.transformer, "would replace the input"), (conversion.imageTokenizer, "would replace the input"),
+            (conversion.textTokenizer, "would replace the input"), (folder.url.path, "is not a regular file"),
             (folder.path("missing/out.gguf"), "No such file"), ("/dev/null", "is not a regular file"),
             ("", "output \"\": is not the name of a file"),
             ("-", "output \"-\": is not the name of a file"), (folder.path("new") + "/", "is not the name of a file"),

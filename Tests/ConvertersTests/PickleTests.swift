@@ -26,6 +26,19 @@ import Testing
 
     @Test func acceptsTheTensor() throws { #expect(try refusal(tensor()) == nil) }
 
+    /// As Python does, where nothing lies above it.
+    @Test func aMarkCanBeTakenAway() throws {
+        #expect(try refusal([0x80, 2, UInt8(ascii: "("), UInt8(ascii: "0")] + tensor().dropFirst(2)) == nil)
+    }
+
+    /// Integers of any length have a sign.
+    @Test(arguments: [([0x8A, 1, 1], nil), ([0x8A, 1, 0xFF], "is malformed"), ([0x8A, 2, 0xFF, 0], "reaches past"), ([0x8A, 0], nil)])
+    func longIntegersAreOffsets(integer: [UInt8], words: String?) throws {
+        let offset: [UInt8] = [UInt8(ascii: "J"), 77, 0, 0, 0]
+        let reason = try refusal(Array(Data(tensor(shape: [1], offset: 77)).replacing(offset, with: integer)))
+        #expect(words.map { reason?.contains($0) == true } ?? (reason == nil), "\(integer): \(reason ?? "accepted")")
+    }
+
     @Test(arguments: [
         ("posix", "system"), ("os", "system"), ("builtins", "eval"), ("builtins", "getattr"), ("subprocess", "Popen"),
         ("torch", "load"), ("torch.hub", "load"), ("torch.storage", "_load_from_bytes"), ("numpy", "load"),
@@ -62,6 +75,7 @@ import Testing
         ([0x82, 1], "opcode 0x82"),  // EXT1
         ([0x49, 0x31, 0x0A], "opcode 0x49"),  // INT, of protocol 0
         ([0x52], "empty stack"), ([0x75], "a mark that is not there"), ([0x30], "empty stack"), ([0x68, 9], "recalls 9"),
+        ([0x4E, 0x28, 0x85, 0x74], "empty stack"), ([0x4E, 0x4E, 0x28, 0x86, 0x74], "empty stack"),  // below a mark
         ([0x29, 0x51], "no torch storage"), ([0x4E, 0x29, 0x52], "calls something that is no global"),
         ([0x4E, 0x4E, 0x61], "no list"), ([0x4E, 0x4E, 0x4E, 0x73], "no dictionary"), ([0x28, 0x7D, 0x28, 0x4E, 0x75], "without a value"),
         ([0x58, 0xFF, 0xFF, 0xFF, 0xFF], "ends early"), ([0x8B, 0xFF, 0xFF, 0xFF, 0xFF], "ends early"), ([0x80, 9], "protocol 9"),
@@ -70,6 +84,34 @@ import Testing
     func refusesOpcodes(bytes: [UInt8], words: String) throws {
         let reason = try refusal([0x80, 2] + bytes)
         #expect(reason?.contains(words) == true, "\(bytes): \(reason ?? "accepted")")
+    }
+
+    /// Each could stand in the next one, as deep as a file is long.
+    @Test func refusesTypesOfTypes() throws {
+        var pickle = PickleWriter()
+        pickle.global("torch._tensor", "_rebuild_from_type_v2")
+        pickle.op("(")
+        pickle.global("torch._tensor", "_rebuild_from_type_v2")
+        for opcode in "N)tR" { pickle.op(opcode) }
+        let reason = try refusal(pickle.finished())
+        #expect(reason?.contains("a tensor of a type of a type") == true, "\(reason ?? "accepted")")
+    }
+
+    /// As protocol 4 does, under the next number.
+    @Test func remembersValues() throws {
+        var pickle = PickleWriter()
+        pickle.op("}")
+        pickle.bytes.append(0x94)
+        for key in ["a", "b"] {
+            pickle.string(key)
+            pickle.bytes.append(0x94)
+            pickle.tensor(key: "0", count: 2, shape: [2])
+            pickle.op("s")
+        }
+        for number: UInt8 in [1, 2, 0] { pickle.bytes += [UInt8(ascii: "h"), number] }
+        #expect(try refusal(pickle.finished()) == nil)
+        pickle.bytes += [UInt8(ascii: "h"), 3]
+        #expect(try refusal(pickle.finished())?.contains("recalls 3") == true)
     }
 
     @Test func refusesTensorsOutsideOfTheirStorage() throws {

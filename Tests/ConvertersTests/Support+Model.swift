@@ -39,7 +39,8 @@ struct SmallModel {
         let hidden = configuration.hiddenSize, rows = configuration.textRows + configuration.imageRows
         for (name, count) in [
             ("text", configuration.textRows), ("image", configuration.imageRows), ("l_text_pos", configuration.leftTextLength + 1),
-            ("r_text_pos", configuration.rightTextLength + 1), ("image_row", 4), ("image_col", 4),
+            ("r_text_pos", configuration.rightTextLength + 1), ("image_row", configuration.imageTokensPerSide),
+            ("image_col", configuration.imageTokensPerSide),
         ] {
             add(&transformer, "\(name)_embeddings.weight", [count, hidden])
         }

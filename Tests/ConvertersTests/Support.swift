@@ -196,11 +196,14 @@ struct ZipWriter {
 }
 
 /// A file of torch.save before it wrote zip archives: pickles, among them that of the tensors, and the storages that they name.
-func legacy(_ pickle: [UInt8], storages: [(key: String, values: [Float])]) -> [UInt8] {
+func legacy(_ pickle: [UInt8], storages: [(key: String, values: [Float])], isLittleEndian: Bool = true) -> [UInt8] {
     var magic = PickleWriter(), version = PickleWriter(), system = PickleWriter(), keys = PickleWriter()
     magic.bytes += [0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19]
     version.integer(1001)
     system.op("}")
+    system.string("little_endian")
+    system.bytes.append(isLittleEndian ? 0x88 : 0x89)
+    system.op("s")
     keys.op("]")
     for storage in storages {
         keys.string(storage.key)
