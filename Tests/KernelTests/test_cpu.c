@@ -48,6 +48,7 @@ void test_cpu(void) {
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const uint32_t mask = rk_cpu_mask_named(names[i]);
         test_expect((mask & below) == below && mask != below, "%s allows 0x%x, the one below 0x%x", names[i], mask, below);
+        test_expect((mask & RK_CPU_TRAITS) == RK_CPU_TRAITS, "%s hides what kind of processor it is", names[i]);
         test_expect(strcmp(rk_cpu_name(mask), names[i]) == 0, "the highest of %s is %s", names[i], rk_cpu_name(mask));
         below = mask;
     }
