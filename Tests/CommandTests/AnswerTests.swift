@@ -171,6 +171,7 @@ import Testing
              "1": 5, "2": [{"type": "sound", "content": "x"}], "3": [{"type": "text", "content": " "}],
              "4": [{"type": "image", "content": "images/missing.png"}, {"type": "text", "content": "Что это?"}],
              "6": [{"type": "text", "content": "Что это?"}, {"type": "text"}],
+             "8": [{"type": "image", "content": "a.png"}, {"type": "image", "content": "b.png"}, {"type": "text", "content": "Что это?"}],
              "\(String(repeating: "7", count: 201))": [{"type": "text", "content": "Нарисуй кошку"}],
              "../5": [{"type": "text", "content": "Нарисуй кошку"}]}
             """.utf8
@@ -179,12 +180,28 @@ import Testing
         #expect(run.status == 1)
         for message in [
             "task 1: no list of parts", "task 2: a part of type \"sound\"", "task 3: no text", "tasks/images/missing.png: No such file",
-            "task ../5: its id cannot be in a file name", "77: its id cannot be in a file name", "x.json: 1 of 8 tasks answered",
+            "task ../5: its id cannot be in a file name", "77: its id cannot be in a file name", "x.json: 1 of 9 tasks answered",
             "task 1: no list of parts: expected to decode", "task 6: no list of parts: at [1]: no \"content\";",
+            "task 8: 2 pictures; expected one at most",
         ] {
             #expect(run.messages.contains(message), "\(message) is not in \(run.messages)")
         }
         #expect(try predictions(folder.file("x.json")).keys.sorted() == ["0"])
+    }
+
+    /// Of equal texts too, unless both are the most probable ones.
+    @Test func eachTaskIsDrawnByItself() throws {
+        let folder = try TemporaryFolder()
+        let task = "[{\"type\": \"text\", \"content\": \"Нарисуй кошку\"}]"
+        try Data("{\"0\": \(task), \"1\": \(task)}".utf8).write(to: folder.file("tasks.json"))
+        for (name, options) in [("drawn", ["--seed", "1"]), ("greedy", ["--greedy"])] {
+            try FileManager.default.createDirectory(at: folder.file(name), withIntermediateDirectories: true)
+            let arguments = ["answer", "tasks.json", "-o", "\(name)/x.json", "--json", "--model", try Project.model()]
+            let run = try Command.run(arguments + options, folder: folder.url)
+            let tokens = try run.objects().compactMap { $0["tokens"] as? [Int] }
+            #expect(run.status == 0 && tokens.count == 2, "\(run.messages)")
+            #expect((tokens.first == tokens.last) == (name == "greedy"), "\(name)")
+        }
     }
 
     @Test func filesThatAreNoTasksAreLeftAlone() throws {

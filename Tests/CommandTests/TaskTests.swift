@@ -126,6 +126,14 @@ import Testing
             let expected = try Picture(path: Project.golden.appending(path: "img0\(index)_recon.png").path)
             #expect((zip(picture.pixels, expected.pixels).map { abs(Int($0) - Int($1)) }.max() ?? 255) <= 1)
         }
+        let sheet = try Picture(path: folder.file("x.png").path)
+        #expect((sheet.width, sheet.height) == (2 * 64 + 3 * 2, 64 + 2 * 2))
+        // A dot that begins a name begins no extension, nor does one of a folder.
+        try FileManager.default.createDirectory(at: folder.file("a.b"), withIntermediateDirectories: true)
+        for name in ["a.b/.x", "a.b/y"] {
+            let run = try Command.run(["decode", "--tokens", "-", "-o", name, "--model", model], input: Data(lines.utf8), folder: folder.url)
+            #expect(run.text == "\(name)-1\n\(name)-2\n", "\(run.text)\(run.messages)")
+        }
         let list = Data("\(references[0].indices)".utf8)
         let one = try Command.run(["decode", "--tokens", "-", "-o", "y.png", "--json", "--model", model], input: list, folder: folder.url)
         #expect(try tokens(one) == [references[0].indices])
