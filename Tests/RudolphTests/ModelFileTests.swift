@@ -205,6 +205,7 @@ import Testing
         ("codes", { $0.set("rudolph.image_vocabulary_size", u32: 1023) }, "1024 codes but the transformer 1023"),
         ("task token ids", { $0.set("rudolph.task_tokens.ids", list: [2048]) }, "6 names of task tokens but 1 ids"),
         ("task token outside", { $0.set("rudolph.task_tokens.ids", list: [0, 1, 2, 3, 4, 5]) }, "has id 0, expected 2048 to 2063"),
+        ("channels", { $0.set("rudolph.vqgan.channels", u32: 48) }, "expected a multiple of the 32 groups"),
         ("output channels", { $0.set("rudolph.vqgan.out_channels", u32: 4) }, "rudolph.vqgan.out_channels is 4"),
         ("wavelet channels", { $0.set("rudolph.vqgan.out_channels", u32: 12) }, "vqgan.decoder.conv_out"),
         ("no levels", { $0.set("rudolph.vqgan.channel_multipliers", list: []) }, "has 0 levels, expected 1 to 8"),
