@@ -15,7 +15,7 @@ import Testing
     /// Of captions that begin with a word, of up to so many tokens more.
     func generation(upTo tokens: Int, _ sampling: SamplingOptions = .text) throws -> TextGeneration {
         let configuration = session.model.configuration
-        let beginning = try session.rightSegment("красное", task: FileSchema.captionRightTaskToken)
+        let beginning = try session.rightSegment("красное", task: FileSchema.TaskToken.caption)
         return try TextGeneration(
             session, beginning: beginning, at: configuration.rightTextStart..<configuration.sequenceLength,
             maximumTokens: beginning.count - 1 + tokens, sampling: sampling, rows: configuration.textTokenRows)
