@@ -27,6 +27,7 @@ PRESETS = {
     "2.7B-FBC2": (32, 2560, 32, 384, 24, 128, 7, 9, 1024, 1024),
 }
 BPE_IDS, CODES = 16384, 8192
+EOS = 3
 CHUNK = 1 << 22  # values drawn at a time
 
 
@@ -100,6 +101,16 @@ class Weights:
                 left -= count
         self.tensors[name] = Tensor(shape, chunks)
 
+    def change(self, name, indices, value):
+        """Elements of a vector that is there, without another use of random numbers."""
+        vector = self.tensors[name]
+
+        def chunks():
+            values = np.concatenate(list(vector.chunks()))
+            values[indices] = value
+            yield values
+        self.tensors[name] = Tensor(vector.shape, chunks)
+
     def constant(self, name, size, value):
         self.tensors[name] = Tensor([size], lambda: [np.full(size, value, np.float16)])
 
@@ -149,6 +160,8 @@ def transformer(preset, seed):
         weights.normal(f"{name}_embeddings.weight", [rows, hidden], 0.02)
     weights.norm("to_logits.0", hidden)
     weights.linear("to_logits.1", text_rows + image_rows, hidden, 0.02)
+    # No text ends before its length: of what is measured, all sequences run from beginning to end.
+    weights.change("to_logits.1.bias", [EOS, *range(BPE_IDS, text_rows)], -1000)
     for name, mask in masks(left, side, right, kernel, last_kernel).items():
         weights.tensors[f"transformer.{name}"] = Tensor(mask.shape, lambda mask=mask: [mask], BOOL_STORAGE)
     for layer in range(layers):
