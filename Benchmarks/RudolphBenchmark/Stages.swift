@@ -121,7 +121,8 @@ final class Stages {
         for index in times.indices.dropFirst() { seconds[stage, default: []].append(times[index] - times[index - 1]) }
     }
 
-    /// So hot that texts differ. Those of Benchmarks/synthetic.py's models end at their length only; of others some end early, and later steps are smaller.
+    /// So hot that texts differ. Those of Benchmarks/synthetic.py's models end at their length only; of others some end early, and later
+    /// steps compute fewer rows.
     private static let hot = SamplingOptions(temperature: 50, topK: 64, topP: 1)
 
     private func sequences(_ count: Int, _ stage: Stage, _ tokens: [Int]) throws {
