@@ -18,7 +18,7 @@ help:
 	@echo 'make install  programs, demo model, static library and header, in PREFIX=/usr/local; DESTDIR=... comes before it'
 	@echo 'make docs     the documentation of the Swift libraries, at http://localhost:8080/documentation/rudolph and .../imagefiles'
 	@echo 'make bench    kernels and stages of this machine'
-	@echo 'make peers    ours beside llama.cpp, CTranslate2, onnxruntime and the reference, in turns; installs them first'
+	@echo 'make peers    ours beside llama.cpp, CTranslate2, onnxruntime and the reference, interleaved; installs them first'
 	@echo 'make parity   comparison with the reference in PyTorch, in its own virtual environment'
 	@echo 'make deps     only the Debian packages that the programs are built with'
 

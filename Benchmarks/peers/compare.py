@@ -1,4 +1,4 @@
-"""Measures ours and the peers in turns on this machine and prints a Markdown table of ratios; everything goes into a JSON file too.
+"""Measures ours and the peers, interleaved, on this machine and prints a Markdown table of ratios; everything goes into a JSON file too.
 
     make peers                                          all of it: about fifteen minutes after the installation
     Benchmarks/peers/run.sh --quick                     two rounds, upstream's drawing extrapolated
@@ -261,9 +261,8 @@ def markdown(report):
     lines.append(
         f"{report['date']}, {report['cpu']}, commit {report['commit']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, "
         f"medians of {report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. "
-        "The machine's limits: reading "
-        f"{machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
-        f"{machine['int8_products_per_second'] / 1e9:.0f} G int8 and {machine['f32_products_per_second'] / 1e9:.0f} G f32 products/s.")
+        f"Machine limits: read bandwidth {machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
+        f"peak {machine['int8_products_per_second'] / 1e9:.0f} GMAC/s int8 and {machine['f32_products_per_second'] / 1e9:.0f} GMAC/s f32.")
     lines += ["", "| work | ours | | peer | | ratio (range) | target | reached |", "|---|---|---|---|---|---|---|---|"]
     for row in report["rows"]:
         ours, peer = (shown(row[f"{side}_seconds"], row["unit"], tokens) for side, tokens in zip(("ours", "peer"), row["tokens"]))
@@ -291,15 +290,15 @@ def bounds(samples, ours, int4, sides):
 
     for who in ours:
         value = share(who, "read the picture's tokens")
-        yield f"prefill, {who.name}, of the int8 multiplier", value, f"{value:.1%}", "65 %", 0.65, True
+        yield f"prefill, {who.name}, of peak int8 throughput", value, f"{value:.1%}", "65 %", 0.65, True
     for who in ours[:2]:
         for stage in ("token at depth 0", "token after the picture"):
             value = share(who, stage)
-            yield f"{stage}, {who.name}, of reading", value, f"{value:.1%}", "90 %", 0.9, True
+            yield f"{stage}, {who.name}, of read bandwidth", value, f"{value:.1%}", "90 %", 0.9, True
     for who in ours:
         value = share(who, "48 sequences, one picture")
         rate = 48 / samples.median(who.name, "many")
-        yield f"48 sequences, {who.name}, of the int8 multiplier", value, f"{value:.1%}, {rate:.0f} tokens/s", "60 %", 0.6, True
+        yield f"48 sequences, {who.name}, of peak int8 throughput", value, f"{value:.1%}, {rate:.0f} tokens/s", "60 %", 0.6, True
     peak, start = samples.median(int4.name, "peak_mib"), samples.median(int4.name, "start")
     yield "peak RSS of captioning, int4", peak, f"{peak:.0f} MiB", "256 MiB", 256, False
     yield "process start to first kernel, int4", start, f"{1e3 * start:.1f} ms", "20 ms", 0.020, False
