@@ -2,6 +2,7 @@
 # Builds ours, installs the peers in build/peers-venv at the first run (llama.cpp is compiled: ten minutes) and measures all of them.
 #
 #   Benchmarks/peers/run.sh [options of compare.py]
+#   Benchmarks/peers/run.sh quality                    what each weight type loses
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -31,5 +32,8 @@ if [ ! -e "$venv/ready" ]; then
         build_llama "$venv/llama-avx2" -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON
     fi
     touch "$venv/ready"
+fi
+if [ "${1:-}" = quality ]; then
+    PYTHONPATH=$venv/llama-native exec "$venv/bin/python" "$here/quality.py"
 fi
 exec "$venv/bin/python" "$here/compare.py" "$@"
