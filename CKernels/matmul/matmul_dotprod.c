@@ -41,7 +41,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
-        const uint8_t *scales = rk_group_scales(blocks, group), *pairs = rk_group_weights(blocks, group);
+        const group_data data = find_group(blocks, group);
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) {
             int32x4_t sum[2];
@@ -50,7 +50,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
             for (int half = 0; half < 2; half++) {
                 int8x16_t columns[2];
                 for (int t = 0; t < rows; t++) columns[t] = vld1q_s8(x + tile->x_stride * (size_t)t + 16 * half);
-                const uint8_t *weights = pairs + 128 * half + 16 * quarter;
+                const uint8_t *weights = data.weights + 128 * half + 16 * quarter;
                 const uint8x16_t pair0 = vld1q_u8(weights), pair1 = vld1q_u8(weights + 64);
                 const int8x16_t w0 = low_nibbles(pair0), w1 = high_nibbles(pair0);
                 const int8x16_t w2 = low_nibbles(pair1), w3 = high_nibbles(pair1);
@@ -59,7 +59,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
                 for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w2, columns[t], 2);
                 for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w3, columns[t], 3);
             }
-            const float32x4_t group_scales = load_halves(scales + 8 * quarter);
+            const float32x4_t group_scales = load_halves(data.scales + 8 * quarter);
             for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum[t]), group_scales);
         }
     }
@@ -70,7 +70,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
 
 // Two quarters of the panel by up to 4 rows of x.
 RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
-    const size_t stride = tile->x_stride;
+    const size_t stride = tile->x_stride, starts_stride = rk_starts_stride(tile);
     const int stretch = from->groups;
     for (int quarter = 0; quarter < 4; quarter += 2) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
@@ -85,7 +85,7 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             int8x16_t columns[4][2];
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
-                const int32_t start = group_start(starts[rk_starts_stride(tile) * (size_t)t]);
+                const int32_t start = group_start(starts[starts_stride * (size_t)t]);
                 for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)again((uint32_t)start));
                 columns[t][0] = vld1q_s8(x + stride * (size_t)t);
                 columns[t][1] = vld1q_s8(x + stride * (size_t)t + 16);

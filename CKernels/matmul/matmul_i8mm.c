@@ -91,7 +91,7 @@ RK_TARGET RK_INLINE void load_pair(int8x16_t pair[2], const int8_t *even, const 
 
 // Half a panel by up to 2 pairs of rows of x. The sums of a group become floats as squares: their rows are sorted out once a stretch.
 RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
-    const size_t stride = tile->x_stride;
+    const size_t stride = tile->x_stride, starts_stride = rk_starts_stride(tile);
     const int stretch = from->groups;
     const int pairs = (rows + 1) / 2;
     for (int half = 0; half < 2; half++) {
@@ -113,8 +113,8 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             RK_UNROLL
             for (int p = 0; p < pairs; p++) {
                 const size_t even = 2 * (size_t)p, odd = (size_t)odd_row(p, rows);
-                const uint64_t low = (uint32_t)group_start(starts[rk_starts_stride(tile) * even]);
-                const uint64_t high = (uint32_t)group_start(starts[rk_starts_stride(tile) * odd]);
+                const uint64_t low = (uint32_t)group_start(starts[starts_stride * even]);
+                const uint64_t high = (uint32_t)group_start(starts[starts_stride * odd]);
                 for (int r = 0; r < 4; r++) sum[p][r] = vreinterpretq_s32_u64(vdupq_n_u64(again(low | high << 32)));
                 load_pair(columns[p], x + stride * even, x + stride * odd);
                 load_pair(columns[p] + 2, x + stride * even + 16, x + stride * odd + 16);

@@ -97,7 +97,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
     }
     for (size_t group = 0; group < groups; group++) {
-        const uint8_t *half_scales = rk_group_scales(blocks, group), *pairs = rk_group_weights(blocks, group);
+        const group_data data = find_group(blocks, group);
         int8x16_t columns[2][8];
         int32x4_t start[2];
         for (int t = 0; t < rows; t++) {
@@ -110,7 +110,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
             int16x8_t low[2], high[2]; // sums of 8 products of at most 15 * 127 each, 16 when added in pairs: they fit
             RK_UNROLL
             for (int c = 0; c < 4; c++) {
-                const uint8x16_t pair = vld1q_u8(pairs + 64 * c + 16 * quarter);
+                const uint8x16_t pair = vld1q_u8(data.weights + 64 * c + 16 * quarter);
                 const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -122,7 +122,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
                     high[t] = vmlal_high_s8(high[t], far, x_far);
                 }
             }
-            const float32x4_t scales = load_halves(half_scales + 8 * quarter);
+            const float32x4_t scales = load_halves(data.scales + 8 * quarter);
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
                 const int32x4_t sum = vpadalq_s16(start[t], vpaddq_s16(low[t], high[t]));
