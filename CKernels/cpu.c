@@ -17,9 +17,9 @@ uint32_t rk_cpu_traits(const char *vendor, uint32_t signature, uint32_t leaf7_b)
     enum { ZEN3 = 0x19, ZEN5 = 0x1a };
     const uint32_t clflushopt = 1u << 23; // of Intel's from Skylake on
     const uint32_t base = signature >> 8 & 15, family = base == 15 ? base + (signature >> 20 & 255) : base;
-    if (strcmp(vendor, "GenuineIntel") == 0) return RK_CPU_INTEL | RK_CPU_AHEAD | (leaf7_b & clflushopt ? RK_CPU_MADD : 0);
+    if (strcmp(vendor, "GenuineIntel") == 0) return RK_CPU_INTEL | RK_CPU_PREFETCH | (leaf7_b & clflushopt ? RK_CPU_MADD : 0);
     if (strcmp(vendor, "AuthenticAMD") != 0) return 0;
-    return (family >= ZEN3 ? RK_CPU_MADD : 0) | (family >= ZEN5 ? RK_CPU_AHEAD : 0);
+    return (family >= ZEN3 ? RK_CPU_MADD : 0) | (family >= ZEN5 ? RK_CPU_PREFETCH : 0);
 }
 
 static uint32_t detected_traits(uint32_t signature, uint32_t leaf7_b) {
@@ -120,10 +120,10 @@ uint32_t rk_cpu_mask_named(const char *name) {
 }
 
 static const size_t UNKNOWN = SIZE_MAX;
-static _Atomic size_t cache = SIZE_MAX;
+static _Atomic size_t l2_bytes = SIZE_MAX;
 
-size_t rk_cpu_cache(void) {
-    size_t bytes = atomic_load_explicit(&cache, memory_order_relaxed);
+size_t rk_cpu_l2_bytes(void) {
+    size_t bytes = atomic_load_explicit(&l2_bytes, memory_order_relaxed);
     if (bytes == UNKNOWN) {
         size_t unknown = UNKNOWN;
         bytes = 0;
@@ -131,14 +131,14 @@ size_t rk_cpu_cache(void) {
         const long said = sysconf(_SC_LEVEL2_CACHE_SIZE);
         if (said > 0) bytes = (size_t)said;
 #endif
-        if (!atomic_compare_exchange_strong(&cache, &unknown, bytes)) {
+        if (!atomic_compare_exchange_strong(&l2_bytes, &unknown, bytes)) {
             bytes = unknown;
         }
     }
     return bytes;
 }
 
-void rk_cpu_set_cache(size_t bytes) { atomic_store(&cache, bytes); }
+void rk_cpu_set_l2_bytes(size_t bytes) { atomic_store(&l2_bytes, bytes); }
 
 const char *rk_cpu_name(uint32_t features) {
     for (int i = INSTRUCTION_SETS - 1; i >= 0; i--) {

@@ -26,7 +26,7 @@
 #pragma STDC FP_CONTRACT OFF
 
 #define RK_UNROLL _Pragma("clang loop unroll(full)")
-#define RK_KEEP_LOOP _Pragma("clang loop unroll(disable)")
+#define RK_NO_UNROLL _Pragma("clang loop unroll(disable)")
 #define RK_INLINE static inline __attribute__((always_inline))
 
 #if defined(__x86_64__)

@@ -19,9 +19,9 @@ typedef int32_t v16_int __attribute__((vector_size(64)));
 typedef int32_t v8_int __attribute__((vector_size(32)));
 typedef int16_t v16_short __attribute__((vector_size(32)));
 typedef int8_t v16_bytes __attribute__((vector_size(16)));
-typedef _Float16 v16_half __attribute__((vector_size(32)));
+typedef _Float16 v16_f16 __attribute__((vector_size(32)));
 
-RK_LANES_INLINE v16 v16_all(float x) { return (v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+RK_LANES_INLINE v16 v16_splat(float x) { return (v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 
 // a * b + c, rounded once.
 RK_LANES_INLINE v16 v16_fma(v16 a, v16 b, v16 c) { return __builtin_elementwise_fma(a, b, c); }
@@ -35,19 +35,19 @@ RK_LANES_INLINE v16_int v16_rounded(v16 x) { return __builtin_convertvector(__bu
 
 // rk_exp of each lane.
 RK_LANES_INLINE v16 v16_exp(v16 x) {
-    x = v16_select(x > v16_all(RK_EXP_MIN), x, v16_all(RK_EXP_MIN));
-    x = v16_select(x < v16_all(RK_EXP_MAX), x, v16_all(RK_EXP_MAX));
-    v16 n = __builtin_elementwise_rint(x * v16_all(RK_EXP_LOG2E));
-    v16 r = v16_fma(-n, v16_all(RK_EXP_LN2_HIGH), x);
-    r = v16_fma(-n, v16_all(RK_EXP_LN2_LOW), r);
-    v16 p = v16_all(RK_EXP_C7);
-    p = v16_fma(p, r, v16_all(RK_EXP_C6));
-    p = v16_fma(p, r, v16_all(RK_EXP_C5));
-    p = v16_fma(p, r, v16_all(RK_EXP_C4));
-    p = v16_fma(p, r, v16_all(RK_EXP_C3));
-    p = v16_fma(p, r, v16_all(RK_EXP_C2));
-    p = v16_fma(p, r, v16_all(1.0f));
-    p = v16_fma(p, r, v16_all(1.0f));
+    x = v16_select(x > v16_splat(RK_EXP_MIN), x, v16_splat(RK_EXP_MIN));
+    x = v16_select(x < v16_splat(RK_EXP_MAX), x, v16_splat(RK_EXP_MAX));
+    v16 n = __builtin_elementwise_rint(x * v16_splat(RK_EXP_LOG2E));
+    v16 r = v16_fma(-n, v16_splat(RK_EXP_LN2_HIGH), x);
+    r = v16_fma(-n, v16_splat(RK_EXP_LN2_LOW), r);
+    v16 p = v16_splat(RK_EXP_C7);
+    p = v16_fma(p, r, v16_splat(RK_EXP_C6));
+    p = v16_fma(p, r, v16_splat(RK_EXP_C5));
+    p = v16_fma(p, r, v16_splat(RK_EXP_C4));
+    p = v16_fma(p, r, v16_splat(RK_EXP_C3));
+    p = v16_fma(p, r, v16_splat(RK_EXP_C2));
+    p = v16_fma(p, r, v16_splat(1.0f));
+    p = v16_fma(p, r, v16_splat(1.0f));
     return (v16)((v16_int)p + (__builtin_convertvector(n, v16_int) << 23)); // p is 1 or more where n is the least, -126: never a subnormal
 }
 
@@ -72,7 +72,7 @@ RK_INLINE void copy_below_16(void *to, const void *from, int n, size_t size) {
 // The first min(n, 16) elements, then `past`.
 RK_LANES_INLINE v16 v16_load_upto_then(const float *p, int n, float past) {
     if (__builtin_expect(n >= 16, 1)) return v16_load(p);
-    v16 v = v16_all(past);
+    v16 v = v16_splat(past);
     copy_below_16(&v, p, n, sizeof *p);
     return v;
 }
@@ -86,22 +86,22 @@ RK_LANES_INLINE void v16_store_upto(float *p, v16 v, int n) {
     copy_below_16(p, &v, n, sizeof *p);
 }
 
-RK_LANES_INLINE v16 v16_load_half(const uint16_t *p) {
-    v16_half h;
+RK_LANES_INLINE v16 v16_load_f16(const uint16_t *p) {
+    v16_f16 h;
     memcpy(&h, p, sizeof h);
     return __builtin_convertvector(h, v16);
 }
 
-RK_LANES_INLINE v16 v16_load_half_upto(const uint16_t *p, int n) {
-    if (__builtin_expect(n >= 16, 1)) return v16_load_half(p);
-    v16_half h = {0};
+RK_LANES_INLINE v16 v16_load_f16_upto(const uint16_t *p, int n) {
+    if (__builtin_expect(n >= 16, 1)) return v16_load_f16(p);
+    v16_f16 h = {0};
     copy_below_16(&h, p, n, sizeof *p);
     return __builtin_convertvector(h, v16);
 }
 
-// Halves from floats, round to nearest even.
-RK_LANES_INLINE void v16_store_half_upto(uint16_t *p, v16 v, int n) {
-    const v16_half h = __builtin_convertvector(v, v16_half);
+// f16 from floats, round to nearest even.
+RK_LANES_INLINE void v16_store_f16_upto(uint16_t *p, v16 v, int n) {
+    const v16_f16 h = __builtin_convertvector(v, v16_f16);
     if (__builtin_expect(n >= 16, 1)) memcpy(p, &h, sizeof h);
     else copy_below_16(p, &h, n, sizeof *p);
 }
@@ -139,7 +139,7 @@ RK_LANES_INLINE float v16_max(v16 a) {
 RK_LANES_INLINE float largest_magnitude(const float *x, int n, float offset) {
     v16_int magnitudes = {0};
     for (int i = 0; i < n; i += 16) {
-        const v16 distances = v16_load_upto_then(x + i, n - i, offset) - v16_all(offset);
+        const v16 distances = v16_load_upto_then(x + i, n - i, offset) - v16_splat(offset);
         magnitudes = __builtin_elementwise_max(magnitudes, (v16_int)distances & 0x7fffffff);
     }
     return rk_float((uint32_t)__builtin_reduce_max(magnitudes));

@@ -13,7 +13,7 @@
 
 // How long a worker spins in a barrier before it sleeps, in pauses: tens of microseconds, while the others come in that time. Where they do not,
 // other processes probably have their cores, and spinning keeps another one from them.
-enum { MOST_SPINS = 2000, FEWEST_SPINS = 300, MORE_SPINS = 100 };
+enum { MAX_SPINS = 2000, MIN_SPINS = 300, SPIN_INCREMENT = 100 };
 
 struct rk_team {
     rk_body body;
@@ -29,7 +29,7 @@ struct rk_team {
 
 void rk_parallel(int threads, rk_body body, void *context) {
     (void)threads;
-    struct rk_team team = {.body = body, .context = context, .spins = MOST_SPINS};
+    struct rk_team team = {.body = body, .context = context, .spins = MAX_SPINS};
     body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
 }
 
@@ -49,7 +49,7 @@ static void run_worker(void *data) {
 }
 
 void rk_parallel(int threads, rk_body body, void *context) {
-    struct rk_team team = {.body = body, .context = context, .spins = MOST_SPINS};
+    struct rk_team team = {.body = body, .context = context, .spins = MAX_SPINS};
     if (threads <= 1) {
         body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
     } else {
@@ -61,7 +61,7 @@ void rk_parallel(int threads, rk_body body, void *context) {
 
 #endif
 
-static void relax(void) {
+static void cpu_relax(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -91,13 +91,13 @@ static void wake_sleepers(struct rk_team *team) {
 #endif
 }
 
-// The next lines of what the worker will read soon, into its second-level cache. Returns whether there were any.
-static int ask_soon(rk_worker *worker) {
+// Prefetches the next lines of worker->prefetch into L2. Returns whether there were any.
+static int prefetch_some(rk_worker *worker) {
     enum { LINE = 64, LINES = 4 };
-    if (worker->soon_bytes < LINE * LINES) return 0;
-    for (int line = 0; line < LINES; line++) __builtin_prefetch(worker->soon + line * LINE, 0, 2);
-    worker->soon += LINE * LINES;
-    worker->soon_bytes -= LINE * LINES;
+    if (worker->prefetch_bytes < LINE * LINES) return 0;
+    for (int line = 0; line < LINES; line++) __builtin_prefetch(worker->prefetch + line * LINE, 0, 2);
+    worker->prefetch += LINE * LINES;
+    worker->prefetch_bytes -= LINE * LINES;
     return 1;
 }
 
@@ -108,13 +108,13 @@ static void wait_for_next(rk_worker *worker, uint32_t generation) {
     int slept = 0;
     for (int i = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation; i++) {
         if (i < spins) {
-            if (!ask_soon(worker)) relax();
+            if (!prefetch_some(worker)) cpu_relax();
         } else {
             sleep_until_next(team, generation);
             slept = 1;
         }
     }
-    const int next = slept ? rk_max(FEWEST_SPINS, spins / 2) : rk_min(MOST_SPINS, spins + MORE_SPINS);
+    const int next = slept ? rk_max(MIN_SPINS, spins / 2) : rk_min(MAX_SPINS, spins + SPIN_INCREMENT);
     if (next != spins) atomic_store_explicit(&team->spins, next, memory_order_relaxed);
 }
 

@@ -16,7 +16,7 @@ typedef struct stream {
 
 static void read_stream(void *context, rk_worker *worker) {
     stream *s = context;
-    enum { WORDS = PIECE_BYTES / sizeof(words), QUARTER = WORDS / 4 }; // four streams: processors fetch ahead in each
+    enum { WORDS = PIECE_BYTES / sizeof(words), QUARTER = WORDS / 4 }; // four streams, each followed by the hardware prefetcher
     words a = {0}, b = {0}, c = {0}, d = {0};
     for (int piece; (piece = rk_next_chunk(worker, CALL_BYTES / PIECE_BYTES)) >= 0;) {
         const words *p = s->data + s->next / sizeof(words) + (size_t)piece * WORDS;

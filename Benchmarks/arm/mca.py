@@ -6,8 +6,8 @@
     python3 Benchmarks/arm/mca.py --code NAME     and the instructions of the loops whose name has NAME in it
 
 Needs clang and Debian's llvm-19. loops.c, which includes the kernels, is compiled as the package compiles them; of a function, the
-innermost loop with the most multiplications is cut out and given to llvm-mca, which takes every load for one from the first-level
-cache. The script fails if that loop does not multiply as many numbers as the table below expects of it.
+innermost loop with the most multiplications is cut out and given to llvm-mca, which takes every load for one from L1. The script fails if
+that loop does not multiply as many numbers as the table below expects of it.
 """
 import argparse
 import functools
@@ -32,7 +32,7 @@ SQUARE = (r"smmla\s", 32, "smmla v{}.4s, v30.16b, v31.16b")
 DOT16 = (r"sdot\s", 8, "sdot v{}.4s, v30.16b, v31.4b[0]")
 SQUARE16 = (r"smmla\s", 16, "smmla v{}.4s, v30.16b, v31.16b")
 FLOAT = (r"fmla\s", 4, "fmla v{}.4s, v30.4s, v31.4s")
-HALVES = (r"fcvtl2?\s", 4, FLOAT[2])  # by the conversions, one for each multiplication: the loop over bytes has none
+F16 = (r"fcvtl2?\s", 4, FLOAT[2])  # by the conversions, one for each multiplication: the loop over bytes has none
 STARTED = (r"f(?:mla|mul)\s", 4, FLOAT[2])  # sums that start with a product, and the scale of each
 NONE = (r"(?:ushr|fcvt[a-z]*|frint[a-z]*)\s", 0, None)  # to find the loop by
 
@@ -54,7 +54,7 @@ FLOATS = [
     ("ATTENTION", "share_keys_f16", "scores, 2 queries with 4 keys of a tile", STARTED, 2, 4, 64, 0),
     ("ATTENTION", "score_keys_f16", "scores, 1 query with 4 keys", FLOAT, 1, 4, 16, 0),
     ("ATTENTION", "share_values_f16", "values, 8 queries with 4 keys", FLOAT, 8, 8, 4, 0),
-    ("ATTENTION", "add_all_values", "values, 1 query", HALVES, 1, 64, 1, 0),
+    ("ATTENTION", "add_all_values", "values, 1 query", F16, 1, 64, 1, 0),
     ("QUANTIZE", "row", "quantizing 32 activations to int8", NONE, 1, 1, 32, 0),
     ("QUANTIZE", "row16", "quantizing 16 activations to int16", NONE, 1, 1, 16, 0),
 ]

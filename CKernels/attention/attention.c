@@ -29,7 +29,7 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
     const int block = rk_max(1, rk_min(count > RK_QUERY_BLOCK ? MANY : RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
     const int blocks = rk_divide_up(count, block);
     rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size),
-                            .ahead = features & RK_CPU_AHEAD ? 2 << 10 : 0};
+                            .prefetch_distance = features & RK_CPU_PREFETCH ? 2 << 10 : 0};
     scores += (size_t)worker->index * scores_stride;
 
     for (int chunk; (chunk = rk_next_chunk(worker, heads * blocks)) >= 0;) {

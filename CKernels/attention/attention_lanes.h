@@ -1,6 +1,6 @@
 // The kernels of rk_attention.h on sixteen lanes; each instruction set includes this once, after defining RK_TARGET, RK_SOFTMAX, the
 // softmax of its rk_norm_kernels, RK_KEY_LANES, the floats of a register, the sums of values that its registers hold: of RK_VALUE_QUERIES
-// queries, RK_VALUE_BLOCKS times 16 elements, and RK_FEW_QUERIES, up to how many are few (ask_for_next_tile).
+// queries, RK_VALUE_BLOCKS times 16 elements, and RK_FEW_QUERIES, up to how many are few (prefetch_next_tile).
 #include "../lanes.h"
 #include "../norm/norm.h"
 #include "attention.h"
@@ -36,13 +36,13 @@ RK_LANES_INLINE v8_int add_products(v8_int sums, v16_short a, v16_short b) {
 #endif
 }
 
-// In each half of the register the sums of neighbours, first of a, then of b.
-RK_LANES_INLINE v8_int add_neighbours(v8_int a, v8_int b) {
+// In each half of the register the sums of pairs of neighbouring lanes, first of a, then of b.
+RK_LANES_INLINE v8_int add_pairwise(v8_int a, v8_int b) {
     return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) + __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
 }
 
 RK_LANES_INLINE v4_int sums_of_four(const v8_int sums[4]) {
-    const v8_int s = add_neighbours(add_neighbours(sums[0], sums[1]), add_neighbours(sums[2], sums[3]));
+    const v8_int s = add_pairwise(add_pairwise(sums[0], sums[1]), add_pairwise(sums[2], sums[3]));
     return __builtin_shufflevector(s, s, 0, 1, 2, 3) + __builtin_shufflevector(s, s, 4, 5, 6, 7);
 }
 
@@ -57,7 +57,7 @@ RK_LANES_INLINE float scale_of(float *factor, const float *x, int n, float limit
 // Sixteen elements of x at most, times a factor of `scale_of`, as integers.
 RK_LANES_INLINE v16_int quantized(const float *x, int n, float factor) {
     if (!(factor > 0)) return (v16_int){0};
-    return v16_rounded(v16_load_upto(x, n) * v16_all(factor));
+    return v16_rounded(v16_load_upto(x, n) * v16_splat(factor));
 }
 
 // The keys or values of a run: of elements of one byte or two.
@@ -105,32 +105,32 @@ RK_LANES_INLINE const void *next_key(cursor *c) {
     return key;
 }
 
-// The next four keys, then, where only `count` are left, the last one again. Asks for their values, so that those are on their way before the last
-// key is read, and for later keys as `ahead` says.
+// The next four keys, then, where only `count` are left, the last one again. Prefetches their values, so that those are on their way before the last
+// key is read, and later keys at the prefetch distance.
 RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], int count) {
     for (int k = 0; k < 4; k++) keys[k] = k < count ? next_key(c) : keys[k - 1];
     const char *first = keys[0];
-    const ptrdiff_t bytes = 4 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size, ahead = c->at->ahead;
+    const ptrdiff_t bytes = 4 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size, distance = c->at->prefetch_distance;
     for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(first + c->to_values + line);
-    for (ptrdiff_t line = 0; line < bytes && ahead; line += 64) __builtin_prefetch(first + ahead + line);
+    for (ptrdiff_t line = 0; line < bytes && distance; line += 64) __builtin_prefetch(first + distance + line);
 }
 
-// Likewise sixteen keys, which ask for nothing.
+// Likewise sixteen keys, without prefetch.
 RK_LANES_INLINE void tile_keys(cursor *c, const void *keys[16], int count) {
     for (int k = 0; k < 16; k++) keys[k] = k < count ? next_key(c) : keys[k - 1];
 }
 
-// Of the next tile's keys and their values, what the queries first ..< end of `count` ask for: all at once would keep the tile's own loads waiting.
-// Few queries leave a tile before memory has brought the next one: they ask further ahead as well, for that and for values, which are wanted later,
-// into the second-level cache.
-RK_LANES_INLINE void ask_for_next_tile(const cursor *c, int first, int end, int count) {
-    enum { FAR = 2 << 10 };
+// Prefetches the next tile's keys and their values, of which the queries first ..< end of `count` take their share: all at once would keep the tile's
+// own loads waiting. Few queries leave a tile before memory has brought the next one: they prefetch at a longer distance as well, that and values,
+// which are needed later, into L2.
+RK_LANES_INLINE void prefetch_next_tile(const cursor *c, int first, int end, int count) {
+    enum { L2_DISTANCE = 2 << 10 };
     const ptrdiff_t lines = 16 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size / 64;
     for (ptrdiff_t line = lines * first / count; line < lines * end / count; line++) {
         const char *key = c->key + 64 * line;
         __builtin_prefetch(key);
         if (count <= RK_FEW_QUERIES) {
-            __builtin_prefetch(key + FAR, 0, 2);
+            __builtin_prefetch(key + L2_DISTANCE, 0, 2);
             __builtin_prefetch(key + c->to_values, 0, 2);
         } else {
             __builtin_prefetch(key + c->to_values);
@@ -138,30 +138,30 @@ RK_LANES_INLINE void ask_for_next_tile(const cursor *c, int first, int end, int 
     }
 }
 
-// The dots of one query with four keys: four, so that they share the joining of their lanes.
+// The dots of one query with four keys: four, so that they share the reduction of their lanes.
 RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4], int head_size) {
     v16 sums[4] = {{0}, {0}, {0}, {0}};
     int i = 0;
     for (; i + 16 <= head_size; i += 16) {
         const v16 q = v16_load(query + i);
         RK_UNROLL
-        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half((const rk_f16 *)keys[k] + i), sums[k]);
+        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_f16((const rk_f16 *)keys[k] + i), sums[k]);
     }
     if (i < head_size) {
         const v16 q = v16_load_upto(query + i, head_size - i);
         RK_UNROLL
-        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_half_upto((const rk_f16 *)keys[k] + i, head_size - i), sums[k]);
+        for (int k = 0; k < 4; k++) sums[k] = v16_fma(q, v16_load_f16_upto((const rk_f16 *)keys[k] + i, head_size - i), sums[k]);
     }
     return v16_sum4(sums[0], sums[1], sums[2], sums[3]);
 }
 
 // Sixteen keys that several queries see lie in a tile: element i of all of them from tile[16 * i]. A register then holds an element of
-// RK_KEY_LANES keys, and the sixteen lanes of a dot are registers, so that nothing has to be joined within one.
+// RK_KEY_LANES keys, and the sixteen lanes of a dot are registers, so that no register has to be reduced.
 typedef float key_lanes __attribute__((vector_size(4 * RK_KEY_LANES)));
 typedef int32_t key_integers __attribute__((vector_size(4 * RK_KEY_LANES)));
 
 RK_LANES_INLINE v16 load_value(const char *value, int first, int width, size_t size) {
-    if (size == sizeof(rk_f16)) return v16_load_half_upto((const rk_f16 *)value + first, width);
+    if (size == sizeof(rk_f16)) return v16_load_f16_upto((const rk_f16 *)value + first, width);
     return __builtin_convertvector(v16_load_bytes_upto((const int8_t *)value + first, width), v16);
 }
 
@@ -226,7 +226,7 @@ RK_LANES_INLINE void multiply_by_scales(const rk_attention_head *at, float *x, c
         int s = 0;
         for (; s + 16 <= count; s += 16) {
             const v16 v = v16_load(x + s) * v16_load(scales + s);
-            v16_store(x + s, is_value ? v : v * v16_all(factor));
+            v16_store(x + s, is_value ? v : v * v16_splat(factor));
         }
 #pragma clang loop vectorize(disable) unroll(disable) // few, and never the same number
         for (; s < count; s++) x[s] = is_value ? x[s] * scales[s] : x[s] * scales[s] * factor;
@@ -293,10 +293,10 @@ RK_LANES_INLINE void add_values(const rk_attention_head *at, size_t size, float 
         const char *value = run_values(at, &runs[r], size) + (size_t)skipped * step;
         for (int s = skipped; s < runs[r].count; s++, value += step, p++)
             for (int b = 0; b < blocks; b++)
-                sums[b] = v16_fma(v16_all(*p), load_value(value, first + 16 * b, width, size), sums[b]);
+                sums[b] = v16_fma(v16_splat(*p), load_value(value, first + 16 * b, width, size), sums[b]);
         done -= skipped;
     }
-    for (int b = 0; b < blocks; b++) v16_store_upto(out + first + 16 * b, sums[b] / v16_all(sum), width);
+    for (int b = 0; b < blocks; b++) v16_store_upto(out + first + 16 * b, sums[b] / v16_splat(sum), width);
 }
 
 RK_LANES_INLINE void add_blocks(const rk_attention_head *at, size_t size, float *out, const rk_key_run *runs, int run_count, int done,
@@ -327,7 +327,7 @@ RK_TARGET static void attend(const rk_attention_head *at, float *out, const floa
 }
 
 #define SCORE_WITH(score, n)                                                                                                     \
-    ask_for_next_tile(&c, first, first + n, count);                                                                              \
+    prefetch_next_tile(&c, first, first + n, count);                                                                             \
     score(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
 #define SCORE_TILE(n) SCORE_WITH(score_tile, n)
 #define SCORE_TILE_INT8(n) SCORE_WITH(score_tile_int8, n)
@@ -371,8 +371,8 @@ __attribute__((noinline)) RK_TARGET static void share_values_int8(const rk_atten
 // How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
 RK_INLINE int tiled_keys(int shared) { return shared / 4 * 4 - (shared % 16 < 8 ? shared % 16 / 4 * 4 : 0); }
 
-// Where several sequences share a prefix, the last run of a query is its own, which no cache knows: asked for one query ahead.
-RK_LANES_INLINE void ask_for_last_run(const rk_attention_head *at, size_t size, const rk_key_run *runs, int run_count) {
+// Where several sequences share a prefix, the last run of a query is its own, which no cache holds: prefetched one query ahead.
+RK_LANES_INLINE void prefetch_last_run(const rk_attention_head *at, size_t size, const rk_key_run *runs, int run_count) {
     enum { MOST = 16 }; // lines
     const rk_key_run *run = runs + run_count - 1;
     const char *keys = run_keys(at, run, size);
@@ -386,7 +386,7 @@ RK_TARGET RK_INLINE int score_block_f16(const rk_attention_head *at, const float
     const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
     share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
     for (int q = 0; q < count; q++) {
-        if (q + 1 < count) ask_for_last_run(at, sizeof(rk_f16), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
+        if (q + 1 < count) prefetch_last_run(at, sizeof(rk_f16), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
         sums[q] = score_keys_f16(at, queries + (size_t)q * query_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
                                  scores + (size_t)q * scores_stride);
     }
@@ -403,7 +403,7 @@ RK_TARGET RK_INLINE int score_block_int8(const rk_attention_head *at, const floa
     share_keys_int8(at, integers, stride, count, runs + run_offsets[0], shared, scores, scores_stride,
                     (int16_t *)(scores + (size_t)count * scores_stride));
     for (int q = 0; q < count; q++) {
-        if (q + 1 < count) ask_for_last_run(at, sizeof(int8_t), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
+        if (q + 1 < count) prefetch_last_run(at, sizeof(int8_t), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
         sums[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
                                   scores + (size_t)q * scores_stride);
     }
@@ -428,7 +428,7 @@ RK_TARGET static void attend_block(const rk_attention_head *at, float *out, size
 }
 
 RK_TARGET static void to_f16(rk_f16 *y, const float *x, int n) {
-    for (int i = 0; i < n; i += 16) v16_store_half_upto(y + i, v16_load_upto(x + i, n - i), n - i);
+    for (int i = 0; i < n; i += 16) v16_store_f16_upto(y + i, v16_load_upto(x + i, n - i), n - i);
 }
 
 RK_TARGET static float to_int8(int8_t *y, const float *x, int n) {

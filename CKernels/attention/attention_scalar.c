@@ -18,7 +18,7 @@ static float dot(const float *query, const rk_f16 *key, int head_size) {
     float lanes[RK_LANES] = {0};
     for (int i = 0; i < head_size; i++)
         lanes[i % RK_LANES] = fmaf(query[i], rk_f16_to_f32(key[i]), lanes[i % RK_LANES]);
-    return rk_join_lanes(lanes);
+    return rk_reduce_lanes(lanes);
 }
 
 static int32_t dot_int8(const float *query, const int8_t *key, int head_size) {

@@ -36,7 +36,7 @@ RK_LANES_INLINE void transpose(__m256i t[8], const void *const keys[16], ptrdiff
     }
 }
 
-// Up to 16 bytes of all keys of a tile, 64 for each two of theirs: of halves a float, of bytes a pair of integers.
+// Up to 16 bytes of all keys of a tile, 64 for each two of theirs: of f16 a float, of bytes a pair of integers.
 RK_LANES_INLINE void fill_part(void *tile, const void *const keys[16], ptrdiff_t from, int bytes, const size_t size) {
     __m256i t[8];
     transpose(t, keys, from, bytes);
@@ -44,7 +44,7 @@ RK_LANES_INLINE void fill_part(void *tile, const void *const keys[16], ptrdiff_t
     RK_UNROLL
     for (int i = 0; i < 8; i++) {
         if (2 * i >= bytes) continue;
-        const v16 floats = __builtin_convertvector((v16_half)t[i], v16);
+        const v16 floats = __builtin_convertvector((v16_f16)t[i], v16);
         const v32_short integers = __builtin_convertvector((v32_bytes)t[i], v32_short);
         if (size == sizeof(rk_f16)) memcpy(to + 64 * i, &floats, sizeof floats);
         else memcpy(to + 64 * i, &integers, sizeof integers);
@@ -74,7 +74,7 @@ RK_LANES_INLINE void sum_lane(key_lanes sums[4], const float *tile, const float 
     }
 }
 
-// Adds the lanes of a dot in the order of rk_join_lanes, so that few of them wait.
+// Adds the lanes of a dot in the order of rk_reduce_lanes, so that few of them wait.
 RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
     RK_UNROLL
     for (int a = 0; a < 2; a++) {
@@ -129,7 +129,7 @@ RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, floa
     const size_t step = (size_t)at->head_size * size;
     const float *end = p + shared;
     for (int q = 0; q < count; q++) {
-        for (int b = 0; b < blocks; b++) sums[q][b] = v16_all(0);
+        for (int b = 0; b < blocks; b++) sums[q][b] = v16_splat(0);
     }
     for (; p < end; run++) {
         const char *value = run_values(at, run, size);
@@ -138,7 +138,7 @@ RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, floa
             for (int b = 0; b < blocks; b++) v[b] = load_value(value, first + 16 * b, width, size);
             RK_UNROLL
             for (int q = 0; q < count; q++) {
-                for (int b = 0; b < blocks; b++) sums[q][b] = v16_fma(v16_all(p[(size_t)q * p_stride]), v[b], sums[q][b]);
+                for (int b = 0; b < blocks; b++) sums[q][b] = v16_fma(v16_splat(p[(size_t)q * p_stride]), v[b], sums[q][b]);
             }
         }
     }

@@ -3,14 +3,14 @@
 
 enum { KEY_INTEGERS = 1 }; // elements of a key of bytes that lie beside each other in its tile
 
-typedef _Float16 v8_half __attribute__((vector_size(16)));
+typedef _Float16 v8_f16 __attribute__((vector_size(16)));
 typedef int8_t v8_bytes __attribute__((vector_size(8)));
 typedef int16_t v8_short __attribute__((vector_size(16)));
 typedef int16_t v4_short __attribute__((vector_size(8)));
 
-// The first `n` <= 8 halves, then zeros.
-RK_LANES_INLINE v8_half load_halves_upto(const rk_f16 *p, int n) {
-    v8_half h = {0};
+// The first `n` <= 8 f16, then zeros.
+RK_LANES_INLINE v8_f16 load_f16_upto(const rk_f16 *p, int n) {
+    v8_f16 h = {0};
     if (__builtin_expect(n == 8, 1)) memcpy(&h, p, sizeof h);
     else copy_below_16(&h, p, n, sizeof *p);
     return h;
@@ -24,26 +24,26 @@ RK_LANES_INLINE v8_short load_bytes8_upto(const int8_t *p, int n) {
     return __builtin_convertvector(b, v8_short);
 }
 
-#define EVEN_HALVES(x, y) __builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14)
-#define ODD_HALVES(x, y) __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15)
-#define EVEN_PAIRS(x, y) __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13)
-#define ODD_PAIRS(x, y) __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15)
+#define TRN1_16(x, y) __builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14)
+#define TRN2_16(x, y) __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15)
+#define TRN1_32(x, y) __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13)
+#define TRN2_32(x, y) __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15)
 
-// Elements first ..< first + width <= first + 8 of four keys: of halves as floats, of bytes as integers of 16 bits. They are transposed as 16 bits,
+// Elements first ..< first + width <= first + 8 of four keys: of f16 as floats, of bytes as integers of 16 bits. They are transposed as 16 bits,
 // by trn1 and trn2: a Cortex-A72 takes three times as long for a zip.
 RK_LANES_INLINE void fill_elements(void *tile, int column, const void *const keys[4], const size_t size, int first, int width) {
     v8_short h[4];
     for (int k = 0; k < 4; k++) {
-        if (size == sizeof(rk_f16)) h[k] = (v8_short)load_halves_upto((const rk_f16 *)keys[k] + first, width);
+        if (size == sizeof(rk_f16)) h[k] = (v8_short)load_f16_upto((const rk_f16 *)keys[k] + first, width);
         else h[k] = load_bytes8_upto((const int8_t *)keys[k] + first, width);
     }
-    const v8_short even[2] = {EVEN_HALVES(h[0], h[1]), EVEN_HALVES(h[2], h[3])}, odd[2] = {ODD_HALVES(h[0], h[1]), ODD_HALVES(h[2], h[3])};
-    const v8_short t[4] = {EVEN_PAIRS(even[0], even[1]), EVEN_PAIRS(odd[0], odd[1]), ODD_PAIRS(even[0], even[1]), ODD_PAIRS(odd[0], odd[1])};
+    const v8_short even[2] = {TRN1_16(h[0], h[1]), TRN1_16(h[2], h[3])}, odd[2] = {TRN2_16(h[0], h[1]), TRN2_16(h[2], h[3])};
+    const v8_short t[4] = {TRN1_32(even[0], even[1]), TRN1_32(odd[0], odd[1]), TRN2_32(even[0], even[1]), TRN2_32(odd[0], odd[1])};
     RK_UNROLL
     for (int i = 0; i < 8; i++) { // t[i]: elements i and i + 4 of all of them
         if (i >= width) continue;
         const int at = 16 * (first + i) + column;
-        const v8 both = __builtin_convertvector((v8_half)t[i % 4], v8);
+        const v8 both = __builtin_convertvector((v8_f16)t[i % 4], v8);
         if (size == sizeof(rk_f16)) memcpy((float *)tile + at, (const float *)&both + i / 4 * 4, 4 * sizeof(float));
         else memcpy((int16_t *)tile + at, (const int16_t *)&t[i % 4] + i / 4 * 4, 4 * sizeof(int16_t));
     }
@@ -95,7 +95,7 @@ RK_LANES_INLINE void sum_lanes(v4 sums[2][4], const float *tile, const float *qu
     if (i < head_size) add_elements(sums, tile, queries, stride, count, i, head_size - i, 0);
 }
 
-// Two queries at a time, and the lanes in the order of rk_join_lanes.
+// Two queries at a time, and the lanes in the order of rk_reduce_lanes.
 RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
     for (int first = 0; first < count; first += 2, queries += 2 * stride) {
         const int pair = rk_min(2, count - first);
@@ -144,7 +144,7 @@ RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4], const int16_t *tile
 }
 
 RK_LANES_INLINE v8 load_value8(const char *value, int first, int width, size_t size) {
-    if (size == sizeof(rk_f16)) return __builtin_convertvector(load_halves_upto((const rk_f16 *)value + first, width), v8);
+    if (size == sizeof(rk_f16)) return __builtin_convertvector(load_f16_upto((const rk_f16 *)value + first, width), v8);
     return __builtin_convertvector(load_bytes8_upto((const int8_t *)value + first, width), v8);
 }
 
@@ -188,7 +188,7 @@ RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, floa
                                   int shared, const float *p, size_t p_stride, const int count) {
     int first = 0;
     for (; first + 8 <= at->head_size; first += 8) share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 8);
-    RK_KEEP_LOOP
+    RK_NO_UNROLL
     for (int q = 0; q < count && first < at->head_size; q++)
         share_values(at, size, out + (size_t)q * out_stride, 0, runs, shared, p + (size_t)q * p_stride, 0, 1, first, at->head_size - first);
 }

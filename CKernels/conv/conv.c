@@ -1,7 +1,7 @@
 #include "conv.h"
 
-rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way) {
-    const int integers = way == RK_CONV_INT16;
+rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_algorithm algorithm) {
+    const int integers = algorithm == RK_CONV_INT16;
     rk_conv_kernels kernels = integers ? rk_conv_scalar_int16 : rk_conv_scalar;
 #if defined(__x86_64__)
     if (features & RK_CPU_AVX2) kernels = integers ? rk_conv_avx2_int16 : rk_conv_avx2;
@@ -14,12 +14,12 @@ rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way) {
     return kernels;
 }
 
-rk_conv_way rk_conv_fastest(uint32_t features) {
+rk_conv_algorithm rk_conv_fastest(uint32_t features) {
     const int integers = features & (RK_CPU_AVXVNNI | RK_CPU_AVX512) || (features & RK_CPU_AVX2 && features & RK_CPU_MADD);
     return integers ? RK_CONV_INT16 : RK_CONV_WINOGRAD;
 }
 
-// Pixels whose patches a worker gathers at a time: as many as half of its second-level cache holds, or PATCH_BYTES where that is more.
+// Pixels whose patches a worker gathers at a time: as many as half of its L2 holds, or PATCH_BYTES where that is more.
 enum { PATCH_BYTES = 256 << 10, TILE_STEP = 12 };
 
 // A whole image is its own matrix of patches: nothing to gather.
@@ -31,7 +31,7 @@ static int is_pointwise(const rk_conv *conv) {
 static size_t patch_stride(const rk_conv *conv) { return (size_t)conv->weights.columns + 16; }
 
 static int most_pixels(const rk_conv *conv, int pointwise) {
-    const size_t half = rk_cpu_cache() / 2, bytes = half > PATCH_BYTES ? half : PATCH_BYTES;
+    const size_t half = rk_cpu_l2_bytes() / 2, bytes = half > PATCH_BYTES ? half : PATCH_BYTES;
     const int fitting = pointwise ? RK_CONV_PIXELS : (int)(bytes / (patch_stride(conv) * sizeof(float)));
     return rk_max(TILE_STEP, rk_min(RK_CONV_PIXELS, fitting) / TILE_STEP * TILE_STEP);
 }
@@ -48,10 +48,10 @@ static size_t worker_scratch(const rk_conv *conv) {
 }
 
 int rk_conv_is_winograd(const rk_conv *conv) {
-    return conv->way != RK_CONV_DIRECT && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0;
+    return conv->algorithm != RK_CONV_DIRECT && conv->kernel == 3 && conv->stride == 1 && conv->padding == 1 && conv->in_channels % 16 == 0;
 }
 
-int rk_conv_is_int16(const rk_conv *conv) { return conv->way == RK_CONV_INT16 && conv->in_channels % 32 == 0; }
+int rk_conv_is_int16(const rk_conv *conv) { return conv->algorithm == RK_CONV_INT16 && conv->in_channels % 32 == 0; }
 
 size_t rk_conv_scratch(uint32_t features, const rk_conv *conv, int workers) {
     if (rk_conv_is_winograd(conv)) return rk_winograd_scratch(features, conv, workers);

@@ -22,9 +22,9 @@ static layout layout_for(const rk_conv *conv, const rk_conv_kernels *kernels, in
 
 static size_t floats_of(layout l) { return l.patch + l.patches + l.weights + l.sums; }
 
-// Half of the second-level cache may hold patches.
+// Half of L2 may hold patches.
 static int most_pixels(const rk_conv *conv) {
-    const int fitting = (int)(rk_cpu_cache() / 2 / ((size_t)conv->weights.columns * sizeof(int16_t)));
+    const int fitting = (int)(rk_cpu_l2_bytes() / 2 / ((size_t)conv->weights.columns * sizeof(int16_t)));
     return rk_max(STEP, rk_min(RK_CONV_PIXELS, fitting) / STEP * STEP);
 }
 

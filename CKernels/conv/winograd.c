@@ -3,16 +3,15 @@
 // Panels of weights go in groups of as many as a register tile has. A group's weights of a position follow each other.
 //
 // By panels: tiles are transformed SHARED_BYTES at a time into memory that all workers read. A worker takes a group of panels, transforms CHANNELS
-// of its weights at a time into memory of its own and multiplies them with up to TILES tiles, so that weights and products stay in its second-level
-// cache.
+// of its weights at a time into memory of its own and multiplies them with up to TILES tiles, so that weights and products stay in its L2.
 //
 // By tiles, where they are many and the weights of all panels, transformed, are no more than that: a worker transforms as many tiles as its
-// second-level cache holds into memory of its own, where they stay while the weights, which all workers read, pass by. Only those come from further
+// L2 holds into memory of its own, where they stay while the weights, which all workers read, pass by. Only those come from further
 // away, once for each range of tiles, where by panels all tiles would come for each panel.
 //
 // Either way tiles lie in blocks, a cache line of each after the other, and blocks follow each other in slices of the channels that are multiplied at
 // a time: products read one stream. TILES is a multiple of every block. CHANNELS are those of all panels of a group together; integers have slices of
-// their own, as their roundings must not depend on the way.
+// their own, as their roundings must not depend on which it is.
 enum { SHARED_BYTES = 5 << 20, CHANNELS = 128, TILES = 96, BAND = 2048, STEP = RK_WINOGRAD_OUT };
 
 // The distance of two positions is an odd number of cache lines, so that the 36 of a tile do not fall on the same sets.
@@ -94,9 +93,9 @@ static size_t band_floats(const rk_conv *conv) {
     return (size_t)rk_max(one_row, two_rows) * (size_t)conv->in_channels;
 }
 
-// How the memory of a way of computing is laid out: what all workers share, then what each has for itself, then its band.
+// How memory is laid out, by panels or by tiles: what all workers share, then what each has for itself, then its band.
 typedef struct layout {
-    size_t shared, own; // floats
+    size_t shared, private; // floats
 } layout;
 
 static layout layout_by_panels(const job *j, int blocks) {
@@ -111,7 +110,7 @@ static layout layout_by_tiles(const job *j, int blocks) {
 static int may_go_by_tiles(const job *j) { return layout_by_tiles(j, 0).shared * sizeof(float) <= SHARED_BYTES; }
 
 // The most blocks of tiles that a worker takes at once: its products and a group of panels need some of the cache as well.
-static int most_blocks(const job *j) { return blocks_in(j, rk_cpu_cache() / (j->kernels.slice ? 16 : 8) * 5); }
+static int most_blocks(const job *j) { return blocks_in(j, rk_cpu_l2_bytes() / (j->kernels.slice ? 16 : 8) * 5); }
 
 // How so many blocks of tiles are computed.
 typedef struct plan {
@@ -131,7 +130,7 @@ static plan make_plan(const rk_conv *conv, const rk_conv_kernels *kernels, int b
 }
 
 static size_t scratch_floats(const rk_conv *conv, layout l, int workers) {
-    return (size_t)conv->in_channels + l.shared + (size_t)workers * (l.own + band_floats(conv));
+    return (size_t)conv->in_channels + l.shared + (size_t)workers * (l.private + band_floats(conv));
 }
 
 size_t rk_winograd_scratch(uint32_t features, const rk_conv *conv, int workers) {
@@ -205,7 +204,7 @@ typedef struct pass {
     int out_height, out_width;
     size_t out_stride;
     int blocks; // of tiles in the memory for transformed ones
-    float *shared, *own, *band;
+    float *shared, *private, *band;
 } pass;
 
 static int channels_from(const job *j, int c) { return rk_min(j->slice, j->conv->in_channels - c); }
@@ -282,7 +281,7 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles) {
     const rk_conv *conv = p->job.conv;
     const int channels = conv->in_channels, block = p->job.kernels.block, most = p->job.kernels.panels, groups = group_count(&p->job);
     const int at_once = conv->scale ? tiles_in_band(conv) : 1, in_pass = p->blocks * block;
-    const positions u = {p->own, slice_stride(&p->job)}, m = {end_of(u), products_stride(&p->job, TILES)};
+    const positions u = {p->private, slice_stride(&p->job)}, m = {end_of(u), products_stride(&p->job, TILES)};
     const positions v = {p->shared, input_stride(&p->job, p->blocks)};
     if (conv->upsample) clear(m);
     for (int start = 0; start < tiles; start += in_pass) {
@@ -291,7 +290,7 @@ static void run_by_panels(rk_worker *worker, const pass *p, int tiles) {
             read_tiles(p, v, start, start + chunk * at_once, start + rk_min(count, (chunk + 1) * at_once));
         rk_barrier(worker);
 
-        // Enough chunks for every worker: where groups are few, each group's tiles are shared out.
+        // Enough chunks for every worker: where groups are few, each group's tiles are divided among several.
         const int ranges = rk_divide_up(count, TILES);
         const int parts = rk_min(ranges, rk_divide_up(4 * worker->count, groups)), part = rk_divide_up(ranges, parts) * TILES;
         for (int chunk; (chunk = rk_next_chunk(worker, groups * parts)) >= 0;) {
@@ -316,7 +315,7 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles) {
     const rk_conv *conv = p->job.conv;
     const int channels = conv->in_channels, most = p->job.kernels.panels, groups = group_count(&p->job), range = p->blocks * p->job.kernels.block;
     const int at_once = conv->scale ? tiles_in_band(conv) : range;
-    const positions all_weights = {p->shared, weights_stride(&p->job)}, v = {p->own, input_stride(&p->job, p->blocks)};
+    const positions all_weights = {p->shared, weights_stride(&p->job)}, v = {p->private, input_stride(&p->job, p->blocks)};
     const positions m = {end_of(v), products_stride(&p->job, range)};
     if (conv->upsample) clear(m);
     for (int group; (group = rk_next_chunk(worker, groups)) >= 0;) {
@@ -351,12 +350,12 @@ void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, 
     const int tiles = all.across * all.down;
     const plan how = make_plan(conv, &kernels, rk_divide_up(tiles, kernels.block), worker->count);
     float *zeros = scratch, *shared = zeros + conv->in_channels;
-    float *own = shared + how.layout.shared + (size_t)worker->index * (how.layout.own + band_floats(conv));
+    float *private = shared + how.layout.shared + (size_t)worker->index * (how.layout.private + band_floats(conv));
     const pass p = {
         .job = how.job, .norm = rk_norm_kernels_for(features),
         .image = {x, zeros, 0, 0, width}, .height = height, .width = width, .all = all,
         .out = out, .residual = residual, .out_height = out_height, .out_width = out_width, .out_stride = out_stride,
-        .blocks = how.blocks, .shared = shared, .own = own, .band = own + how.layout.own,
+        .blocks = how.blocks, .shared = shared, .private = private, .band = private + how.layout.private,
     };
     if (worker->index == 0) memset(zeros, 0, (size_t)conv->in_channels * sizeof *zeros);
     rk_barrier(worker);

@@ -50,7 +50,7 @@ RK_INLINE void multiply_rows(float *m, const float *v, const float *u, const int
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = more ? vld1q_f32(m + t * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
     }
     for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_ROWS * 16) {
-        RK_KEEP_LOOP
+        RK_NO_UNROLL
         for (int k = 0; k < 16; k += 4, u += 4 * RK_PANEL) {
             float32x4_t four[RK_WINOGRAD_ROWS];
             for (int t = 0; t < rows; t++) four[t] = vld1q_f32(v + 16 * t + k);
@@ -76,15 +76,15 @@ RK_INLINE void multiply_rows(float *m, const float *v, const float *u, const int
 RK_LANES_INLINE void multiply_rows(float *m, const float *v, const float *u, const int panels, int channels, int more, const int rows) {
     v16 acc[RK_WINOGRAD_ROWS * RK_WINOGRAD_PANELS];
     RK_UNROLL
-    for (int i = 0; i < rows * panels; i++) acc[i] = more ? v16_load(m + i * RK_PANEL) : v16_all(0);
+    for (int i = 0; i < rows * panels; i++) acc[i] = more ? v16_load(m + i * RK_PANEL) : v16_splat(0);
     for (int c = 0; c < channels; c += 16, v += RK_WINOGRAD_ROWS * 16, u += 16 * RK_PANEL) {
-        RK_KEEP_LOOP
+        RK_NO_UNROLL
         for (int k = 0; k < 16; k++) {
             v16 w[RK_WINOGRAD_PANELS];
             for (int p = 0; p < panels; p++) w[p] = v16_load(u + (p * channels + k) * RK_PANEL);
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
-                for (int p = 0; p < panels; p++) acc[t * panels + p] = v16_fma(w[p], v16_all(v[16 * t + k]), acc[t * panels + p]);
+                for (int p = 0; p < panels; p++) acc[t * panels + p] = v16_fma(w[p], v16_splat(v[16 * t + k]), acc[t * panels + p]);
             }
         }
     }

@@ -12,8 +12,8 @@ RK_LANES_INLINE lanes larger(lanes a, lanes b) {
 
 // What scales numbers to a norm, from the root of the sum of their squares.
 RK_LANES_INLINE lanes scale_to(float norm, lanes squares, lanes root) {
-    const int_lanes enough = squares > all(RK_INT16_LEAST);
-    return (lanes)(enough & (int_lanes)(all(norm) / root));
+    const int_lanes enough = squares > splat(RK_INT16_LEAST);
+    return (lanes)(enough & (int_lanes)(splat(norm) / root));
 }
 
 // Two columns of some rows of weights, which their scales keep within 16 bits.
@@ -24,9 +24,9 @@ RK_LANES_INLINE void store_pair(float *to, lanes even, lanes odd) {
 
 // For each row of a panel, of which RK_WINOGRAD_LANES begin at `at`: the sum of squares that its integers are scaled by.
 RK_LANES_INLINE lanes squares_of_rows(const void *panel, rk_type type, int channels, int first, int count, int at) {
-    lanes total = all(0), most = all(0);
+    lanes total = splat(0), most = splat(0);
     for (int c = 0; c < count; c++) {
-        lanes e = all(0);
+        lanes e = splat(0);
         RK_UNROLL
         for (int tap = 0; tap < 9; tap++) {
             const lanes g = load_weights(panel, type, (tap * channels + first + c) * RK_PANEL + at);
@@ -35,13 +35,13 @@ RK_LANES_INLINE lanes squares_of_rows(const void *panel, rk_type type, int chann
         total += e;
         most = larger(e, most);
     }
-    return larger(all(4) * most, total);
+    return larger(splat(4) * most, total);
 }
 
 // G with rows of norm 1.
 RK_LANES_INLINE void transform_to_norms(lanes t[6], const lanes g[3]) {
-    const lanes s = (g[0] + g[2]) * all(RK_ROOT_THIRD), t3 = g[1] * all(RK_ROOT_THIRD);
-    const lanes u = fma_lanes(all(4), g[2], g[0]) * all(RK_ROOT_TWENTY_FIRST), v = g[1] * all(2 * RK_ROOT_TWENTY_FIRST);
+    const lanes s = (g[0] + g[2]) * splat(RK_ROOT_THIRD), t3 = g[1] * splat(RK_ROOT_THIRD);
+    const lanes u = fma_lanes(splat(4), g[2], g[0]) * splat(RK_ROOT_TWENTY_FIRST), v = g[1] * splat(2 * RK_ROOT_TWENTY_FIRST);
     t[0] = g[0];
     t[1] = -s - t3;
     t[2] = t3 - s;
@@ -65,7 +65,7 @@ RK_LANES_INLINE void quantize_panel(float *u, size_t stride, const void *panel, 
         const lanes squares = squares_of_rows(panel, type, channels, first, count, at), root = __builtin_elementwise_sqrt(squares);
         const lanes scale = scale_to(RK_INT16_WEIGHT_NORM, squares, root);
         for (int i = 0; i < RK_WINOGRAD_POSITIONS; i++)
-            store(u + (size_t)i * stride + at, root * all(1.0f / RK_INT16_WEIGHT_NORM * (rk_winograd_norms[i / 6] * rk_winograd_norms[i % 6])));
+            store(u + (size_t)i * stride + at, root * splat(1.0f / RK_INT16_WEIGHT_NORM * (rk_winograd_norms[i / 6] * rk_winograd_norms[i % 6])));
         for (int c = 0; c < count; c += 2) {
             lanes even[3][6], odd[3][6];
             transform_scaled_columns(even, scale, panel, type, channels, (first + c) * RK_PANEL + at);
@@ -100,7 +100,7 @@ RK_LANES_INLINE void quantize_tile(float *v, size_t stride, int t, const float *
     for (int c = 0; c < channels; c += RK_WINOGRAD_LANES) transform_channels(transformed + c, n, pixels, c, upsampled);
     for (int i = 0; i < RK_WINOGRAD_POSITIONS; i += 4) {
         const float *from = transformed + (size_t)i * n;
-        v16 sums[4] = {v16_all(0), v16_all(0), v16_all(0), v16_all(0)};
+        v16 sums[4] = {v16_splat(0), v16_splat(0), v16_splat(0), v16_splat(0)};
         for (size_t c = 0; c < n; c += 16) {
             RK_UNROLL
             for (size_t k = 0; k < 4; k++) {
@@ -114,12 +114,12 @@ RK_LANES_INLINE void quantize_tile(float *v, size_t stride, int t, const float *
     for (int i = 0; i < ROUNDED_UP; i += RK_WINOGRAD_LANES) {
         const lanes root = __builtin_elementwise_sqrt(load(squares + i));
         store(scales + i, scale_to(RK_INT16_X_NORM, load(squares + i), root));
-        store(backs + i, root * all(1.0f / RK_INT16_X_NORM));
+        store(backs + i, root * splat(1.0f / RK_INT16_X_NORM));
     }
     for (int i = 0; i < RK_WINOGRAD_POSITIONS; i++) {
         if (upsampled && (i / 6 == 2 || i % 6 == 2)) continue;
         float *block = v + (size_t)i * stride;
-        const v16 scale = v16_all(scales[i]);
+        const v16 scale = v16_splat(scales[i]);
         for (size_t c = 0; c < n; c += 32) {
             const float *from = transformed + (size_t)i * n + c;
             store_int16(block + (c * RK_WINOGRAD_ROWS + (size_t)t * 32) / 2, v16_load(from) * scale, v16_load(from + 16) * scale);
@@ -135,10 +135,10 @@ RK_TARGET static void input_int16(float *v, size_t stride, int t, const float *c
 
 // A patch is not transformed, nor are its weights.
 RK_TARGET static void patch(float *v, int t, const float *x, int columns) {
-    v16 sums = v16_all(0);
+    v16 sums = v16_splat(0);
     for (int c = 0; c < columns; c += 16) sums = v16_fma(v16_load(x + c), v16_load(x + c), sums);
     const float squares = v16_sum(sums), root = sqrtf(squares);
-    const v16 scale = v16_all(squares > RK_INT16_LEAST ? RK_INT16_X_NORM / root : 0);
+    const v16 scale = v16_splat(squares > RK_INT16_LEAST ? RK_INT16_X_NORM / root : 0);
     for (int c = 0; c < columns; c += 32)
         store_int16(v + (c * RK_WINOGRAD_ROWS + t * 32) / 2, v16_load(x + c) * scale, v16_load(x + c + 16) * scale);
     v[columns * RK_WINOGRAD_ROWS / 2 + t] = root * (1.0f / RK_INT16_X_NORM);
@@ -147,15 +147,15 @@ RK_TARGET static void patch(float *v, int t, const float *x, int columns) {
 RK_LANES_INLINE void quantize_columns(float *u, const void *panel, rk_type type, int first, int count) {
     for (int at = 0; at < RK_PANEL; at += RK_WINOGRAD_LANES) {
         const int from = first * RK_PANEL + at;
-        lanes total = all(0), most = all(0);
+        lanes total = splat(0), most = splat(0);
         for (int c = 0; c < count; c++) {
             const lanes g = load_weights(panel, type, from + c * RK_PANEL);
             total = fma_lanes(g, g, total);
             most = larger(g * g, most);
         }
-        const lanes squares = larger(all(4) * most, total), root = __builtin_elementwise_sqrt(squares);
+        const lanes squares = larger(splat(4) * most, total), root = __builtin_elementwise_sqrt(squares);
         const lanes scale = scale_to(RK_INT16_WEIGHT_NORM, squares, root);
-        store(u + at, root * all(1.0f / RK_INT16_WEIGHT_NORM));
+        store(u + at, root * splat(1.0f / RK_INT16_WEIGHT_NORM));
         for (int c = 0; c < count; c += 2) {
             const int w = from + c * RK_PANEL;
             store_pair(u + RK_PANEL + c / 2 * RK_PANEL + at, load_weights(panel, type, w) * scale, load_weights(panel, type, w + RK_PANEL) * scale);
@@ -184,7 +184,7 @@ RK_LANES_INLINE void multiply_integers(float *m, const float *block, const int f
     RK_UNROLL
     for (int i = 0; i < rows * panels; i++) sums[i] = (v16_int){0};
     for (int c = 0; c < channels; c += 32, v += RK_WINOGRAD_ROWS * 16, w += 16 * RK_PANEL) {
-        RK_KEEP_LOOP
+        RK_NO_UNROLL
         for (int k = 0; k < 16; k++) {
             v16_int pairs[RK_WINOGRAD_PANELS];
             for (int p = 0; p < panels; p++) memcpy(&pairs[p], w + panel * (size_t)p + k * RK_PANEL, sizeof pairs[p]);
@@ -197,15 +197,15 @@ RK_LANES_INLINE void multiply_integers(float *m, const float *block, const int f
     }
     RK_UNROLL
     for (int i = 0; i < rows * panels; i++) {
-        const v16 factor = v16_load(u + panel * (size_t)(i % panels)) * v16_all(backs[i / panels]);
-        const v16 before = more ? v16_load(m + i * RK_PANEL) : v16_all(0);
+        const v16 factor = v16_load(u + panel * (size_t)(i % panels)) * v16_splat(backs[i / panels]);
+        const v16 before = more ? v16_load(m + i * RK_PANEL) : v16_splat(0);
         v16_store(m + i * RK_PANEL, v16_fma(__builtin_convertvector(sums[i], v16), factor, before));
     }
 }
 
 RK_TARGET static void pixels(float *out, size_t stride, const float *added, const float *m, int panels, int count, const float *bias) {
     for (int at = 0; at < panels * RK_PANEL; at += RK_PANEL) {
-        const v16 constant = bias ? v16_load(bias + at) : v16_all(0);
+        const v16 constant = bias ? v16_load(bias + at) : v16_splat(0);
         for (int p = 0; p < count; p++) {
             const size_t pixel = (size_t)p * stride + (size_t)at;
             const v16 sum = v16_load(m + p * panels * RK_PANEL + at) + constant;

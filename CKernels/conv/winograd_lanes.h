@@ -5,9 +5,9 @@
 #include "conv.h"
 
 typedef float lanes __attribute__((vector_size(4 * RK_WINOGRAD_LANES)));
-typedef _Float16 half_lanes __attribute__((vector_size(2 * RK_WINOGRAD_LANES)));
+typedef _Float16 f16_lanes __attribute__((vector_size(2 * RK_WINOGRAD_LANES)));
 
-RK_LANES_INLINE lanes all(float x) { return x - (lanes){0}; }
+RK_LANES_INLINE lanes splat(float x) { return x - (lanes){0}; }
 
 RK_LANES_INLINE lanes fma_lanes(lanes a, lanes b, lanes c) { return __builtin_elementwise_fma(a, b, c); }
 
@@ -17,8 +17,8 @@ RK_LANES_INLINE lanes load(const float *p) {
     return v;
 }
 
-RK_LANES_INLINE lanes load_half(const rk_f16 *p) {
-    half_lanes h;
+RK_LANES_INLINE lanes load_f16(const rk_f16 *p) {
+    f16_lanes h;
     memcpy(&h, p, sizeof h);
     return __builtin_convertvector(h, lanes);
 }
@@ -26,20 +26,20 @@ RK_LANES_INLINE lanes load_half(const rk_f16 *p) {
 RK_LANES_INLINE void store(float *p, lanes v) { memcpy(p, &v, sizeof v); }
 
 RK_LANES_INLINE void transform_input(lanes t[6], const lanes d[6]) {
-    const lanes a = fma_lanes(all(-4), d[2], d[4]), b = fma_lanes(all(-4), d[1], d[3]);
-    const lanes c = d[4] - d[2], e = all(2) * (d[3] - d[1]);
-    t[0] = fma_lanes(all(4), d[0], fma_lanes(all(-5), d[2], d[4]));
+    const lanes a = fma_lanes(splat(-4), d[2], d[4]), b = fma_lanes(splat(-4), d[1], d[3]);
+    const lanes c = d[4] - d[2], e = splat(2) * (d[3] - d[1]);
+    t[0] = fma_lanes(splat(4), d[0], fma_lanes(splat(-5), d[2], d[4]));
     t[1] = a + b;
     t[2] = a - b;
     t[3] = c + e;
     t[4] = c - e;
-    t[5] = fma_lanes(all(4), d[1], fma_lanes(all(-5), d[3], d[5]));
+    t[5] = fma_lanes(splat(4), d[1], fma_lanes(splat(-5), d[3], d[5]));
 }
 
 RK_LANES_INLINE void transform_weights(lanes t[6], const lanes g[3]) {
-    const lanes s = (g[0] + g[2]) * all(RK_SIXTH), t6 = g[1] * all(RK_SIXTH);
-    const lanes u = fma_lanes(all(4), g[2], g[0]) * all(RK_TWENTY_FOURTH), v = g[1] * all(RK_TWELFTH);
-    t[0] = g[0] * all(0.25f);
+    const lanes s = (g[0] + g[2]) * splat(RK_SIXTH), t6 = g[1] * splat(RK_SIXTH);
+    const lanes u = fma_lanes(splat(4), g[2], g[0]) * splat(RK_TWENTY_FOURTH), v = g[1] * splat(RK_TWELFTH);
+    t[0] = g[0] * splat(0.25f);
     t[1] = -s - t6;
     t[2] = t6 - s;
     t[3] = u + v;
@@ -50,13 +50,13 @@ RK_LANES_INLINE void transform_weights(lanes t[6], const lanes g[3]) {
 RK_LANES_INLINE void transform_output(lanes t[4], const lanes m[6]) {
     const lanes p = m[1] + m[2], q = m[1] - m[2], r = m[3] + m[4], s = m[3] - m[4];
     t[0] = (m[0] + p) + r;
-    t[1] = fma_lanes(all(2), s, q);
-    t[2] = fma_lanes(all(4), r, p);
-    t[3] = fma_lanes(all(8), s, q) + m[5];
+    t[1] = fma_lanes(splat(2), s, q);
+    t[2] = fma_lanes(splat(4), r, p);
+    t[3] = fma_lanes(splat(8), s, q) + m[5];
 }
 
 RK_LANES_INLINE lanes load_weights(const void *panel, rk_type type, int at) {
-    return type == RK_F32 ? load((const float *)panel + at) : load_half((const rk_f16 *)panel + at);
+    return type == RK_F32 ? load((const float *)panel + at) : load_f16((const rk_f16 *)panel + at);
 }
 
 RK_LANES_INLINE void transform_channels(float *v, size_t stride, const float *const pixels[RK_WINOGRAD_POSITIONS], int c, const int upsampled) {
@@ -84,7 +84,7 @@ RK_LANES_INLINE void transform_channels(float *v, size_t stride, const float *co
 
 RK_TARGET static void output(float *const out[16], const float *const added[16], const float *m, size_t stride, const float *bias) {
     for (int c = 0; c < RK_PANEL; c += RK_WINOGRAD_LANES) {
-        const lanes constant = bias ? load(bias + c) : all(0);
+        const lanes constant = bias ? load(bias + c) : splat(0);
         lanes columns[6][4];
         RK_UNROLL
         for (int j = 0; j < 6; j++) {

@@ -9,7 +9,7 @@
 // fused exactly where the definition writes fmaf, and the compiler may not contract (RK_EXACT).
 //
 // Errors: none of these functions can fail; the caller has validated sizes. Ownership: none of them keeps a pointer,
-// but rk_matmul_soon, whose worker asks for those weights until it is told otherwise or its region ends.
+// but rk_matmul_prefetch, whose worker prefetches those weights until it is told otherwise or its region ends.
 #ifndef CKERNELS_H
 #define CKERNELS_H
 

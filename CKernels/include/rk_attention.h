@@ -14,13 +14,13 @@ typedef struct rk_key_run {
     int32_t count;
 } rk_key_run;
 
-// The keys and values of one layer of one sequence, or of a prefix that sequences share: halves, or int8 with a scale for each head
+// The keys and values of one layer of one sequence, or of a prefix that sequences share: f16, or int8 with a scale for each head
 // and slot. Head h, slot s, element i: keys[(h * slots + s) * head_size + i], for int8 times key_scales[h * slots + s]; values likewise.
 // The caches of one call have the same format.
 typedef struct rk_key_value_cache {
     void *keys; // rk_f16, or int8_t
     void *values;
-    float *key_scales; // NULL for halves
+    float *key_scales; // NULL for f16
     float *value_scales;
     size_t slots; // of each head
 } rk_key_value_cache;
@@ -37,7 +37,7 @@ typedef struct rk_attention_head {
     int head;
     int head_size; // any number
     float scale;   // of the scores
-    int ahead;     // how many bytes ahead to ask for keys by instruction; 0: not at all
+    int prefetch_distance; // bytes, of keys; 0: no software prefetch
 } rk_attention_head;
 
 typedef struct rk_attention_kernels {
@@ -55,7 +55,7 @@ typedef struct rk_attention_kernels {
     // 16 keys: 16 * head_size floats.
     void (*attend_block)(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
                          const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
-    // Halves from floats, round to nearest even.
+    // f16 from floats, round to nearest even.
     void (*to_f16)(rk_f16 *y, const float *x, int n);
     // y = x * (127 / max|x|) rounded to nearest, ties to even; returns the scale max|x| / 127. All is 0 if max|x| is below 127 * 2^-127,
     // and the scale is NaN and y is 0 if it is not finite.

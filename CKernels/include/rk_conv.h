@@ -7,14 +7,14 @@
 #include "rk_matmul.h"
 
 // How a convolution is summed.
-typedef enum rk_conv_way {
+typedef enum rk_conv_algorithm {
     RK_CONV_DIRECT,
     // By Winograd's transform where rk_conv_is_winograd says so: a quarter of the products, other roundings.
     RK_CONV_WINOGRAD,
     // Likewise, products of 16-bit integers where rk_conv_is_int16 says so. Of random numbers' outputs' root mean square they are 2^-9 to 2^-11 off
     // by Winograd's transform, 2^-12.5 to 2^-14.5 without.
     RK_CONV_INT16,
-} rk_conv_way;
+} rk_conv_algorithm;
 
 // To the bit, if direct, an output is that of rk_matmul.h for RK_F32 and RK_F16 weights with the patch of its pixel as x, zeros included.
 typedef struct rk_conv {
@@ -26,7 +26,7 @@ typedef struct rk_conv {
     int upsample;       // 1: the input is read as if each pixel were a 2 x 2 block (nearest neighbour), else 0
     int in_channels;
     const float *scale, *shift; // [in_channels], of rk_group_norm_scales: the input is read through scale_shift with swish; or NULL
-    rk_conv_way way;    // where it does not apply, an output is as if direct
+    rk_conv_algorithm algorithm; // where it does not apply, an output is as if direct
 } rk_conv;
 
 // Winograd's F(4x4, 3x3): 4 x 4 pixels of output from 6 x 6 of input, one product for each of the 36 positions i, j of the transformed
@@ -83,8 +83,8 @@ typedef struct rk_conv_kernels {
     void (*pixels)(float *out, size_t stride, const float *added, const float *m, int panels, int count, const float *bias);
 } rk_conv_kernels;
 
-// way: not RK_CONV_DIRECT. Integers without AVX2 are the scalar definition's.
-rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_way way);
+// algorithm: not RK_CONV_DIRECT. Integers without AVX2 are the scalar definition's.
+rk_conv_kernels rk_conv_kernels_for(uint32_t features, rk_conv_algorithm algorithm);
 
 // Whether it goes by Winograd's transform: 3 x 3, stride 1, padding 1, channels in sixteens.
 int rk_conv_is_winograd(const rk_conv *conv);
@@ -92,8 +92,8 @@ int rk_conv_is_winograd(const rk_conv *conv);
 // Whether its products are those of integers: channels in thirty-twos.
 int rk_conv_is_int16(const rk_conv *conv);
 
-// The way that takes a processor with these features the least time.
-rk_conv_way rk_conv_fastest(uint32_t features);
+// The fastest algorithm on a processor with these features.
+rk_conv_algorithm rk_conv_fastest(uint32_t features);
 
 // Scratch floats that rk_conv_run needs with these features for `workers` workers, with scales or without.
 size_t rk_conv_scratch(uint32_t features, const rk_conv *conv, int workers);

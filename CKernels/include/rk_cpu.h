@@ -12,12 +12,12 @@ enum {
     RK_CPU_AVXVNNI = 1 << 1,
     RK_CPU_AVX512 = 1 << 2,
     // No instruction sets, but how processors differ that have the same: those that multiply pairs of 16-bit integers as often as single floats, 256
-    // bits twice in a cycle (Intel's from Skylake, AMD's from Zen 3 on), those that read faster what they are asked for ahead by instruction
-    // (Intel's, and AMD's from Zen 5 on), and Intel's, which ask less far ahead and unpack weights once for many rows.
+    // bits twice in a cycle (Intel's from Skylake, AMD's from Zen 3 on), those that read memory faster with software prefetch (Intel's, and AMD's
+    // from Zen 5 on), and Intel's, whose prefetch distance is shorter and which unpack weights once for many rows.
     RK_CPU_MADD = 1 << 5,
-    RK_CPU_AHEAD = 1 << 6,
+    RK_CPU_PREFETCH = 1 << 6,
     RK_CPU_INTEL = 1 << 7,
-    RK_CPU_TRAITS = RK_CPU_MADD | RK_CPU_AHEAD | RK_CPU_INTEL,
+    RK_CPU_TRAITS = RK_CPU_MADD | RK_CPU_PREFETCH | RK_CPU_INTEL,
     RK_CPU_NEON = 1 << 8,
     RK_CPU_DOTPROD = 1 << 9,
     RK_CPU_I8MM = 1 << 10,
@@ -38,11 +38,11 @@ void rk_cpu_set_mask(uint32_t mask);
 // ones for an unknown name.
 uint32_t rk_cpu_mask_named(const char *name);
 
-// Bytes of a core's second-level cache, 0 where the system does not say. Results do not depend on it.
-size_t rk_cpu_cache(void);
+// Bytes of a core's L2 cache, 0 where the system does not say. Results do not depend on it.
+size_t rk_cpu_l2_bytes(void);
 
-// Replaces what rk_cpu_cache says. Call it before scratch is sized: rk_conv_scratch and rk_conv_run must find the same number.
-void rk_cpu_set_cache(size_t bytes);
+// Replaces what rk_cpu_l2_bytes says. Call it before scratch is sized: rk_conv_scratch and rk_conv_run must find the same number.
+void rk_cpu_set_l2_bytes(size_t bytes);
 
 // The name of the highest instruction set in `features`, a static string.
 const char *rk_cpu_name(uint32_t features);

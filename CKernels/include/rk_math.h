@@ -11,7 +11,7 @@
 
 enum { RK_LANES = 16 };
 
-// IEEE half precision in memory.
+// IEEE half precision (binary16) in memory.
 typedef uint16_t rk_f16;
 
 float rk_f16_to_f32(rk_f16 value);

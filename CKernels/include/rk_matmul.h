@@ -4,10 +4,10 @@
 // to a multiple of 16. For a panel of rows r = 0..15:
 //
 //   RK_F32   [columns][16] float                           x is float
-//   RK_F16   [columns][16] half                            x is float
+//   RK_F16   [columns][16] f16                             x is float
 //   RK_INT8  16 float scales, one per row; then for every 4 columns 64 bytes: byte 4*r + j is row r, column 4*c + j, signed.
 //            Columns padded to a multiple of 64.            x is rk_integer_rows
-//   RK_INT4  for every 64 columns 576 bytes: 32 half scales (first 32 columns: rows 0..15; second 32 columns: rows 0..15),
+//   RK_INT4  for every 64 columns 576 bytes: 32 f16 scales (first 32 columns: rows 0..15; second 32 columns: rows 0..15),
 //            then 8 x 64 bytes: of the c-th 64 bytes, byte 4*r + j holds row r, column 8*c + j in its low nibble and column
 //            8*c + 4 + j in its high nibble, each plus 8 (0..15 stands for -8..7).  x is rk_integer_rows of int8
 //
@@ -60,9 +60,9 @@ typedef struct rk_matmul_tile {
     const float *bias;         // [panels * 16] or NULL for 0
     float *out;                // [count][panels * 16], out_stride floats apart; padding rows are written too
     size_t out_stride;
-    // How this processor reads weights that no cache holds; x86-64 only. 0 where they come from a cache.
+    // How this processor reads weights from memory; x86-64 only. 0 where they come from a cache.
     int streams;               // AVX-512: panels that few rows of x take in turn, at most; 2, else 4
-    int ahead;                 // how many bytes ahead to ask for weights by instruction in each stream, at most; on 256 bits only of one row of x
+    int prefetch_distance;     // bytes, of weights in each stream, at most; 0: no software prefetch. With 256 bits only of one row of x
 } rk_matmul_tile;
 
 typedef void (*rk_matmul_kernel)(const rk_matmul_tile *tile);
@@ -92,8 +92,8 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride);
 
 // Tells a worker that the product of `count` rows of x with the first `row_count` rows of a matrix comes, after some steps: while it waits for others
-// it asks for the weights that it will read first. NULL: that nothing of the kind comes. Many rows of x do not wait for memory: nothing is asked for.
-void rk_matmul_soon(rk_worker *worker, const rk_matrix *matrix, int row_count, int count);
+// it prefetches the weights of its static share. NULL: that nothing of the kind comes. Many rows of x are not memory-bound: nothing is prefetched.
+void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int row_count, int count);
 
 // Packs float rows into RK_F32 panels: element (r, k) is source[r * row_stride + k * column_stride]. For matrices that are made at run time.
 void rk_pack_f32(rk_worker *worker, float *panels, const float *source, int rows, int columns, size_t row_stride,

@@ -13,8 +13,8 @@ typedef struct rk_worker {
     rk_team *team;
     int index; // 0 ..< count
     int count;
-    const char *soon; // what it will probably read next and asks for while it waits at barriers, and how much of it
-    size_t soon_bytes;
+    const char *prefetch; // what it prefetches into L2 while it waits at barriers, as it will read that first, and how much of it
+    size_t prefetch_bytes;
 } rk_worker;
 
 typedef void (*rk_body)(void *context, rk_worker *worker);
@@ -32,8 +32,8 @@ void rk_barrier(rk_worker *worker);
 // The next chunk of the current step in 0 ..< chunks, or -1 when none is left. Each chunk goes to exactly one worker.
 int rk_next_chunk(rk_worker *worker, int chunks);
 
-// Likewise several at once: returns how many, from *first on, or 0. A worker takes half of its share of those that are left, in multiples of `step`
-// (all if it is alone): many at first, then fewer, so that all finish together. A step uses this or rk_next_chunk.
+// Likewise several at once: returns how many, from *first on, or 0. This is guided scheduling: a worker takes half of its share of those that are
+// left, in multiples of `step` (all if it is alone), so that all finish together. A step uses this or rk_next_chunk.
 int rk_next_chunks(rk_worker *worker, int chunks, int step, int *first);
 
 #endif

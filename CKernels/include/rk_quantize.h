@@ -25,8 +25,8 @@ typedef struct rk_integer_rows {
     void *values;          // [count][stride], 64-byte aligned: int8_t in -127 ... 127 or, if `is_int16`, int16_t in -32512 ... 32512
     float *scales;         // [count]: largest magnitude of the row, less its offset, / 127 or 32512, or 0 where that is 0
     float *offsets;        // [count], of int8_t only: the middle of each row's range, or NULL for 0
-    int32_t *starts;       // [count][stride / RK_GROUP], of int8_t only: minus 8 times the sum of each group of 32 values. Products with int4
-                           // start from it, as nibbles are stored plus 8
+    int32_t *starts;       // [count][stride / RK_GROUP], of int8_t only: minus 8 times the sum of each group of 32 values, the correction
+                           // for int4's zero point 8. Products with int4 start from it
     int stride;            // elements
     int is_int16;
 } rk_integer_rows;

@@ -15,7 +15,7 @@ rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
     if (features & RK_CPU_AVX2) overwrite(&kernels, &rk_matmul_avx2);
     if (features & RK_CPU_AVXVNNI) overwrite(&kernels, &rk_matmul_avxvnni);
     if (features & RK_CPU_AVX512) overwrite(&kernels, &rk_matmul_avx512);
-    if (features & RK_CPU_AVX512 && features & RK_CPU_AHEAD)
+    if (features & RK_CPU_AVX512 && features & RK_CPU_PREFETCH)
         overwrite(&kernels, features & RK_CPU_INTEL ? &rk_matmul_avx512_intel : &rk_matmul_avx512_zen5);
 #elif defined(__aarch64__)
     if (features & RK_CPU_NEON) overwrite(&kernels, &rk_matmul_neon);
@@ -41,24 +41,24 @@ size_t rk_panel_bytes(rk_type type, int columns) {
 // Rows of x that all panels pass before the next ones come: blocks of equal size, of whole register tiles.
 static int block_rows(int count, size_t x_row_bytes) {
     enum {
-        X_BYTES = 128 << 10, // a block of x stays in the second-level cache meanwhile: a quarter of it, or this where that is more
+        X_BYTES = 128 << 10, // a block of x stays in L2 meanwhile: a quarter of it, or this where that is more
         ROWS = 48,           // at least: fewer would read the panels too often
         REGISTER_TILE = 12
     };
-    const size_t quarter = rk_cpu_cache() / 4, x_bytes = quarter > X_BYTES ? quarter : X_BYTES;
+    const size_t quarter = rk_cpu_l2_bytes() / 4, x_bytes = quarter > X_BYTES ? quarter : X_BYTES;
     const int blocks = rk_divide_up(count, rk_max(ROWS, (int)(x_bytes / x_row_bytes)));
     return rk_min(count, rk_divide_up(rk_divide_up(count, blocks), REGISTER_TILE) * REGISTER_TILE);
 }
 
-// How far ahead rows of x ask for weights in each stream (rk_matmul_tile). Processors without RK_CPU_AHEAD read more by themselves: with AVX-512 that
-// is Zen 4, as long as products leave it time.
-static int bytes_ahead(uint32_t features, rk_type type, int is_int16, int count) {
+// The prefetch distance of weights in each stream (rk_matmul_tile). Without RK_CPU_PREFETCH the hardware prefetcher alone reads more: with AVX-512
+// that is Zen 4, as long as products leave it time.
+static int prefetch_distance(uint32_t features, rk_type type, int is_int16, int count) {
     if (features & RK_CPU_INTEL) return count == 1 ? 1 << 10 : 4 << 10;
-    if (features & RK_CPU_AHEAD) return count == 1 ? 3 << 10 : 8 << 10;
+    if (features & RK_CPU_PREFETCH) return count == 1 ? 3 << 10 : 8 << 10;
     if (!(features & RK_CPU_AVX512)) return 0;
     if (type == RK_INT4 && count == 1) return 1 << 10;
     if (count <= (is_int16 ? 3 : type == RK_F16 ? 4 : 2)) return 0;
-    return type == RK_INT4 && count <= RK_INT4_FAR_ROWS ? 2 << 10 : 4 << 10;
+    return type == RK_INT4 && count <= RK_INT4_L2_ROWS ? 2 << 10 : 4 << 10;
 }
 
 // A product as one tile, from the panel of `first_row` on.
@@ -72,8 +72,8 @@ static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk
         .bias = bias ? bias + first_row : NULL,
         .out = out,
         .out_stride = out_stride,
-        .streams = features & RK_CPU_AHEAD && !(features & RK_CPU_INTEL) ? 2 : 4,
-        .ahead = bytes_ahead(features, matrix->type, matrix->type == RK_INT8 && input->integers.is_int16, input->count),
+        .streams = features & RK_CPU_PREFETCH && !(features & RK_CPU_INTEL) ? 2 : 4,
+        .prefetch_distance = prefetch_distance(features, matrix->type, matrix->type == RK_INT8 && input->integers.is_int16, input->count),
     };
     if (!integer) {
         tile.x = input->x;
@@ -132,30 +132,30 @@ static void add_offsets(const rk_matmul_tile *tile, const float *offsets, const 
     }
 }
 
-// How a product is shared out: in pieces of `step` chunks at least, a chunk being a panel times a block of rows of x. Few rows wait for memory, and
-// each piece is a stream that must get going: a worker begins with a piece of its own, most of its share, whose weights can be asked for before. Many
-// rows take long for one panel.
-typedef struct shares {
-    int step, own; // own: chunks of each worker's own piece
-} shares;
+// How chunks of a product, each a panel times a block of rows of x, are scheduled: guided, at least `step` at a time. Few rows are memory-bound, and
+// a worker's chunks are a stream that must get going: it begins with a static share of them, most of what it will have, whose weights can be
+// prefetched before. Many rows take long for one panel.
+typedef struct schedule {
+    int step, static_chunks; // of each worker
+} schedule;
 
-static shares share_out(const rk_worker *worker, int panels, int count) {
+static schedule schedule_for(const rk_worker *worker, int panels, int count) {
     enum { FEW_ROWS = 24 };
-    if (count < 1 || count > FEW_ROWS || panels < 16 * worker->count) return (shares){.step = 1};
-    return (shares){.step = 4, .own = worker->count == 1 ? 0 : panels * 5 / 8 / worker->count / 4 * 4};
+    if (count < 1 || count > FEW_ROWS || panels < 16 * worker->count) return (schedule){.step = 1};
+    return (schedule){.step = 4, .static_chunks = worker->count == 1 ? 0 : panels * 5 / 8 / worker->count / 4 * 4};
 }
 
-void rk_matmul_soon(rk_worker *worker, const rk_matrix *matrix, int row_count, int count) {
-    const int own = matrix ? share_out(worker, rk_divide_up(row_count, RK_PANEL), count).own : 0;
-    const size_t bytes = own ? rk_panel_bytes(matrix->type, matrix->columns) * (size_t)own : 0;
-    const size_t cache = rk_cpu_cache(), most = cache ? cache / 4 : 64 << 10; // unknown caches may be shared, as a Pi 4's MB is by four cores
-    worker->soon = own ? (const char *)matrix->data + bytes * (size_t)worker->index : NULL;
-    worker->soon_bytes = bytes < most ? bytes : most;
+void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int row_count, int count) {
+    const int panels = matrix ? schedule_for(worker, rk_divide_up(row_count, RK_PANEL), count).static_chunks : 0;
+    const size_t bytes = panels ? rk_panel_bytes(matrix->type, matrix->columns) * (size_t)panels : 0;
+    const size_t l2 = rk_cpu_l2_bytes(), most = l2 ? l2 / 4 : 64 << 10; // an L2 of unknown size may be shared, as a Pi 4's MB is by four cores
+    worker->prefetch = panels ? (const char *)matrix->data + bytes * (size_t)worker->index : NULL;
+    worker->prefetch_bytes = bytes < most ? bytes : most;
 }
 
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
                int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
-    enum { ACTIVATED = 32 << 10 }; // floats that an activation still finds in the second-level cache
+    enum { ACTIVATED = 32 << 10 }; // floats that an activation still finds in L2
     const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
     const rk_matmul_tile product = whole(features, matrix, input, first_row, bias, out, out_stride);
@@ -166,9 +166,9 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const int panels = rk_divide_up(row_count, RK_PANEL);
     const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
     const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels; // panels to a tile
-    const shares shares = share_out(worker, panels, input->count);
-    const int owned = shares.own * worker->count, chunks = panels * rk_divide_up(input->count, rows);
-    int chunk = shares.own * worker->index, taken = shares.own;
+    const schedule schedule = schedule_for(worker, panels, input->count);
+    const int assigned = schedule.static_chunks * worker->count, chunks = panels * rk_divide_up(input->count, rows);
+    int chunk = schedule.static_chunks * worker->index, taken = schedule.static_chunks;
     do {
         for (const int end = chunk + taken; chunk < end;) {
             const int row = chunk / panels * rows, panel = chunk % panels, some = rk_min(most, rk_min(panels - panel, end - chunk));
@@ -180,8 +180,8 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
             }
             chunk += some;
         }
-        taken = rk_next_chunks(worker, chunks - owned, shares.step, &chunk);
-        chunk += owned;
+        taken = rk_next_chunks(worker, chunks - assigned, schedule.step, &chunk);
+        chunk += assigned;
     } while (taken > 0);
     rk_barrier(worker);
 }

@@ -8,8 +8,8 @@ extern const rk_matmul_kernels rk_matmul_scalar;
 extern const rk_matmul_kernels rk_matmul_avx2, rk_matmul_avxvnni, rk_matmul_avx512, rk_matmul_avx512_intel, rk_matmul_avx512_zen5;
 extern const rk_matmul_kernels rk_matmul_neon, rk_matmul_dotprod, rk_matmul_i8mm;
 
-// Up to so many rows of x ask for int4 weights into the second-level cache, on Zen 4.
-enum { RK_INT4_FAR_ROWS = 6 };
+// Up to so many rows of x prefetch int4 weights into L2, on Zen 4.
+enum { RK_INT4_L2_ROWS = 6 };
 
 RK_INLINE const void *rk_tile_panel(const rk_matmul_tile *tile, rk_type type, int panel) {
     return (const char *)tile->weights + rk_panel_bytes(type, tile->columns) * (size_t)panel;
@@ -31,7 +31,7 @@ RK_INLINE int32_t rk_tile_start(const rk_matmul_tile *tile, int row) {
     return 128 / 8 * sum;
 }
 
-// A group's 16 half scales and its 256 bytes of nibbles, in the blocks of an int4 panel: of two groups each.
+// A group's 16 f16 scales and its 256 bytes of nibbles, in the blocks of an int4 panel: of two groups each.
 enum { RK_GROUP_BYTES = 32 + 256 };
 RK_INLINE const uint8_t *rk_group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 2 * RK_GROUP_BYTES + group % 2 * 32; }
 

@@ -7,25 +7,25 @@
 #include "matmul_int16.h"
 
 RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
-    return type == RK_F32 ? v16_load((const float *)w + k * RK_PANEL) : v16_load_half((const rk_f16 *)w + k * RK_PANEL);
+    return type == RK_F32 ? v16_load((const float *)w + k * RK_PANEL) : v16_load_f16((const rk_f16 *)w + k * RK_PANEL);
 }
 
-// Floats or halves: rows of x by the columns from ..< from + count of a panel, which begin at w. out holds the sums of the columns before, and takes
-// the product when these are the last. asks: w is the panel itself, and the next one comes from memory.
+// f32 or f16: rows of x by the columns from ..< from + count of a panel, which begin at w. out holds the sums of the columns before, and takes
+// the product when these are the last. prefetch: w is the panel itself, and the next one comes from memory.
 RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows,
-                                const int asks) {
+                                const int prefetch) {
     const float *x = tile->x + tile->x_stride * (size_t)first + from;
-    rk_request next = rk_request_share(tile, type, panel, 1, first, rows, type == RK_F16 ? 32 : 64);
+    rk_prefetch_cursor next = rk_next_panels_cursor(tile, type, panel, 1, first, rows, type == RK_F16 ? 32 : 64);
     v16 acc[6];
-    for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
+    for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_splat(0);
     for (int k = 0; k < count; k++) {
-        if (asks) rk_ask_for(&next, 0, 1, RK_NEAR);
+        if (prefetch) rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
         const v16 weights = load_floats(w, type, k);
         RK_UNROLL
-        for (int t = 0; t < rows; t++) acc[t] = v16_fma(weights, v16_all(x[tile->x_stride * (size_t)t + (size_t)k]), acc[t]);
+        for (int t = 0; t < rows; t++) acc[t] = v16_fma(weights, v16_splat(x[tile->x_stride * (size_t)t + (size_t)k]), acc[t]);
     }
     const int is_last = from + count == tile->columns;
-    const v16 bias = tile->bias && is_last ? v16_load(tile->bias + panel * RK_PANEL) : v16_all(0);
+    const v16 bias = tile->bias && is_last ? v16_load(tile->bias + panel * RK_PANEL) : v16_splat(0);
     for (int t = 0; t < rows; t++) v16_store(rk_tile_out(tile, panel, first + t), is_last ? acc[t] + bias : acc[t]);
 }
 
@@ -33,13 +33,13 @@ RK_LANES_INLINE void float_row(const rk_matmul_tile *tile, int panel, int apart,
     const char *w = rk_tile_panel(tile, type, panel);
     const size_t stream = rk_panel_bytes(type, tile->columns) * (size_t)apart;
     v16 acc[STREAMS];
-    rk_ask_for_biases(tile, panel, apart, panels);
-    for (int p = 0; p < panels; p++) acc[p] = v16_all(0);
+    rk_prefetch_biases(tile, panel, apart, panels);
+    for (int p = 0; p < panels; p++) acc[p] = v16_splat(0);
     for (int k = 0; k < tile->columns; k++) {
-        for (int p = 0; p < panels; p++) acc[p] = v16_fma(load_floats(w + stream * (size_t)p, type, k), v16_all(tile->x[k]), acc[p]);
+        for (int p = 0; p < panels; p++) acc[p] = v16_fma(load_floats(w + stream * (size_t)p, type, k), v16_splat(tile->x[k]), acc[p]);
     }
     for (int p = 0; p < panels; p++) {
-        const v16 bias = tile->bias ? v16_load(tile->bias + (panel + p * apart) * RK_PANEL) : v16_all(0);
+        const v16 bias = tile->bias ? v16_load(tile->bias + (panel + p * apart) * RK_PANEL) : v16_splat(0);
         v16_store(rk_tile_out(tile, panel + p * apart, 0), acc[p] + bias);
     }
 }
@@ -75,12 +75,12 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
     __m256i sum[4][2];
-    rk_request next = rk_request_share(tile, RK_INT8, panel, 1, first, rows, 64);
+    rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT8, panel, 1, first, rows, 64);
     for (int t = 0; t < rows; t++) {
         for (int half = 0; half < 2; half++) sum[t][half] = starts ? load_bytes(starts + 8 * half) : _mm256_setzero_si256();
     }
     for (int k = 0; k < tile->columns; k += 4) {
-        rk_ask_for(&next, 0, 1, RK_NEAR);
+        rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
         __m256i weights[2], magnitudes[2], signs[2];
         RK_UNROLL
         for (int half = 0; half < 2; half++) {
@@ -136,16 +136,16 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     const int32_t *starts = rk_tile_starts(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     __m256 acc[4][2];
-    rk_request next = rk_request_share(tile, RK_INT4, panel, 1, first, rows, 64);
+    rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT4, panel, 1, first, rows, 64);
     for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
-        const uint8_t *w = rk_group_weights(blocks, group), *halves = rk_group_scales(blocks, group);
-        rk_ask_for(&next, 0, 1, RK_NEAR);
+        const uint8_t *w = rk_group_weights(blocks, group), *f16_scales = rk_group_scales(blocks, group);
+        rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
         __m256i sum[4][2];
         for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-        RK_KEEP_LOOP // unrolled, the compiler moves the loads of x together and runs out of registers
+        RK_NO_UNROLL // unrolled, the compiler moves the loads of x together and runs out of registers
         for (int c = 0; c < 4; c++) {
-            rk_ask_for(&next, 0, 1, RK_NEAR);
+            rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
             RK_UNROLL
             for (int high = 0; high < 2; high++) {
                 __m256i weights[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
@@ -153,7 +153,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
                 add_columns(sum, weights, x + 8 * c + 4 * high, tile->x_stride, rows);
             }
         }
-        const __m256 scales[2] = {load_halves(halves), load_halves(halves + 16)};
+        const __m256 scales[2] = {load_f16(f16_scales), load_f16(f16_scales + 16)};
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             for (int half = 0; half < 2; half++)
@@ -165,13 +165,13 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
-RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int asks) {
+RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int prefetch) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart;
     const int8_t *x = tile->x8;
     const int32_t *starts = tile->starts;
     __m256 acc[STREAMS][2];
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < (size_t)tile->columns / RK_GROUP; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *scales = rk_group_scales(blocks, group);
@@ -182,7 +182,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
             const __m256i low = broadcast4(x + 8 * c), high = broadcast4(x + 8 * c + 4);
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
-                if (asks) rk_ask(w + stream * (size_t)p + 64 * c + tile->ahead, RK_NEAR);
+                if (prefetch) rk_prefetch(w + stream * (size_t)p + 64 * c + tile->prefetch_distance, RK_PREFETCH_L1);
                 for (int half = 0; half < 2; half++) {
                     const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
                     sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(nibbles(pairs, 0), low));
@@ -193,7 +193,7 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
             for (int half = 0; half < 2; half++)
-                acc[p][half] = add_group(acc[p][half], sum[p][half], starts, load_halves(scales + stream * (size_t)p + 16 * half));
+                acc[p][half] = add_group(acc[p][half], sum[p][half], starts, load_f16(scales + stream * (size_t)p + 16 * half));
         }
     }
     for (int p = 0; p < panels; p++) {
@@ -201,18 +201,18 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
     }
 }
 
-RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int asks) {
+RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int prefetch) {
     const float *scales = rk_tile_panel(tile, RK_INT8, panel);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const char *w = (const char *)(scales + RK_PANEL);
     __m256i sum[STREAMS][2];
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
     for (int k = 0; k < tile->columns; k += 4) {
         const __m256i columns = broadcast4(tile->x8 + k);
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
-            if (asks) rk_ask(w + stream * (size_t)p + RK_PANEL * k + tile->ahead, RK_NEAR);
+            if (prefetch) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k + tile->prefetch_distance, RK_PREFETCH_L1);
             for (int half = 0; half < 2; half++)
                 sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
         }
@@ -223,7 +223,7 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apa
     }
 }
 
-// Many rows of x. Nibbles are unpacked once, to signed bytes in the first-level cache, and x becomes unsigned by adding 128: then the weights are the
+// Many rows of x. Nibbles are unpacked once, to signed bytes in L1, and x becomes unsigned by adding 128: then the weights are the
 // operand of maddubs that can be read from memory, and a product costs two instructions and a quarter of a broadcast. Sums start from minus
 // 128 times the weights' sum. Two products of at most 255 * 8 fit in 16 bits; later sums may wrap, as the last one fits: it is of w times x.
 enum { ROWS_AT_ONCE = 96, GROUPS_AT_ONCE = 16, PANELS_AT_ONCE = 2, VECTORS = 2 * PANELS_AT_ONCE };
@@ -238,7 +238,7 @@ typedef struct unpacked {
 RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, size_t from, size_t count) {
     const __m256i eight = _mm256_set1_epi8(8);
     for (size_t group = 0; group < count; group++) {
-        const uint8_t *w = rk_group_weights(blocks, from + group), *halves = rk_group_scales(blocks, from + group);
+        const uint8_t *w = rk_group_weights(blocks, from + group), *f16_scales = rk_group_scales(blocks, from + group);
         for (int half = 0; half < 2; half++) {
             __m256i sums = _mm256_setzero_si256(); // of 8 columns
             RK_UNROLL
@@ -252,7 +252,7 @@ RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, 
             }
             const __m256i negated = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_sign_epi8(sums, _mm256_set1_epi8(-1)));
             store_bytes(u->starts[group][vector + half], _mm256_slli_epi16(negated, 7));
-            _mm256_storeu_ps(u->scales[group][vector + half], load_halves(halves + 16 * half));
+            _mm256_storeu_ps(u->scales[group][vector + half], load_f16(f16_scales + 16 * half));
         }
     }
 }
@@ -305,8 +305,8 @@ RK_TARGET static void f32(const rk_matmul_tile *tile) {
     RK_FOR_TILES(tile, 6, F32)
 }
 
-// Conversions share the pipes of products, but for those of Zen 3 and later: with many rows of x, halves become floats in the first-level cache,
-// once for all of them.
+// Conversions share the pipes of products, but for those of Zen 3 and later: with many rows of x, f16 becomes f32 in L1, once
+// for all of them.
 RK_TARGET static void f16(const rk_matmul_tile *tile) {
     enum { COLUMNS = 256, MANY = 24 };
     if (tile->count == 1) {
@@ -321,8 +321,8 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
     for (int panel = 0; panel < tile->panels; panel++) {
         for (int from = 0; from < tile->columns; from += COLUMNS) {
             const int count = rk_min(COLUMNS, tile->columns - from);
-            const rk_f16 *halves = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel) + from * RK_PANEL;
-            for (int k = 0; k < count; k++) v16_store(widened + k * RK_PANEL, load_floats(halves, RK_F16, k));
+            const rk_f16 *packed = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel) + from * RK_PANEL;
+            for (int k = 0; k < count; k++) v16_store(widened + k * RK_PANEL, load_floats(packed, RK_F16, k));
             RK_FOR_ROWS(tile->count, 6, F16_MANY)
         }
     }
@@ -331,7 +331,7 @@ RK_TARGET static void f16(const rk_matmul_tile *tile) {
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
     enum { MANY = 16 };
     if (tile->count == 1) {
-        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int8_row)
+        RK_FOR_STREAMS_PREFETCH(tile, STREAMS, int8_row)
         return;
     }
     if (tile->count < MANY) {
@@ -359,7 +359,7 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
                 const uint8_t *next = (const uint8_t *)tile->weights + panel_bytes * (size_t)(panel + PANELS_AT_ONCE) + from * RK_GROUP_BYTES;
                 for (int p = 0; p < panels; p++) unpack(&u, 2 * p, rk_tile_panel(tile, RK_INT4, panel + p), from, count);
                 for (int t = 0; t < rows; t++) {
-                    for (int p = 0; p < panels; p++) rk_ask_for_shares(next + panel_bytes * (size_t)p, share, t, t + 1);
+                    for (int p = 0; p < panels; p++) rk_prefetch_row_shares(next + panel_bytes * (size_t)p, share, t, t + 1);
                     if (panels == PANELS_AT_ONCE) unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], VECTORS);
                     else unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], 2);
                 }
@@ -370,7 +370,7 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
 
 RK_TARGET static void int16(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int16_row)
+        RK_FOR_STREAMS_PREFETCH(tile, STREAMS, int16_row)
         return;
     }
     RK_FOR_TILES(tile, 6, INT16)
@@ -379,7 +379,7 @@ RK_TARGET static void int16(const rk_matmul_tile *tile) {
 RK_TARGET static void int4(const rk_matmul_tile *tile) {
     if (tile->count > 12) return int4_many(tile);
     if (tile->count == 1) {
-        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int4_row)
+        RK_FOR_STREAMS_PREFETCH(tile, STREAMS, int4_row)
         return;
     }
     RK_FOR_TILES(tile, 4, INT4)

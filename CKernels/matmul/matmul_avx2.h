@@ -1,5 +1,5 @@
 // What the kernels with 256-bit registers share: a panel's rows are two registers. The includer defines RK_TARGET.
-#include "matmul_ahead.h"
+#include "matmul_prefetch.h"
 
 // Panels that one row of x takes in turn.
 enum { STREAMS = 4 };
@@ -8,7 +8,7 @@ RK_TARGET RK_INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si25
 
 RK_TARGET RK_INLINE void store_bytes(void *p, __m256i bytes) { _mm256_storeu_si256(p, bytes); }
 
-RK_TARGET RK_INLINE __m256 load_halves(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+RK_TARGET RK_INLINE __m256 load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 
 // Four columns of a row of x, for each row of the panel.
 RK_TARGET RK_INLINE __m256i broadcast4(const int8_t *x) { return _mm256_set1_epi32(rk_columns4(x)); }

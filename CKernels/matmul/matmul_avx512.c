@@ -4,7 +4,7 @@
 #define RK_TARGET RK_TARGET_AVX512
 #include "../lanes.h"
 #include "../madd.h"
-#include "matmul_ahead.h"
+#include "matmul_prefetch.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
 // from minus that times the sum of x.
@@ -15,7 +15,7 @@ enum { ROWS = 12, PANELS = 4 };
 
 RK_TARGET RK_INLINE __m512i load_bytes(const void *p) { return _mm512_loadu_si512(p); }
 
-RK_TARGET RK_INLINE __m512 load_halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+RK_TARGET RK_INLINE __m512 load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 
 // Four columns of a row of x, for each row of the panel.
 RK_TARGET RK_INLINE __m512i broadcast4(const int8_t *x) { return _mm512_set1_epi32(rk_columns4(x)); }
@@ -34,23 +34,23 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
     store(tile, panel, row, sum, _mm512_set1_ps(tile->scales[row]));
 }
 
-// `starts`: where the sums of each row begin. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, const rk_request *next,
-                                   const int far, int first, const int rows) {
+// `starts`: where the sums of each row begin. `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts,
+                                   const rk_prefetch_cursor *next, const int level, int first, const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i sum[ROWS][PANELS];
-    rk_request request = next ? *next : (rk_request){w + rk_ahead(tile, panels, far), 64};
-    if (!next) rk_ask_for_start(tile, w, stream, panel, panels, far);
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_cursor cursor = next ? *next : (rk_prefetch_cursor){w + rk_prefetch_distance(tile, panels, level), 64};
+    if (!next) rk_prefetch_start(tile, w, stream, panel, panels, level);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
-        rk_ask_for(&request, stream, panels, far);
+        rk_prefetch_next(&cursor, stream, panels, level);
         for (int p = 0; p < panels; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
@@ -81,14 +81,14 @@ RK_TARGET RK_INLINE __m512 add_block(__m512 acc, const __m512i sum[2]) {
     return _mm512_add_ps(acc, _mm512_cvtepi32_ps(total));
 }
 
-RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int far, int first,
+RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int level, int first,
                                     const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const int16_t *x = rk_tile_x16(tile, first);
     __m512 acc[ROWS][PANELS];
-    rk_ask_for_start(tile, w, stream, panel, panels, far);
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_start(tile, w, stream, panel, panels, level);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
@@ -102,7 +102,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-                rk_ask(columns + rk_ahead(tile, panels, far), far);
+                rk_prefetch(columns + rk_prefetch_distance(tile, panels, level), level);
                 const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -125,25 +125,25 @@ RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
     return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
 }
 
-// Nibbles are unpacked in registers. `next`: what many rows of x ask for; few ask for the weights of their own panels ahead.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const rk_group_request *next, const int far,
-                                   int first, const int rows) {
+// Nibbles are unpacked in registers. `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const rk_prefetch_group_cursor *next,
+                                   const int level, int first, const int rows) {
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m512 acc[ROWS][PANELS];
-    const int bytes = rk_ahead(tile, panels, far);
+    const int bytes = rk_prefetch_distance(tile, panels, level);
     const int by_line = !next && rows * panels > ROWS; // sums leave no register for another address
-    const rk_group_request request = next ? *next : (rk_group_request){blocks + bytes, 0, by_line ? 0 : RK_GROUP_LINES};
-    if (!next) rk_ask_for_start(tile, blocks, stream, panel, panels, far);
-    rk_ask_for_biases(tile, panel, apart, panels);
+    const rk_prefetch_group_cursor cursor = next ? *next : (rk_prefetch_group_cursor){blocks + bytes, 0, by_line ? 0 : RK_GROUP_LINES};
+    if (!next) rk_prefetch_start(tile, blocks, stream, panel, panels, level);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m512i sum[ROWS][PANELS];
-        rk_ask_for_group(&request, group, stream, panels, far);
+        rk_prefetch_group(&cursor, group, stream, panels, level);
         for (int t = 0; t < rows; t++) {
             for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         }
@@ -152,7 +152,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             __m512i pairs[PANELS];
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                if (by_line) rk_ask(columns + bytes, far);
+                if (by_line) rk_prefetch(columns + bytes, level);
                 pairs[p] = load_bytes(columns);
             }
             RK_UNROLL
@@ -168,7 +168,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
         }
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
-            const __m512 scales = load_halves(rk_group_scales(blocks + stream * (size_t)p, group));
+            const __m512 scales = load_f16(rk_group_scales(blocks + stream * (size_t)p, group));
             RK_UNROLL
             for (int t = 0; t < rows; t++) acc[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][p]), scales, acc[t][p]);
         }
@@ -178,12 +178,12 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Many rows of x: two panels pass all of them before the next two come. Each register tile asks for its share of those, spread over its groups: a
-// burst would keep its own loads waiting.
+// Many rows of x: two panels pass all of them before the next two come. Each register tile prefetches its share of those, spread over its
+// groups: a burst would keep its own loads waiting.
 #define PAIRED(n, panels, largest)                                                                                               \
     {                                                                                                                            \
-        const rk_group_request next = rk_request_group_share(tile, panel, panels, first, largest);                               \
-        int4_rows(tile, panel, 1, panels, &next, RK_NEAR, first, n);                                                             \
+        const rk_prefetch_group_cursor next = rk_next_panels_group_cursor(tile, panel, panels, first, largest);                  \
+        int4_rows(tile, panel, 1, panels, &next, RK_PREFETCH_L1, first, n);                                                      \
     }
 #define PAIRS(largest, TWO, ONE)                                                                                                 \
     for (int panel = 0; panel < tile->panels; panel += 2) {                                                                      \
@@ -199,8 +199,8 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 // Likewise int8, twelve rows to a register tile and spread over its columns; `starts` of all rows.
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
-        const rk_request next = rk_request_share(tile, RK_INT8, panel, panels, first, n, 64);                                    \
-        int8_rows(tile, panel, 1, panels, starts + first, &next, RK_NEAR, first, n);                                             \
+        const rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT8, panel, panels, first, n, 64);                       \
+        int8_rows(tile, panel, 1, panels, starts + first, &next, RK_PREFETCH_L1, first, n);                                      \
     }
 #define INT8_TWO(n) INT8_PAIRED(n, 2)
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
@@ -255,14 +255,14 @@ RK_TARGET static void f32(const rk_matmul_tile *tile) {
     }
 }
 
-// Halves become floats in registers.
-RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
+// f16 becomes f32 in registers.
+RK_TARGET RK_INLINE void f16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
     const rk_f16 *w = rk_tile_panel(tile, RK_F16, panel);
     const size_t stream = (size_t)tile->columns * RK_PANEL * (size_t)apart;
     const float *x = tile->x + tile->x_stride * (size_t)first;
     __m512 acc[ROWS][PANELS];
-    rk_ask_for_start(tile, w, stream * sizeof *w, panel, panels, RK_NEAR);
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_start(tile, w, stream * sizeof *w, panel, panels, RK_PREFETCH_L1);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
     }
@@ -270,8 +270,8 @@ RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int ap
         __m512 weights[PANELS];
         for (int p = 0; p < panels; p++) {
             const rk_f16 *column = w + stream * (size_t)p + k * RK_PANEL;
-            rk_ask((const char *)column + rk_ahead(tile, panels, RK_NEAR), RK_NEAR);
-            weights[p] = load_halves(column);
+            rk_prefetch((const char *)column + rk_prefetch_distance(tile, panels, RK_PREFETCH_L1), RK_PREFETCH_L1);
+            weights[p] = load_f16(column);
         }
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
@@ -286,7 +286,7 @@ RK_TARGET RK_INLINE void half_rows(const rk_matmul_tile *tile, int panel, int ap
     }
 }
 
-// Many rows of x on Intel's processors, whose conversions need the pipes of products: halves become floats in the first-level cache, once for all.
+// Many rows of x on Intel's processors, whose conversions need the pipes of products: f16 becomes f32 in L1, once for all.
 RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     enum { COLUMNS = 128 };
     float widened[2][COLUMNS * RK_PANEL];
@@ -296,7 +296,7 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
             const int count = rk_min(COLUMNS, tile->columns - from);
             for (int p = 0; p < panels; p++) {
                 const rk_f16 *w = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel + p) + from * RK_PANEL;
-                for (int k = 0; k < count * RK_PANEL; k += RK_PANEL) _mm512_storeu_ps(widened[p] + k, load_halves(w + k));
+                for (int k = 0; k < count * RK_PANEL; k += RK_PANEL) _mm512_storeu_ps(widened[p] + k, load_f16(w + k));
             }
             float_panels(tile, widened[0], COLUMNS * RK_PANEL, panel, panels, from, count);
         }
@@ -308,33 +308,33 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     if (most > 2 && tile->streams == 2) RK_FOR_STREAMS(tile, 2, CALL, __VA_ARGS__)                                               \
     else RK_FOR_STREAMS(tile, most, CALL, __VA_ARGS__)
 
-#define INT8_IN_TURN(n, far)                                                                                                     \
+#define INT8_IN_TURN(n, level)                                                                                                   \
     {                                                                                                                            \
         int32_t starts[n];                                                                                                       \
         for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
-        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, far, first, n)                                                        \
+        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, level, first, n)                                                      \
     }
-#define INT16_IN_TURN(n, far) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, far, first, n)
-#define INT4_IN_TURN(n, far) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, far, first, n)
+#define INT16_IN_TURN(n, level) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, level, first, n)
+#define INT4_IN_TURN(n, level) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, level, first, n)
 
-#define F16(n) IN_TURN((n <= 4 ? 4 : 2), half_rows, first, n)
-#define INT8(n) INT8_IN_TURN(n, n > 2)
-#define INT16(n) INT16_IN_TURN(n, n > 3 && n < 10)
-#define INT4(n) INT4_IN_TURN(n, n != 2 && n <= RK_INT4_FAR_ROWS)
-#define INT8_NEAR(n) INT8_IN_TURN(n, RK_NEAR)
-#define INT16_NEAR(n) INT16_IN_TURN(n, RK_NEAR)
-#define INT4_NEAR(n) INT4_IN_TURN(n, RK_NEAR)
+#define F16(n) IN_TURN((n <= 4 ? 4 : 2), f16_rows, first, n)
+#define INT8(n) INT8_IN_TURN(n, n > 2 ? RK_PREFETCH_L2 : RK_PREFETCH_L1)
+#define INT16(n) INT16_IN_TURN(n, n > 3 && n < 10 ? RK_PREFETCH_L2 : RK_PREFETCH_L1)
+#define INT4(n) INT4_IN_TURN(n, n != 2 && n <= RK_INT4_L2_ROWS ? RK_PREFETCH_L2 : RK_PREFETCH_L1)
+#define INT8_L1(n) INT8_IN_TURN(n, RK_PREFETCH_L1)
+#define INT16_L1(n) INT16_IN_TURN(n, RK_PREFETCH_L1)
+#define INT4_L1(n) INT4_IN_TURN(n, RK_PREFETCH_L1)
 
 RK_TARGET static void f16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, F16) }
 RK_TARGET static void f16_intel(const rk_matmul_tile *tile) { tile->count > ROWS ? f16_many(tile) : f16(tile); }
 
 RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16) }
-RK_TARGET static void int16_near(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16_NEAR) }
+RK_TARGET static void int16_l1(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16_L1) }
 
-RK_TARGET static void int8_near(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8_NEAR) }
+RK_TARGET static void int8_l1(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8_L1) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
     enum { MOST_PAIRED = 256 };
-    if (tile->count > MOST_PAIRED) return int8_near(tile);
+    if (tile->count > MOST_PAIRED) return int8_l1(tile);
     if (tile->count <= ROWS) {
         RK_FOR_ROWS(tile->count, 12, INT8)
         return;
@@ -349,19 +349,19 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
     if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4)
     else PAIRS(6, TWO_BY_6, ONE_BY_6)
 }
-RK_TARGET static void int4_near(const rk_matmul_tile *tile) {
-    if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4_NEAR)
+RK_TARGET static void int4_l1(const rk_matmul_tile *tile) {
+    if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT4_L1)
     else int4(tile);
 }
 RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
     enum { MOST_PAIRED = 96 };
-    if (tile->count <= ROWS) int4_near(tile);
+    if (tile->count <= ROWS) int4_l1(tile);
     else if (tile->count <= MOST_PAIRED) PAIRS(8, TWO_BY_8, ONE_BY_8)
     else int4_many(tile);
 }
 
 const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
-const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {NULL, f16_intel, int8_near, int4_intel}, .int16 = int16_near};
+const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {NULL, f16_intel, int8_l1, int4_intel}, .int16 = int16_l1};
 const rk_matmul_kernels rk_matmul_avx512_zen5 = {
-    .name = "avx512 of Zen 5", .tile = {[RK_INT8] = int8_near, [RK_INT4] = int4_near}, .int16 = int16_near};
+    .name = "avx512 of Zen 5", .tile = {[RK_INT8] = int8_l1, [RK_INT4] = int4_l1}, .int16 = int16_l1};
 #endif

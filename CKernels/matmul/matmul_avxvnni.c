@@ -11,8 +11,8 @@
 // registers of 8 rows. Sums of six rows of x by a panel are as many as there are registers for.
 enum { ROWS = 6, PANELS = 4, VECTORS = 2 * PANELS };
 
-// How far ahead rows of x ask for weights. Several keep the processor from looking ahead itself, and what it fetches ends with a page.
-RK_INLINE int bytes_ahead(const rk_matmul_tile *tile, int rows) { return rows > 1 ? 8 << 10 : tile->ahead; }
+// Several rows of x keep the hardware prefetcher from running ahead, and what it fetches ends with a page.
+RK_INLINE int prefetch_distance(const rk_matmul_tile *tile, int rows) { return rows > 1 ? 8 << 10 : tile->prefetch_distance; }
 
 // `starts`: where the sums of each row begin.
 RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, int first,
@@ -22,7 +22,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
     const int8_t *x = rk_tile_x8(tile, first);
     const __m256i offset = _mm256_set1_epi8(-128);
     __m256i sum[ROWS][VECTORS];
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[t]);
     }
@@ -30,7 +30,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
         RK_UNROLL
         for (int p = 0; p < panels; p++) {
             const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-            rk_ask(columns + bytes_ahead(tile, rows), RK_NEAR);
+            rk_prefetch(columns + prefetch_distance(tile, rows), RK_PREFETCH_L1);
             const __m256i low = _mm256_xor_si256(load_bytes(columns), offset), high = _mm256_xor_si256(load_bytes(columns + 32), offset);
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
@@ -55,7 +55,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m256 acc[ROWS][VECTORS];
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int t = 0; t < rows; t++) {
         for (int v = 0; v < 2 * panels; v++) acc[t][v] = _mm256_setzero_ps();
     }
@@ -69,7 +69,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             RK_UNROLL
             for (int p = 0; p < panels; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                rk_ask(columns + bytes_ahead(tile, rows), RK_NEAR);
+                rk_prefetch(columns + prefetch_distance(tile, rows), RK_PREFETCH_L1);
                 const __m256i pairs[2] = {load_bytes(columns), load_bytes(columns + 32)};
                 RK_UNROLL
                 for (int high = 0; high < 2; high++) {
@@ -84,7 +84,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
         }
         RK_UNROLL
         for (int v = 0; v < 2 * panels; v++) {
-            const __m256 scales = load_halves(rk_group_scales(blocks + stream * (size_t)(v / 2), group) + 16 * (v % 2));
+            const __m256 scales = load_f16(rk_group_scales(blocks + stream * (size_t)(v / 2), group) + 16 * (v % 2));
             RK_UNROLL
             for (int t = 0; t < rows; t++) acc[t][v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][v]), scales, acc[t][v]);
         }
@@ -118,7 +118,7 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
 }
 RK_TARGET static void int16(const rk_matmul_tile *tile) {
     if (tile->count == 1) {
-        RK_FOR_STREAMS_AHEAD(tile, STREAMS, int16_row)
+        RK_FOR_STREAMS_PREFETCH(tile, STREAMS, int16_row)
         return;
     }
     RK_FOR_TILES(tile, 6, INT16)

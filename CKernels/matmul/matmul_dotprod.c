@@ -59,7 +59,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
                 for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w2, columns[t], 2);
                 for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w3, columns[t], 3);
             }
-            const float32x4_t group_scales = load_halves(data.scales + 8 * quarter);
+            const float32x4_t group_scales = load_f16(data.scales + 8 * quarter);
             for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum[t]), group_scales);
         }
     }
@@ -71,7 +71,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
 // Two quarters of the panel by up to 4 rows of x.
 RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
     const size_t stride = tile->x_stride, starts_stride = rk_starts_stride(tile);
-    const int stretch = from->groups;
+    const int groups = from->groups;
     for (int quarter = 0; quarter < 4; quarter += 2) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
         const int32_t *starts = rk_tile_starts(tile, first) + from->group;
@@ -79,14 +79,14 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
         for (int t = 0; t < rows; t++) {
             for (int q = 0; q < 2; q++) acc[t][q] = load_acc(tile, from, panel, first + t, quarter + q);
         }
-        for (int g = 0; g < stretch; g++, x += RK_GROUP, starts++) {
+        for (int g = 0; g < groups; g++, x += RK_GROUP, starts++) {
             const int8_t *weights = from->weights + GROUP_BYTES * g + 16 * quarter;
             int32x4_t sum[4][2];
             int8x16_t columns[4][2];
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
                 const int32_t start = group_start(starts[starts_stride * (size_t)t]);
-                for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)again((uint32_t)start));
+                for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)opaque((uint32_t)start));
                 columns[t][0] = vld1q_s8(x + stride * (size_t)t);
                 columns[t][1] = vld1q_s8(x + stride * (size_t)t + 16);
             }
@@ -173,7 +173,7 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
     }
     unpacked from;
     for (int panel = 0; panel < tile->panels; panel++) {
-        for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
+        for (int group = 0; group < tile->columns / RK_GROUP; group += UNPACKED_GROUPS) {
             unpack(&from, tile, panel, group, 0);
             RK_FOR_ROWS(tile->count, 4, INT4_MANY)
         }

@@ -89,10 +89,10 @@ RK_TARGET RK_INLINE void load_pair(int8x16_t pair[2], const int8_t *even, const 
     pair[1] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
 }
 
-// Half a panel by up to 2 pairs of rows of x. The sums of a group become floats as squares: their rows are sorted out once a stretch.
+// Half a panel by up to 2 pairs of rows of x. The sums of a group become floats as squares: their rows are sorted out once for all of them.
 RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
     const size_t stride = tile->x_stride, starts_stride = rk_starts_stride(tile);
-    const int stretch = from->groups;
+    const int groups = from->groups;
     const int pairs = (rows + 1) / 2;
     for (int half = 0; half < 2; half++) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
@@ -106,7 +106,7 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
                 acc[p][2 * quarter + 1] = vzip2q_f32(even, odd);
             }
         }
-        for (int g = 0; g < stretch; g++, x += RK_GROUP, starts++) {
+        for (int g = 0; g < groups; g++, x += RK_GROUP, starts++) {
             const int8_t *weights = from->weights + GROUP_BYTES * g + 64 * half;
             square sum[2][4];
             int8x16_t columns[2][4];
@@ -115,7 +115,7 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
                 const size_t even = 2 * (size_t)p, odd = (size_t)odd_row(p, rows);
                 const uint64_t low = (uint32_t)group_start(starts[starts_stride * even]);
                 const uint64_t high = (uint32_t)group_start(starts[starts_stride * odd]);
-                for (int r = 0; r < 4; r++) sum[p][r] = vreinterpretq_s32_u64(vdupq_n_u64(again(low | high << 32)));
+                for (int r = 0; r < 4; r++) sum[p][r] = vreinterpretq_s32_u64(vdupq_n_u64(opaque(low | high << 32)));
                 load_pair(columns[p], x + stride * even, x + stride * odd);
                 load_pair(columns[p] + 2, x + stride * even + 16, x + stride * odd + 16);
             }
@@ -212,7 +212,7 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
     if (tile->count <= 2) return rk_matmul_dotprod.tile[RK_INT4](tile);
     unpacked from;
     for (int panel = 0; panel < tile->panels; panel++) {
-        for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
+        for (int group = 0; group < tile->columns / RK_GROUP; group += UNPACKED_GROUPS) {
             unpack(&from, tile, panel, group, 1);
             RK_FOR_ROWS(tile->count, 4, INT4_MANY)
         }

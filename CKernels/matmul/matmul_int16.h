@@ -24,7 +24,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int16_t *x = rk_tile_x16(tile, first);
-    rk_request next = rk_request_share(tile, RK_INT8, panel, 1, first, rows, 32 * halves);
+    rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT8, panel, 1, first, rows, 32 * halves);
     for (int pass = 0; pass < 2; pass += halves) {
         __m256 acc[6][2];
         for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
@@ -36,7 +36,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
             }
             for (int k = block; k < end; k += 4) {
                 const int8_t *columns = w + k * RK_PANEL + 32 * pass;
-                rk_ask_for(&next, 0, 1, RK_NEAR);
+                rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
                 __m256i weights[4];
                 for (int i = 0; i < 2 * halves; i++) weights[i] = load_as_16(columns + 16 * i);
                 RK_UNROLL
@@ -56,13 +56,13 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
     }
 }
 
-RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int asks) {
+RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int prefetch) {
     enum { TURN = 16 }; // columns
     const float *scales = rk_tile_panel(tile, RK_INT8, panel);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
     const char *w = (const char *)(scales + RK_PANEL);
     __m256 acc[STREAMS][2];
-    rk_ask_for_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panel, apart, panels);
     for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
     for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
         const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
@@ -71,11 +71,11 @@ RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int ap
             for (int i = 0; i < 4; i++) sum[p][i] = _mm256_setzero_si256();
         }
         for (int k = block; k < end; k += TURN) {
-            RK_KEEP_LOOP // one stream's sums fit into the registers
+            RK_NO_UNROLL // one stream's sums fit into the registers
             for (int p = 0; p < panels; p++) {
                 RK_UNROLL
                 for (int line = 0; line < TURN * RK_PANEL; line += 64) {
-                    if (asks) rk_ask(w + stream * (size_t)p + RK_PANEL * k + tile->ahead + line, RK_NEAR);
+                    if (prefetch) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k + tile->prefetch_distance + line, RK_PREFETCH_L1);
                 }
                 RK_UNROLL
                 for (int c = k; c < k + TURN; c += 4) {

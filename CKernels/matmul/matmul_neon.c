@@ -4,7 +4,7 @@
 #define RK_TARGET
 #include "matmul_neon.h"
 
-// Weights [columns][16] of a panel from column `column` on, all of them or a stretch: between stretches a row's sums wait in `out`. Four
+// Weights [columns][16] of a panel from column `column` on, all of them or a block: between blocks a row's sums wait in `out`. Four
 // columns of x are one load, and products take them from its lanes: broadcasts would take the place of products.
 RK_INLINE void float_rows(const rk_matmul_tile *tile, const float *w, int column, int columns, int panel, int first, const int rows) {
     const float *x = tile->x + tile->x_stride * (size_t)first + column;
@@ -122,7 +122,7 @@ RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const
                     high[t] = vmlal_high_s8(high[t], far, x_far);
                 }
             }
-            const float32x4_t scales = load_halves(data.scales + 8 * quarter);
+            const float32x4_t scales = load_f16(data.scales + 8 * quarter);
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
                 const int32x4_t sum = vpadalq_s16(start[t], vpaddq_s16(low[t], high[t]));
@@ -189,12 +189,12 @@ RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, cons
 // where x1 x2 is the same for all panels and w1 w2 for all rows of x. An A72 multiplies on one of two pipes and adds on both. The sums fit in
 // 16 bits, as |x| <= 32512 and |w| <= 128; their products add up modulo 2^32, and what is left in the end fits.
 //
-// A column's partner is four after it. A block of columns at a time, the weights of a panel become 16-bit integers in the first-level cache,
-// once for all rows of x: two rows of the panel by 4 columns are a register, their partners come WAY later, then the next two rows. From so far
+// A column's partner is four after it. A block of columns at a time, the weights of a panel become 16-bit integers in L1, once for all
+// rows of x: two rows of the panel by 4 columns are a register, their partners come PARTNER later, then the next two rows. From so far
 // apart the compiler makes no load of two registers, which an A72 takes longer for than for two loads. x has each 4 columns twice, for the two rows.
-enum { PAIRED_ROWS = 48, WAY = RK_INT16_BLOCK };
+enum { PAIRED_ROWS = 48, PARTNER = RK_INT16_BLOCK };
 typedef struct paired {
-    int16_t weights[16][WAY];
+    int16_t weights[16][PARTNER];
     int16_t x[PAIRED_ROWS][2 * RK_INT16_BLOCK];
     int32_t w_products[RK_PANEL]; // minus the sums of w1 w2
     int32_t x_products[PAIRED_ROWS];
@@ -210,7 +210,7 @@ RK_INLINE void pair_weights(paired *u, const rk_matmul_tile *tile, int panel) {
             const int8x16_t near = vld1q_s8(w + k * RK_PANEL + 16 * quarter), far = vld1q_s8(w + (k + 4) * RK_PANEL + 16 * quarter);
             const int16x8_t wide[4] = {vmovl_s8(vget_low_s8(near)), vmovl_s8(vget_low_s8(far)), vmovl_high_s8(near), vmovl_high_s8(far)};
             RK_UNROLL
-            for (int i = 0; i < 4; i++) vst1q_s16(to + WAY * i, wide[i]);
+            for (int i = 0; i < 4; i++) vst1q_s16(to + PARTNER * i, wide[i]);
             RK_UNROLL
             for (int i = 0; i < 2; i++) {
                 sum[2 * i] = vmlsl_s16(sum[2 * i], vget_low_s16(wide[2 * i]), vget_low_s16(wide[2 * i + 1]));
@@ -250,7 +250,7 @@ RK_INLINE void paired_rows(const paired *u, const rk_matmul_tile *tile, int pane
             }
             RK_UNROLL
             for (int pair = 0; pair < 4; pair++) {
-                const int16x8_t near = vld1q_s16(w + 2 * WAY * pair), far = vld1q_s16(w + 2 * WAY * pair + WAY);
+                const int16x8_t near = vld1q_s16(w + 2 * PARTNER * pair), far = vld1q_s16(w + 2 * PARTNER * pair + PARTNER);
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
                     const int16x8_t a = vaddq_s16(x_near[t], far), b = vaddq_s16(x_far[t], near);
@@ -327,9 +327,9 @@ static void f16(const rk_matmul_tile *tile) {
     float w[COLUMNS * RK_PANEL];
     for (int panel = 0; panel < tile->panels; panel++) {
         for (int column = 0; column < tile->columns; column += COLUMNS) {
-            const rk_f16 *halves = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel) + column * RK_PANEL;
+            const rk_f16 *packed = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel) + column * RK_PANEL;
             const int columns = rk_min(COLUMNS, tile->columns - column);
-            for (int i = 0; i < columns * RK_PANEL; i += 4) vst1q_f32(w + i, load_halves(halves + i));
+            for (int i = 0; i < columns * RK_PANEL; i += 4) vst1q_f32(w + i, load_f16(packed + i));
             RK_FOR_ROWS(tile->count, 6, F16)
         }
     }
@@ -344,7 +344,7 @@ static void int4(const rk_matmul_tile *tile) {
     }
     unpacked from;
     for (int panel = 0; panel < tile->panels; panel++) {
-        for (int group = 0; group < tile->columns / RK_GROUP; group += STRETCH) {
+        for (int group = 0; group < tile->columns / RK_GROUP; group += UNPACKED_GROUPS) {
             unpack(&from, tile, panel, group, 0);
             RK_FOR_ROWS(tile->count, 2, INT4_MANY)
         }

@@ -1,7 +1,7 @@
 // What the ARM kernels share: a panel's rows are four registers. The includer defines RK_TARGET.
 #include "matmul.h"
 
-RK_TARGET RK_INLINE float32x4_t load_halves(const void *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+RK_TARGET RK_INLINE float32x4_t load_f16(const void *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 
 // Four columns of a row of x, for four rows of the panel.
 RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) {
@@ -16,9 +16,8 @@ RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) {
 RK_TARGET RK_INLINE int32_t group_start(int32_t start) { return 0x4b400000 + start; }
 RK_TARGET RK_INLINE float32x4_t group_float(int32x4_t sum) { return vsubq_f32(vreinterpretq_f32_s32(sum), vdupq_n_f32(0x1.8p23f)); }
 
-// The same value, but the compiler does not know: broadcasting it again goes beside the products, copying the broadcast would take the
-// place of one.
-RK_INLINE uint64_t again(uint64_t value) {
+// The same value, opaque to the compiler: broadcasting it again goes beside the products, copying the broadcast would take the place of one.
+RK_INLINE uint64_t opaque(uint64_t value) {
     __asm__ volatile("" : "+r"(value));
     return value;
 }
@@ -70,19 +69,19 @@ RK_TARGET RK_INLINE int8x16_t last_rows(int8x16_t near, int8x16_t far) {
     return vreinterpretq_s8_s32(vzip2q_s32(vreinterpretq_s32_s8(near), vreinterpretq_s32_s8(far)));
 }
 
-// Many rows of x share the unpacking of int4: some groups of a panel at a time become bytes and floats, which stay in the first-level
-// cache while all rows of x pass by. Between them a row's sums wait in `out`.
-enum { STRETCH = 8, GROUP_BYTES = RK_GROUP * RK_PANEL };
+// Many rows of x share the unpacking of int4: some groups of a panel at a time become bytes and floats, which stay in L1 while all
+// rows of x pass by. Between them a row's sums wait in `out`.
+enum { UNPACKED_GROUPS = 8, GROUP_BYTES = RK_GROUP * RK_PANEL };
 typedef struct unpacked {
-    int8_t weights[STRETCH * GROUP_BYTES]; // plus 8; 4 columns of the 16 rows, or 8 columns of the 8 pairs of rows, then the next
-    float scales[STRETCH * 2 * RK_PANEL];  // of a group: its rows, or each row twice
+    int8_t weights[UNPACKED_GROUPS * GROUP_BYTES]; // plus 8; 4 columns of the 16 rows, or 8 columns of the 8 pairs of rows, then the next
+    float scales[UNPACKED_GROUPS * 2 * RK_PANEL];  // of a group: its rows, or each row twice
     int group, groups, last;               // the first one, how many, whether they end the panel
 } unpacked;
 
 RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int panel, int group, const int row_pairs) {
     const int groups = tile->columns / RK_GROUP;
     to->group = group;
-    to->groups = rk_min(STRETCH, groups - group);
+    to->groups = rk_min(UNPACKED_GROUPS, groups - group);
     to->last = group + to->groups == groups;
     const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
     for (int g = 0; g < to->groups; g++) {
@@ -90,7 +89,7 @@ RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int pa
         int8_t *weights = to->weights + GROUP_BYTES * g;
         float *scales = to->scales + 2 * RK_PANEL * g;
         for (int quarter = 0; quarter < 4; quarter++) {
-            const float32x4_t s = load_halves(from.scales + 8 * quarter);
+            const float32x4_t s = load_f16(from.scales + 8 * quarter);
             vst1q_f32(scales + 4 * quarter * (row_pairs ? 2 : 1), row_pairs ? vzip1q_f32(s, s) : s);
             if (row_pairs) vst1q_f32(scales + 8 * quarter + 4, vzip2q_f32(s, s));
             for (int c = 0; c < 4; c++) {

@@ -1,7 +1,7 @@
-// Products of many rows of x with int4 by VNNI: GROUPS groups of a panel are unpacked into the first-level cache, once for all of them. The includer
+// Products of many rows of x with int4 by VNNI: GROUPS groups of a panel are unpacked into L1, once for all of them. The includer
 // defines RK_TARGET, RK_UNPACKED_ROWS, the rows of x in a register tile, and madd8(sum, w, x), as in madd.h, on sixteen lanes.
 #include "../lanes.h"
-#include "matmul_ahead.h"
+#include "matmul_prefetch.h"
 
 typedef uint8_t v64_bytes __attribute__((vector_size(64)));
 
@@ -20,7 +20,7 @@ RK_LANES_INLINE void unpack(unpacked *u, const uint8_t *blocks, size_t from, siz
             u->weights[group][2 * c] = pairs & 15;
             u->weights[group][2 * c + 1] = pairs >> 4;
         }
-        u->scales[group] = v16_load_half((const rk_f16 *)rk_group_scales(blocks, from + group));
+        u->scales[group] = v16_load_f16((const rk_f16 *)rk_group_scales(blocks, from + group));
     }
 }
 
@@ -29,7 +29,7 @@ RK_LANES_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u
     const int8_t *x = rk_tile_x8(tile, first) + from * RK_GROUP;
     const int32_t *starts = rk_tile_starts(tile, first) + from;
     v16 acc[RK_UNPACKED_ROWS];
-    for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_all(0);
+    for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_splat(0);
     for (size_t group = 0; group < count; group++, x += RK_GROUP) {
         v16_int sum[RK_UNPACKED_ROWS];
         for (int t = 0; t < rows; t++) sum[t] = starts[rk_starts_stride(tile) * (size_t)t + group] - (v16_int){0};
@@ -43,15 +43,15 @@ RK_LANES_INLINE void unpacked_rows(const rk_matmul_tile *tile, const unpacked *u
         RK_UNROLL
         for (int t = 0; t < rows; t++) acc[t] = v16_fma(__builtin_convertvector(sum[t], v16), u->scales[group], acc[t]);
     }
-    const v16 bias = tile->bias ? v16_load(tile->bias + panel * RK_PANEL) : v16_all(0);
+    const v16 bias = tile->bias ? v16_load(tile->bias + panel * RK_PANEL) : v16_splat(0);
     const int is_last = from + count == (size_t)tile->columns / RK_GROUP;
     for (int t = 0; t < rows; t++)
-        v16_store(rk_tile_out(tile, panel, first + t), is_last ? v16_fma(acc[t], v16_all(tile->scales[first + t]), bias) : acc[t]);
+        v16_store(rk_tile_out(tile, panel, first + t), is_last ? v16_fma(acc[t], v16_splat(tile->scales[first + t]), bias) : acc[t]);
 }
 
 #define UNPACKED(n)                                                                                                              \
     unpacked_rows(tile, &u, panel, from, count, first, n);                                                                       \
-    rk_ask_for_shares(blocks + (from + count) * RK_GROUP_BYTES, share, first, first + n)
+    rk_prefetch_row_shares(blocks + (from + count) * RK_GROUP_BYTES, share, first, first + n)
 
 RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
     unpacked u;

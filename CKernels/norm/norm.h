@@ -10,8 +10,8 @@
 
 extern const rk_norm_kernels rk_norm_scalar, rk_norm_avx2, rk_norm_avx512, rk_norm_neon;
 
-// Joins sixteen lanes in the order of rk_math.h. Overwrites them.
-static inline float rk_join_lanes(float *lanes) {
+// Reduces sixteen lanes to their sum in the order of rk_math.h. Overwrites them.
+static inline float rk_reduce_lanes(float *lanes) {
     for (int s = RK_LANES / 2; s > 0; s /= 2)
         for (int j = 0; j < s; j++) lanes[j] += lanes[j + s];
     return lanes[0];

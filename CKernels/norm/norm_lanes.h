@@ -9,7 +9,7 @@ typedef struct moments {
 RK_LANES_INLINE moments row_moments(const float *x, int n, float epsilon) {
     v16 sum = {0}, square = {0};
     for (int i = 0; i < n; i += 16) sum += v16_load_upto(x + i, n - i);
-    const v16 mean = v16_all(v16_sum(sum) / (float)n);
+    const v16 mean = v16_splat(v16_sum(sum) / (float)n);
 
     int i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -21,7 +21,7 @@ RK_LANES_INLINE moments row_moments(const float *x, int n, float epsilon) {
         for (int j = 0; i + j < n; j++) d[j] = x[i + j] - mean[0];
         square = v16_fma(v16_load(d), v16_load(d), square);
     }
-    return (moments){mean, v16_all(1.0f / sqrtf(v16_sum(square) / (float)n + epsilon))};
+    return (moments){mean, v16_splat(1.0f / sqrtf(v16_sum(square) / (float)n + epsilon))};
 }
 
 RK_LANES_INLINE v16 normalized(const moments *m, const float *x, const float *weight, const float *bias, int left) {
@@ -45,13 +45,13 @@ RK_TARGET static void layer_norm_add(float *y, const float *x, const float *weig
 RK_TARGET static void gelu(float *x, int n) {
     for (int i = 0; i < n; i += 16) {
         v16 v = v16_load_upto(x + i, n - i);
-        v16 minus_2u = v * v16_fma(v * v, v16_all(RK_GELU_CUBIC), v16_all(RK_GELU_LINEAR));
-        v16_store_upto(x + i, v / (v16_all(1.0f) + v16_exp(minus_2u)), n - i);
+        v16 minus_2u = v * v16_fma(v * v, v16_splat(RK_GELU_CUBIC), v16_splat(RK_GELU_LINEAR));
+        v16_store_upto(x + i, v / (v16_splat(1.0f) + v16_exp(minus_2u)), n - i);
     }
 }
 
 RK_TARGET static float softmax(float *x, int n) {
-    v16 maxima = v16_all(x[0]);
+    v16 maxima = v16_splat(x[0]);
     int i = 0;
     for (; i + 16 <= n; i += 16) {
         v16 v = v16_load(x + i);
@@ -60,7 +60,7 @@ RK_TARGET static float softmax(float *x, int n) {
     float largest = v16_max(maxima);
     for (; i < n; i++) largest = x[i] > largest ? x[i] : largest;
 
-    const v16 max = v16_all(largest);
+    const v16 max = v16_splat(largest);
     v16 sum = {0};
     for (i = 0; i + 16 <= n; i += 16) {
         v16 v = v16_exp(v16_load(x + i) - max);
@@ -71,7 +71,7 @@ RK_TARGET static float softmax(float *x, int n) {
         const v16_int lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
         v16 v = v16_exp(v16_load_upto(x + i, n - i) - max);
         v16_store_upto(x + i, v, n - i);
-        sum += v16_select(lane < n - i, v, v16_all(0));
+        sum += v16_select(lane < n - i, v, v16_splat(0));
     }
     return v16_sum(sum);
 }
@@ -102,7 +102,7 @@ RK_TARGET static void scale_shift(float *y, const float *x, const float *scale, 
         for (int c = 0; c < channels; c += 16) {
             const int left = channels - c;
             v16 v = v16_fma(v16_load_upto(x + c, left), v16_load_upto(scale + c, left), v16_load_upto(shift + c, left));
-            if (swish) v = v / (v16_all(1.0f) + v16_exp(-v));
+            if (swish) v = v / (v16_splat(1.0f) + v16_exp(-v));
             v16_store_upto(y + c, v, left);
         }
 }

@@ -7,11 +7,11 @@ typedef struct moments {
 static moments row_moments(const float *x, int n, float epsilon) {
     float lanes[RK_LANES] = {0};
     for (int i = 0; i < n; i++) lanes[i % RK_LANES] += x[i];
-    float mean = rk_join_lanes(lanes) / (float)n;
+    float mean = rk_reduce_lanes(lanes) / (float)n;
 
     memset(lanes, 0, sizeof lanes);
     for (int i = 0; i < n; i++) lanes[i % RK_LANES] = fmaf(x[i] - mean, x[i] - mean, lanes[i % RK_LANES]);
-    float variance = rk_join_lanes(lanes) / (float)n;
+    float variance = rk_reduce_lanes(lanes) / (float)n;
     return (moments){mean, 1.0f / sqrtf(variance + epsilon)};
 }
 
@@ -41,7 +41,7 @@ static float softmax(float *x, int n) {
         x[i] = rk_exp(x[i] - max);
         lanes[i % RK_LANES] += x[i];
     }
-    return rk_join_lanes(lanes);
+    return rk_reduce_lanes(lanes);
 }
 
 static void channel_sums(float *sums, float *squares, const float *x, const float *pivot, int pixels, int channels,

@@ -14,7 +14,7 @@ struct ComputedTensor {
     let name: String
     /// The fastest one first.
     let dimensions: [Int]
-    /// The halves, from the path of that file.
+    /// The f16 values, from the path of that file.
     let compute: (String) throws(ConversionError) -> [UInt16]
 
     var bytes: Int { 2 * dimensions.reduce(1, *) }
@@ -63,11 +63,11 @@ enum PackedFileWriter {
         if let last {
             let start = file.size
             try file.append([UInt8](repeating: 0, count: GGUF.aligned(last.bytes)))
-            let halves = try last.compute(file.temporaryPath)
-            guard 2 * halves.count == last.bytes else {
-                throw .invalid(file: path, reason: "\(last.name) has \(2 * halves.count) bytes, expected \(last.bytes)")
+            let values = try last.compute(file.temporaryPath)
+            guard 2 * values.count == last.bytes else {
+                throw .invalid(file: path, reason: "\(last.name) has \(2 * values.count) bytes, expected \(last.bytes)")
             }
-            let bytes = halves.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+            let bytes = values.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
             try file.write(bytes, at: start)
             try hashes.append(SHA256.hexDigest(bytes))
         }

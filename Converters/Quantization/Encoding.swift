@@ -28,8 +28,8 @@ package enum Encoding: Equatable, Sendable {
         case .f32:
             out.copyMemory(from: values, byteCount: rows * columns * 4)
         case .f16:
-            let halves = out.assumingMemoryBound(to: UInt16.self)
-            for index in 0..<rows * columns { halves[index] = HalfPrecision.fromFloat(values[index]) }
+            let f16 = out.assumingMemoryBound(to: UInt16.self)
+            for index in 0..<rows * columns { f16[index] = HalfPrecision.fromFloat(values[index]) }
         case .q8_0:
             for block in 0..<rows * columns / 32 { Q8Block.encode(values + block * 32, to: out + block * Q8Block.bytes) }
         case .packed(let type):

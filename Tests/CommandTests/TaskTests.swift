@@ -305,7 +305,7 @@ import Testing
             let bytes = try #require(four[key] as? Int)
             #expect(bytes > 0 && eight[key] as? Int == 2 * bytes, "\(key)")
         }
-        // 8 layers of 64 positions of 256 halves, keys and values.
+        // 8 layers of 64 positions of 256 f16 values, keys and values.
         #expect(four["whole_drawing_cache_bytes"] as? Int == 4 * 8 * 64 * 256 * 4)
         #expect(try #require(four["drawing_cache_bytes"] as? Int) < 4 * 8 * 64 * 256 * 4)
         #expect(try Command.run(["info", model, "--batch", "48"]).text.contains("48 drawings"))

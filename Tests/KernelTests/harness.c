@@ -89,7 +89,7 @@ void test_fill_floats(float *values, size_t count, test_pattern pattern, float l
     }
 }
 
-void test_fill_halves(rk_f16 *values, size_t count, test_pattern pattern, float limit) {
+void test_fill_f16(rk_f16 *values, size_t count, test_pattern pattern, float limit) {
     for (size_t i = 0; i < count; i++) {
         float value;
         test_fill_floats(&value, 1, pattern == TEST_ALTERNATING ? (i % 2 ? TEST_LOW : TEST_HIGH) : pattern, limit);

@@ -51,7 +51,7 @@ typedef enum test_pattern { TEST_ZERO, TEST_LOW, TEST_HIGH, TEST_ALTERNATING, TE
 extern const char *const test_pattern_names[TEST_PATTERNS];
 
 void test_fill_floats(float *values, size_t count, test_pattern pattern, float limit);
-void test_fill_halves(rk_f16 *values, size_t count, test_pattern pattern, float limit);
+void test_fill_f16(rk_f16 *values, size_t count, test_pattern pattern, float limit);
 void test_fill_bytes(int8_t *values, size_t count, test_pattern pattern, int low, int high);
 void test_fill_shorts(int16_t *values, size_t count, test_pattern pattern, int low, int high);
 

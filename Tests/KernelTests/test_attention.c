@@ -11,8 +11,8 @@ enum { CACHES = 2, MAX_RUNS = 64, MAX_KEYS = 512 };
 typedef enum format { F16, INT8, FORMATS } format;
 static const char *const format_names[FORMATS] = {"f16", "int8"};
 
-// How many bytes ahead keys are asked for where they are.
-enum { AHEAD = 2 << 10 };
+// The prefetch distance of keys where they are prefetched.
+enum { DISTANCE = 2 << 10 };
 
 // Caches whose last key and value, and their scales, end at forbidden memory.
 typedef struct caches {
@@ -26,8 +26,8 @@ static caches make_caches(format f, int heads, int slots, int head_size, test_pa
         rk_key_value_cache *cache = &c.cache[i];
         *cache = (rk_key_value_cache){.keys = test_alloc(count * size, size), .values = test_alloc(count * size, size), .slots = (size_t)slots};
         if (f == F16) {
-            test_fill_halves(cache->keys, count, pattern, limit);
-            test_fill_halves(cache->values, count, TEST_RANDOM, limit);
+            test_fill_f16(cache->keys, count, pattern, limit);
+            test_fill_f16(cache->values, count, TEST_RANDOM, limit);
             continue;
         }
         test_fill_bytes(cache->keys, count, pattern, -127, 127);
@@ -91,10 +91,10 @@ static void test_attend(const test_isa *isa, format f, int head_size, int run_co
     test_fill_floats(query, (size_t)head_size, pattern == TEST_ZERO ? TEST_RANDOM : pattern, limit);
 
     rk_attention_head at = {c.cache, heads - 1, head_size, 0.125f, 0};
-    for (at.ahead = 0; at.ahead <= AHEAD; at.ahead += AHEAD) {
-        test_begin("attention", "attend", isa->name, "%s, head size %d, %d keys in %d runs, %s, limit %g, ahead %d", format_names[f], head_size, keys,
-                   run_count, test_pattern_names[pattern], limit, at.ahead);
-        if (at.ahead == 0) scalar.attend(&at, expected, query, runs, run_count, scores[0]);
+    for (at.prefetch_distance = 0; at.prefetch_distance <= DISTANCE; at.prefetch_distance += DISTANCE) {
+        test_begin("attention", "attend", isa->name, "%s, head size %d, %d keys in %d runs, %s, limit %g, prefetch distance %d", format_names[f],
+                   head_size, keys, run_count, test_pattern_names[pattern], limit, at.prefetch_distance);
+        if (at.prefetch_distance == 0) scalar.attend(&at, expected, query, runs, run_count, scores[0]);
         kernels.attend(&at, actual, query, runs, run_count, scores[1]);
         test_equal_floats(expected, actual, (size_t)head_size);
         if (isfinite(limit)) test_finite(expected, (size_t)head_size);
@@ -140,10 +140,11 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
     float *expected = test_alloc(used * sizeof(float), sizeof(float)), *actual = test_alloc(used * sizeof(float), sizeof(float));
     test_fill_floats(queries, used, pattern, limit);
     memset(expected, 0, used * sizeof(float));
-    for (at.ahead = 0; at.ahead <= AHEAD; at.ahead += AHEAD) {
-        test_begin("attention", "attend_block", isa->name, "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d, %s, limit %g, ahead %d",
-                   format_names[f], head_size, count, shared, own_runs, longest, test_pattern_names[pattern], limit, at.ahead);
-        if (at.ahead == 0) scalar.attend_block(&at, expected, stride, queries, stride, count, runs, offsets, scores, scores_stride);
+    for (at.prefetch_distance = 0; at.prefetch_distance <= DISTANCE; at.prefetch_distance += DISTANCE) {
+        test_begin("attention", "attend_block", isa->name,
+                   "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d, %s, limit %g, prefetch distance %d",
+                   format_names[f], head_size, count, shared, own_runs, longest, test_pattern_names[pattern], limit, at.prefetch_distance);
+        if (at.prefetch_distance == 0) scalar.attend_block(&at, expected, stride, queries, stride, count, runs, offsets, scores, scores_stride);
         memset(actual, 0, used * sizeof(float));
         kernels.attend_block(&at, actual, stride, queries, stride, count, runs, offsets, scores, scores_stride);
         test_equal_floats(expected, actual, used);
@@ -158,18 +159,18 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
 static void test_conversions(const test_isa *isa, int n, float limit) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0), kernels = rk_attention_kernels_for(isa->features);
     float *x = test_alloc((size_t)n * sizeof *x, sizeof *x), scales[2];
-    rk_f16 *halves[2];
+    rk_f16 *f16[2];
     int8_t *bytes[2];
     test_fill_floats(x, (size_t)n, TEST_RANDOM, limit);
     for (int i = 0; i < 2; i++) {
-        halves[i] = test_alloc((size_t)n * sizeof(rk_f16), sizeof(rk_f16));
+        f16[i] = test_alloc((size_t)n * sizeof(rk_f16), sizeof(rk_f16));
         bytes[i] = test_alloc((size_t)n, 1);
     }
     test_begin("attention", "to_f16", isa->name, "%d elements, limit %g", n, limit);
-    scalar.to_f16(halves[0], x, n);
-    kernels.to_f16(halves[1], x, n);
-    test_equal_bytes(halves[0], halves[1], (size_t)n * sizeof(rk_f16));
-    test_guards(halves[1]);
+    scalar.to_f16(f16[0], x, n);
+    kernels.to_f16(f16[1], x, n);
+    test_equal_bytes(f16[0], f16[1], (size_t)n * sizeof(rk_f16));
+    test_guards(f16[1]);
     test_begin("attention", "to_int8", isa->name, "%d elements, limit %g", n, limit);
     scales[0] = scalar.to_int8(bytes[0], x, n);
     scales[1] = kernels.to_int8(bytes[1], x, n);
@@ -177,7 +178,7 @@ static void test_conversions(const test_isa *isa, int n, float limit) {
     test_equal_bytes(bytes[0], bytes[1], (size_t)n);
     test_guards(bytes[1]);
     for (int i = 0; i < 2; i++) {
-        test_free(halves[i]), test_free(bytes[i]);
+        test_free(f16[i]), test_free(bytes[i]);
     }
     test_free(x);
 }
@@ -356,7 +357,7 @@ static void test_store(const test_isa *isa, int heads, int head_size, float limi
     free_caches(&c);
 }
 
-// `count` queries that see these runs, by the step for every instruction set and processors of either maker, which ask for keys ahead or not. There
+// `count` queries that see these runs, by the step for every instruction set and processors of either maker, which prefetch keys or not. There
 // is room for blocks of 1, 3 or all queries, by the number of threads.
 static void test_step(const char *what, format f, const caches *c, const rk_key_run *runs, const int32_t *offsets, int count, int heads, int head_size) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0);
@@ -387,10 +388,10 @@ static void test_step(const char *what, format f, const caches *c, const rk_key_
         below = kernels;
         for (int threads = 1; threads <= 3; threads++) {
             const size_t room[] = {1, 3, RK_QUERY_BLOCK}, scores_stride = most * room[threads - 1] + (threads > 1 ? 16 * (size_t)head_size : 0);
-            const uint32_t features = test_isas[isa].features ^ (threads == 2 ? RK_CPU_AHEAD : 0);
+            const uint32_t features = test_isas[isa].features ^ (threads == 2 ? RK_CPU_PREFETCH : 0);
             float *scores = test_alloc((size_t)threads * scores_stride * sizeof *scores, sizeof *scores);
             test_begin("attention", "step", test_isas[isa].name, "%s, %s, %d queries, %d heads of %d, %d threads%s", format_names[f], what, count, heads,
-                       head_size, threads, features & RK_CPU_AHEAD ? ", ahead" : "");
+                       head_size, threads, features & RK_CPU_PREFETCH ? ", prefetch" : "");
             memset(actual, 0, used * sizeof *actual);
             step s = {features, actual, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
             rk_parallel(threads, run_whole_step, &s);

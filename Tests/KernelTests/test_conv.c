@@ -84,8 +84,8 @@ static void fill_floats(float *values, size_t count, filling f) {
     for (size_t row = 0; f.one != 0 && row < RK_PANEL && place_of_one(row) < count; row++) values[place_of_one(row)] = f.one;
 }
 
-static void fill_halves(rk_f16 *values, size_t count, filling f) {
-    test_fill_halves(values, count, f.pattern, f.limit);
+static void fill_f16(rk_f16 *values, size_t count, filling f) {
+    test_fill_f16(values, count, f.pattern, f.limit);
     for (size_t row = 0; f.one != 0 && row < RK_PANEL && place_of_one(row) < count; row++) values[place_of_one(row)] = rk_f16_from_f32(f.one);
 }
 
@@ -109,7 +109,7 @@ static problem make_problem(const shape *s, rk_type type, int normalized, const 
     fill_floats(p.x, pixels, with->x);
     void *weights = test_alloc(count * (type == RK_F16 ? 2 : 4), 64);
     if (type == RK_F16) {
-        fill_halves(weights, count, with->weights);
+        fill_f16(weights, count, with->weights);
     } else {
         fill_floats(weights, count, with->weights);
     }
@@ -404,25 +404,25 @@ static void test_winograd_slots(int channels) {
     };
     enum { MOST_TILES = 39, MOST_PANELS = 3 }; // more than two blocks of any kernel
     const size_t n = (size_t)channels, panel = n * RK_PANEL, count = 9 * panel + MOST_TILES * RK_PANEL;
-    const rk_conv_way way = channels % 32 ? RK_CONV_WINOGRAD : RK_CONV_INT16;
+    const rk_conv_algorithm algorithm = channels % 32 ? RK_CONV_WINOGRAD : RK_CONV_INT16;
     struct {
         const char *name;
         rk_conv_kernels kernels;
     } tested[COUNT(test_isas) + 1];
     size_t kinds = 0;
     for (int isa = 1; isa < test_isa_count; isa++) {
-        const rk_conv_kernels kernels = rk_conv_kernels_for(test_isas[isa].features, way);
-        if (kernels.multiply == rk_conv_kernels_for(test_isas[isa - 1].features, way).multiply) continue;
+        const rk_conv_kernels kernels = rk_conv_kernels_for(test_isas[isa].features, algorithm);
+        if (kernels.multiply == rk_conv_kernels_for(test_isas[isa - 1].features, algorithm).multiply) continue;
         tested[kinds].name = test_isas[isa].name, tested[kinds++].kernels = kernels;
     }
 #if defined(__x86_64__)
-    if (way == RK_CONV_INT16 && test_isas[test_isa_count - 1].features & RK_CPU_AVX512)
+    if (algorithm == RK_CONV_INT16 && test_isas[test_isa_count - 1].features & RK_CPU_AVX512)
         tested[kinds].name = test_winograd_avxvnni_as_avx512.name, tested[kinds++].kernels = test_winograd_avxvnni_as_avx512;
 #endif
-    const rk_conv_kernels scalar = rk_conv_kernels_for(0, way);
+    const rk_conv_kernels scalar = rk_conv_kernels_for(0, algorithm);
     float *floats = test_alloc(count * sizeof *floats, 64);
     float *bias = test_alloc(2 * RK_PANEL * sizeof *bias, 64), *old = test_alloc(16 * RK_PANEL * sizeof *old, sizeof *old);
-    rk_f16 *halves = test_alloc(9 * panel * sizeof *halves, 64);
+    rk_f16 *f16 = test_alloc(9 * panel * sizeof *f16, 64);
     // Weights as integers: for each panel the factors of its rows, and what does not overflow a sum, or does times what is infinite.
     const size_t of_panel = RK_PANEL + panel / 2;
     float *integers = test_alloc(MOST_PANELS * of_panel * sizeof *integers, 64);
@@ -436,15 +436,15 @@ static void test_winograd_slots(int channels) {
             }
         }
         fill_floats(floats, count, fill);
-        fill_halves(halves, 9 * panel, fill);
+        fill_f16(f16, 9 * panel, fill);
         test_fill_floats(bias, 2 * RK_PANEL, TEST_RANDOM, 1e3f);
         test_fill_floats(old, 16 * RK_PANEL, TEST_RANDOM, 1e3f);
         for (size_t kind = 0; kind < kinds; kind++) {
             const rk_conv_kernels kernels = tested[kind].kernels;
             const slots s = {{&scalar, &kernels}, tested[kind].name, inputs[input].name, fill};
             test_winograd_weights(&s, floats, RK_F32, channels, 0, channels);
-            test_winograd_weights(&s, halves, RK_F16, channels, 0, channels);
-            test_winograd_weights(&s, halves, RK_F16, channels, channels / 3, channels / 2);
+            test_winograd_weights(&s, f16, RK_F16, channels, 0, channels);
+            test_winograd_weights(&s, f16, RK_F16, channels, channels / 3, channels / 2);
             test_winograd_input(&s, floats, channels, 0);
             test_winograd_input(&s, floats, channels, 1);
             for (int panels = 1; panels <= kernels.panels; panels++) {
@@ -454,14 +454,14 @@ static void test_winograd_slots(int channels) {
             for (int how = 0; how < 4; how++) test_winograd_output(&s, floats, bias, old, how & 1, how >> 1);
             for (int columns = 32; scalar.slice && columns <= 2 * RK_INT16_SLICE && columns <= 9 * channels; columns += 32) {
                 test_int16_columns(&s, floats, RK_F32, 0, columns);
-                test_int16_columns(&s, halves, RK_F16, 9 * channels - columns, columns);
+                test_int16_columns(&s, f16, RK_F16, 9 * channels - columns, columns);
                 test_int16_patch(&s, floats, columns);
             }
             for (int how = 0; scalar.slice && how < 4; how++)
                 test_int16_pixels(&s, floats, how & 1 ? bias : NULL, how & 2 ? floats + 64 : NULL, 1 + how % 2, 7 - how);
         }
     }
-    test_free(floats), test_free(halves), test_free(bias), test_free(old), test_free(integers);
+    test_free(floats), test_free(f16), test_free(bias), test_free(old), test_free(integers);
 }
 
 // What the roundings of a convolution's integers come to. x rounded to d times an integer and weights to e times one are off by up to d / 2 and e / 2
@@ -613,11 +613,11 @@ static void test_errors(const problem *p, const float *added, const operands *wi
 }
 
 // A fast convolution: the same bits for every instruction set, number of threads and size of cache, and close to the definition.
-static void test_fast(const shape *s, rk_type type, rk_conv_way way, int residual, int normalized, const operands *with) {
+static void test_fast(const shape *s, rk_type type, rk_conv_algorithm algorithm, int residual, int normalized, const operands *with) {
     enum { GAP = 5 };
     problem p = make_problem(s, type, normalized, with);
     const float *bias = p.conv.bias;
-    p.conv.way = way;
+    p.conv.algorithm = algorithm;
     p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16 + GAP);
     const size_t pixels = (size_t)p.out_height * (size_t)p.out_width, used = pixels * p.out_stride;
     float *added = test_alloc(used * sizeof *added, sizeof *added), *expected = NULL;
@@ -625,7 +625,7 @@ static void test_fast(const shape *s, rk_type type, rk_conv_way way, int residua
     for (int isa = 0; isa < test_isa_count; isa++) {
         for (int variant = 0; variant < 4; variant++) {
             const int threads = variant == 0 ? 1 : variant; // 1, 1, 2, 3
-            rk_cpu_set_cache(variant % 2 ? 4 << 20 : 0);
+            rk_cpu_set_l2_bytes(variant % 2 ? 4 << 20 : 0);
             p.features = test_isas[isa].features;
             p.out = test_alloc(used * sizeof *p.out, 64);
             p.scratch = test_alloc(rk_conv_scratch(p.features, &p.conv, threads) * sizeof *p.scratch, 64);
@@ -634,9 +634,9 @@ static void test_fast(const shape *s, rk_type type, rk_conv_way way, int residua
             fill_gaps(&p, GAP);
             test_begin("conv", type == RK_F16 ? "f16 fast" : "f32 fast", test_isas[isa].name,
                        "%s, %s, %d x %d x %d to %d, kernel %d, stride %d, upsample %d, residual %d, normalized %d, %d threads, cache of %zu bytes",
-                       way == RK_CONV_WINOGRAD ? "f32" : "int16", with->name, s->height, s->width, s->in_channels, s->out_channels, s->kernel,
-                       s->stride, s->upsample, residual, normalized, threads, rk_cpu_cache());
-            test_expect(rk_conv_is_winograd(&p.conv) || (way == RK_CONV_INT16 && rk_conv_is_int16(&p.conv)), "not fast");
+                       algorithm == RK_CONV_WINOGRAD ? "f32" : "int16", with->name, s->height, s->width, s->in_channels, s->out_channels, s->kernel,
+                       s->stride, s->upsample, residual, normalized, threads, rk_cpu_l2_bytes());
+            test_expect(rk_conv_is_winograd(&p.conv) || (algorithm == RK_CONV_INT16 && rk_conv_is_int16(&p.conv)), "not fast");
             rk_parallel(threads, run_whole_conv, &p);
             if (expected) test_equal_floats(expected, p.out, used);
             else if (!with->no_definition) test_errors(&p, residual ? added : NULL, with);
@@ -696,7 +696,7 @@ void test_conv(void) {
     test_winograd_slots(48);
     test_winograd_slots(32);
     test_winograd_slots(96);
-    const size_t cache = rk_cpu_cache();
+    const size_t cache = rk_cpu_l2_bytes();
     test_operands();
     const shape fast[] = {
         {1, 1, 16, 16, 3, 1, 1, 0}, {4, 4, 16, 32, 3, 1, 1, 0},   {5, 9, 32, 16, 3, 1, 1, 0},    {3, 6, 16, 16, 3, 1, 1, 1},
@@ -723,10 +723,10 @@ void test_conv(void) {
         for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++)
             test_fast(&integers[i], (i + residual) % 2 ? RK_F16 : RK_F32, RK_CONV_INT16, residual, (i + residual) % 2, &random_operands);
     }
-    rk_cpu_set_cache(cache);
+    rk_cpu_set_l2_bytes(cache);
 }
 
-static const char *const ways[] = {"f16", "f16 winograd", "f16 int16"};
+static const char *const algorithms[] = {"f16", "f16 winograd", "f16 int16"};
 
 static void call_conv(void *context) { rk_parallel(test_threads, run_conv, context); }
 
@@ -748,11 +748,12 @@ void bench_conv(void) {
             p.out_stride = (size_t)((s->out_channels + 15) / 16 * 16);
             const double pixels = (double)p.out_height * p.out_width;
             p.out = test_alloc((size_t)pixels * p.out_stride * sizeof *p.out, 64);
-            for (int way = RK_CONV_DIRECT; way <= RK_CONV_INT16; way++) {
-                p.conv.way = (rk_conv_way)way;
-                if ((way == RK_CONV_WINOGRAD && !rk_conv_is_winograd(&p.conv)) || (way == RK_CONV_INT16 && !rk_conv_is_int16(&p.conv))) continue;
+            for (int algorithm = RK_CONV_DIRECT; algorithm <= RK_CONV_INT16; algorithm++) {
+                p.conv.algorithm = (rk_conv_algorithm)algorithm;
+                if (algorithm == RK_CONV_WINOGRAD && !rk_conv_is_winograd(&p.conv)) continue;
+                if (algorithm == RK_CONV_INT16 && !rk_conv_is_int16(&p.conv)) continue;
                 p.scratch = test_alloc(rk_conv_scratch(p.features, &p.conv, test_threads) * sizeof *p.scratch, 64);
-                test_report("conv", ways[way], test_isas[isa].name, text,
+                test_report("conv", algorithms[algorithm], test_isas[isa].name, text,
                             2e-9 * pixels * s->out_channels * p.conv.weights.columns, "GFLOP", test_time(call_conv, &p), 0);
                 test_free(p.scratch);
             }

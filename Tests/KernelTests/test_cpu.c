@@ -96,13 +96,13 @@ void test_cpu(void) {
         const char *vendor, *name;
         uint32_t signature, leaf7_b, traits;
     } processors[] = {
-        {"GenuineIntel", "Haswell", 0x306c3, 0, RK_CPU_INTEL | RK_CPU_AHEAD},
-        {"GenuineIntel", "Emerald Rapids", 0xc06f2, SKYLAKE, RK_CPU_INTEL | RK_CPU_AHEAD | RK_CPU_MADD},
+        {"GenuineIntel", "Haswell", 0x306c3, 0, RK_CPU_INTEL | RK_CPU_PREFETCH},
+        {"GenuineIntel", "Emerald Rapids", 0xc06f2, SKYLAKE, RK_CPU_INTEL | RK_CPU_PREFETCH | RK_CPU_MADD},
         {"AuthenticAMD", "Zen 1", 0x800f12, SKYLAKE, 0},
         {"AuthenticAMD", "Zen 2", 0x830f10, SKYLAKE, 0},
         {"AuthenticAMD", "Zen 3", 0xa00f11, SKYLAKE, RK_CPU_MADD},
         {"AuthenticAMD", "Zen 4", 0xa10f11, SKYLAKE, RK_CPU_MADD},
-        {"AuthenticAMD", "Zen 5", 0xb00f21, SKYLAKE, RK_CPU_MADD | RK_CPU_AHEAD},
+        {"AuthenticAMD", "Zen 5", 0xb00f21, SKYLAKE, RK_CPU_MADD | RK_CPU_PREFETCH},
         {"HygonGenuine", "Dhyana", 0x900f02, SKYLAKE, 0},
     };
     for (size_t i = 0; i < sizeof processors / sizeof processors[0]; i++) {
@@ -114,7 +114,7 @@ void test_cpu(void) {
     test_begin("cpu", "convolutions", "any", "which an instruction set runs fastest");
     const struct {
         uint32_t features;
-        rk_conv_way fastest;
+        rk_conv_algorithm fastest;
     } ways[] = {{0, RK_CONV_WINOGRAD}, {RK_CPU_NEON | RK_CPU_DOTPROD, RK_CONV_WINOGRAD}, {RK_CPU_AVX2, RK_CONV_WINOGRAD},
                 {RK_CPU_AVX2 | RK_CPU_MADD, RK_CONV_INT16}, {RK_CPU_AVX2 | RK_CPU_AVXVNNI, RK_CONV_INT16}, {RK_CPU_AVX2 | RK_CPU_AVX512, RK_CONV_INT16}};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)

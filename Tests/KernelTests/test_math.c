@@ -2,8 +2,8 @@
 #include <string.h>
 #include "harness.h"
 
-static void test_halves(void) {
-    test_begin("math", "f16", "scalar", "all halves there and back");
+static void test_f16(void) {
+    test_begin("math", "f16", "scalar", "all values there and back");
     int wrong = 0;
     for (uint32_t half = 0; half < 0x10000; half++) {
         int exponent = (int)(half >> 10 & 31), mantissa = (int)(half & 0x3ff);
@@ -48,6 +48,6 @@ static void test_exp(void) {
 }
 
 void test_math(void) {
-    test_halves();
+    test_f16();
     test_exp();
 }

@@ -12,7 +12,7 @@ extern const rk_matmul_kernels test_avxvnni_as_avx512;
 static const struct {
     const char *name;
     uint32_t traits;
-} makers[] = {{"", 0}, {", ahead", RK_CPU_AHEAD}, {", Intel", RK_CPU_AHEAD | RK_CPU_INTEL}};
+} makers[] = {{"", 0}, {", prefetch", RK_CPU_PREFETCH}, {", Intel", RK_CPU_PREFETCH | RK_CPU_INTEL}};
 enum { MAKERS = sizeof makers / sizeof makers[0] };
 
 static uint32_t variant_features(int variant) {
@@ -62,7 +62,7 @@ static void *make_weights(rk_type type, int rows, int columns, test_pattern patt
         uint8_t *p = weights + bytes * (size_t)panel;
         switch (type) {
         case RK_F32: test_fill_floats((float *)p, (size_t)columns * RK_PANEL, pattern, 1); break;
-        case RK_F16: test_fill_halves((rk_f16 *)p, (size_t)columns * RK_PANEL, pattern, 1); break;
+        case RK_F16: test_fill_f16((rk_f16 *)p, (size_t)columns * RK_PANEL, pattern, 1); break;
         case RK_INT8:
             test_fill_floats((float *)p, RK_PANEL, TEST_RANDOM, 0.01f);
             test_fill_bytes((int8_t *)p + 64, bytes - 64, pattern, -128, 127);
@@ -72,7 +72,7 @@ static void *make_weights(rk_type type, int rows, int columns, test_pattern patt
             break;
         case RK_INT4:
             for (size_t block = 0; block < bytes; block += 576) {
-                test_fill_halves((rk_f16 *)(p + block), 32, TEST_RANDOM, 0.1f);
+                test_fill_f16((rk_f16 *)(p + block), 32, TEST_RANDOM, 0.1f);
                 for (int i = 64; i < 576; i++) {
                     int8_t pair[2]; // 0 stands for -8, 15 for 7, 8 for zero
                     test_fill_bytes(pair, 2, pattern, -8, 7);
@@ -150,8 +150,8 @@ static rk_matmul_tile make_tile(int kind, const void *weights, int panels, int c
     };
 }
 
-// How many bytes ahead weights are asked for where they are: some kernels then are other code, whatever the processor's maker.
-enum { AHEAD = 1 << 10 };
+// The prefetch distance of weights where they are prefetched: some kernels then are other code, whatever the processor's maker.
+enum { DISTANCE = 1 << 10 };
 
 static void check_tile(int kind, int panels, int columns, int count, test_pattern weights_pattern, test_pattern x_pattern) {
     void *weights = make_weights(weights_of(kind), panels * RK_PANEL, columns, weights_pattern);
@@ -168,11 +168,12 @@ static void check_tile(int kind, int panels, int columns, int count, test_patter
     const int implementation_count = implementations(kind, list);
     float *expected = NULL; // what the first one gives
     for (int i = 0; i < implementation_count; i++) {
-        for (tile.ahead = 0; tile.ahead <= AHEAD; tile.ahead += AHEAD) {
+        for (tile.prefetch_distance = 0; tile.prefetch_distance <= DISTANCE; tile.prefetch_distance += DISTANCE) {
             tile.streams = 2 + 2 * test_random_below(2);
             test_begin("matmul", kind_names[kind], list[i].name,
-                       "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s, %d streams, ahead %d", panels, columns, count,
-                       test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.bias ? "yes" : "no", tile.streams, tile.ahead);
+                       "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s, %d streams, prefetch distance %d", panels, columns, count,
+                       test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.bias ? "yes" : "no", tile.streams,
+                       tile.prefetch_distance);
             tile.out = test_alloc(bytes, 4);
             list[i].run(&tile);
             expected = expected ? expected : tile.out;
@@ -333,36 +334,37 @@ typedef struct announced {
 
 static void run_announced(void *context, rk_worker *worker) {
     announced *a = context;
-    rk_matmul_soon(worker, a->matrix, a->row_count, a->count);
+    rk_matmul_prefetch(worker, a->matrix, a->row_count, a->count);
     a->before[worker->index] = *worker;
     for (int step = 0; step < STEPS; step++) rk_barrier(worker);
     a->after[worker->index] = *worker;
 }
 
-// What workers ask for while they wait: pieces of the weights that follow each other, of few rows of x only.
-static void check_soon(rk_type type, int rows, int row_count, int count, int threads) {
+// What workers prefetch while they wait: their static shares of the weights, which follow each other, of few rows of x only.
+static void check_prefetch(rk_type type, int rows, int row_count, int count, int threads) {
     const int columns = 192;
     const size_t bytes = rk_panel_bytes(type, columns), all = bytes * (size_t)((rows + RK_PANEL - 1) / RK_PANEL);
-    test_begin("matmul", "soon", "any", "type %d, %d of %d rows, %d rows of x, %d threads", type, row_count, rows, count, threads);
+    test_begin("matmul", "prefetch", "any", "type %d, %d of %d rows, %d rows of x, %d threads", type, row_count, rows, count, threads);
     char *weights = test_alloc(all, 64);
     const rk_matrix matrix = {.data = weights, .type = type, .rows = rows, .columns = columns};
     announced a = {.matrix = &matrix, .row_count = row_count, .count = count};
     rk_parallel(threads, run_announced, &a);
-    const size_t cache = rk_cpu_cache(), most = cache ? cache / 4 : 64 << 10;
+    const size_t l2 = rk_cpu_l2_bytes(), most = l2 ? l2 / 4 : 64 << 10;
     const int workers = a.before[0].count, few = workers > 1 && count <= 24 && (row_count + RK_PANEL - 1) / RK_PANEL >= 16 * workers;
     for (int i = 0; i < workers; i++) {
         const rk_worker before = a.before[i], after = a.after[i];
-        test_expect((before.soon_bytes > 0) == few && before.soon_bytes <= most, "worker %d: %zu bytes", i, before.soon_bytes);
+        test_expect((before.prefetch_bytes > 0) == few && before.prefetch_bytes <= most, "worker %d: %zu bytes", i, before.prefetch_bytes);
         if (!few) continue;
-        const char *end = i + 1 < workers ? a.before[i + 1].soon : weights + bytes * (size_t)((row_count + RK_PANEL - 1) / RK_PANEL);
-        test_expect(i > 0 || before.soon == weights, "worker 0 begins at %td", before.soon - weights);
-        test_expect(before.soon + before.soon_bytes <= end, "worker %d: %zu bytes from %td", i, before.soon_bytes, before.soon - weights);
-        test_expect(after.soon + after.soon_bytes == before.soon + before.soon_bytes && after.soon >= before.soon, "worker %d went on to %td", i,
-                    after.soon - weights);
+        const char *end = i + 1 < workers ? a.before[i + 1].prefetch : weights + bytes * (size_t)((row_count + RK_PANEL - 1) / RK_PANEL);
+        test_expect(i > 0 || before.prefetch == weights, "worker 0 begins at %td", before.prefetch - weights);
+        test_expect(before.prefetch + before.prefetch_bytes <= end, "worker %d: %zu bytes from %td", i, before.prefetch_bytes,
+                    before.prefetch - weights);
+        const char *after_end = after.prefetch + after.prefetch_bytes, *before_end = before.prefetch + before.prefetch_bytes;
+        test_expect(after_end == before_end && after.prefetch >= before.prefetch, "worker %d went on to %td", i, after.prefetch - weights);
     }
     a.matrix = NULL;
     rk_parallel(threads, run_announced, &a);
-    for (int i = 0; i < workers; i++) test_expect(a.before[i].soon_bytes == 0, "worker %d: %zu bytes of nothing", i, a.before[i].soon_bytes);
+    for (int i = 0; i < workers; i++) test_expect(a.before[i].prefetch_bytes == 0, "worker %d: %zu bytes of nothing", i, a.before[i].prefetch_bytes);
     test_free(weights);
 }
 
@@ -402,17 +404,17 @@ static void check_packing(int rows, int columns, int transposed) {
 
 void test_matmul(void) {
     check_tiles();
-    const size_t cache = rk_cpu_cache();
-    rk_cpu_set_cache(0); // blocks of few rows of x
+    const size_t cache = rk_cpu_l2_bytes();
+    rk_cpu_set_l2_bytes(0); // blocks of few rows of x
     check_steps();
-    rk_cpu_set_cache(cache);
+    rk_cpu_set_l2_bytes(cache);
     for (int type = RK_F32; type <= RK_INT4; type++) {
         for (int threads = 1; threads <= WORKERS; threads++) {
             const int rows[] = {1, 511, 512, 513, 1000, 4096}, counts[] = {1, 24, 25};
             for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
                 for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
-                    check_soon(type, rows[i], rows[i], counts[k], threads);
-                    check_soon(type, rows[i], (rows[i] + 1) / 2, counts[k], threads);
+                    check_prefetch(type, rows[i], rows[i], counts[k], threads);
+                    check_prefetch(type, rows[i], (rows[i] + 1) / 2, counts[k], threads);
                 }
             }
         }

@@ -291,7 +291,7 @@ static void run_store(void *context, rk_worker *worker) {
     test_step_ended(worker);
 }
 
-// One head of one row, into an array of halves or, with scales, of int8.
+// One head of one row, into an array of f16 or, with scales, of int8.
 static void plain_store(void *array, float *scales, size_t slot, const float *x, int head_size) {
     int integers[MAX_N];
     const size_t first = slot * (size_t)head_size;

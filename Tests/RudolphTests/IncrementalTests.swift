@@ -54,7 +54,7 @@ import Testing
         #expect(stored.range.count == 2 * count)
 
         let computed = try session.computeCaptionLeftText()
-        #expect(computed == [UInt16](UnsafeBufferPointer(start: stored.halves, count: count)), "\(type.name)")
+        #expect(computed == [UInt16](UnsafeBufferPointer(start: stored.f16, count: count)), "\(type.name)")
         var loaded = [UInt16](repeating: 0, count: count)
         session.forgetLeftText()
         for slot in 0..<count { session.prefix.layers[0].keys.assumingMemoryBound(to: UInt16.self)[slot % (ids.count * configuration.headSize)] = 1 }

@@ -31,7 +31,7 @@ import Testing
                 + "and \(quality.accuracyHeldOut.hits) of \(quality.accuracyHeldOut.total)")
     }
 
-    /// With keys and values in 8 bits captions are those of halves but for near ties: as many of 684 are others as was measured, since
+    /// With keys and values in 8 bits captions are those of f16 but for near ties: as many of 684 are others as was measured, since
     /// every machine computes the same bits.
     @Test(arguments: [
         (WeightType.f16, ActivationPrecision?.none, 0), (.int8, .int16, 4), (.int8, nil, 8), (.int4, nil, 10),

@@ -13,7 +13,7 @@ public enum ImageArithmetic: Sendable, CaseIterable {
     case direct
 
     /// What a model is run with unless the caller says otherwise. In files whose layers are integers everything is a little off for the sake of speed
-    /// (the image tokenizer's own weights are halves in all files).
+    /// (the image tokenizer's own weights are f16 in all files).
     static func standard(for type: WeightType) -> ImageArithmetic {
         switch type {
         case .f32, .f16: .winograd
@@ -31,13 +31,13 @@ public enum ImageArithmetic: Sendable, CaseIterable {
     }
 
     /// Whether most of its products are those of 16-bit integers on this processor, so that others may see other tokens.
-    public var hasIntegerProducts: Bool { way == RK_CONV_INT16 }
+    public var hasIntegerProducts: Bool { algorithm == RK_CONV_INT16 }
 }
 
 extension ImageArithmetic {
     /// As the kernels know it. What is fast depends on the processor, not on the instruction sets that `RUDOLPH_CPU` allows, so that these do not
     /// change results.
-    var way: rk_conv_way {
+    var algorithm: rk_conv_algorithm {
         switch self {
         case .fast: rk_conv_fastest(rk_cpu_detected())
         case .winograd: RK_CONV_WINOGRAD
@@ -47,9 +47,9 @@ extension ImageArithmetic {
 }
 
 extension rk_conv {
-    func summed(_ way: rk_conv_way) -> rk_conv {
+    func summed(_ algorithm: rk_conv_algorithm) -> rk_conv {
         var conv = self
-        conv.way = way
+        conv.algorithm = algorithm
         return conv
     }
 }

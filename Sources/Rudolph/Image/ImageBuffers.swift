@@ -23,9 +23,9 @@ struct ImageBuffers {
 
         mutating func cover(keptInScratch floats: Int) { kept = max(kept, floats) }
 
-        mutating func cover(_ convolutions: [rk_conv], _ way: rk_conv_way, features: UInt32, threads: Int) {
+        mutating func cover(_ convolutions: [rk_conv], _ algorithm: rk_conv_algorithm, features: UInt32, threads: Int) {
             for conv in convolutions {
-                let scratch = withUnsafePointer(to: conv.summed(way)) { rk_conv_scratch(features, $0, Int32(threads)) }
+                let scratch = withUnsafePointer(to: conv.summed(algorithm)) { rk_conv_scratch(features, $0, Int32(threads)) }
                 cover(scratch: scratch)
                 if conv.kernel == 1 { pointwise = max(pointwise, scratch) }
             }

@@ -9,7 +9,7 @@ final class ImageDecoder {
     private let stop: StopFlag
     private let decisions: UnsafeMutablePointer<Bool>
     private var isStopped = false
-    private let way: rk_conv_way
+    private let algorithm: rk_conv_algorithm
     private let features = rk_cpu_features()
     let buffers: ImageBuffers
     /// Where the last layer's output is after a run.
@@ -35,7 +35,7 @@ final class ImageDecoder {
             }
         }
         sizes.cover(picture: pixels * pixelStride)
-        sizes.cover(weights.convolutions, arithmetic.way, features: features, threads: threads)
+        sizes.cover(weights.convolutions, arithmetic.algorithm, features: features, threads: threads)
         return sizes
     }
 
@@ -52,7 +52,7 @@ final class ImageDecoder {
         self.model = model
         self.weights = weights
         self.threads = threads
-        way = arithmetic.way
+        algorithm = arithmetic.algorithm
         self.stop = stop
         result = buffers.first
     }
@@ -83,7 +83,7 @@ final class ImageDecoder {
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
         let side = model.configuration.imageTokensPerSide
         var pass = ImagePass(
-            worker: worker, features: features, way: way, buffers: buffers, height: side, width: side, stop: stop,
+            worker: worker, features: features, algorithm: algorithm, buffers: buffers, height: side, width: side, stop: stop,
             decisions: decisions)
         pass.convolve(weights.postQuantConv)
         pass.compact(channels: model.configuration.imageTokenizer.zChannels)

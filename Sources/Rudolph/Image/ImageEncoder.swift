@@ -7,7 +7,7 @@ import CPlatform
 final class ImageEncoder {
     private let model: Model
     private let threads: Int
-    private let way: rk_conv_way
+    private let algorithm: rk_conv_algorithm
     private let features = rk_cpu_features()
     private let side: Int
     /// After a picture its scratch holds the logits of the last positions.
@@ -38,7 +38,7 @@ final class ImageEncoder {
         sizes.cover(pixels: tokens, channels: channels, out: channels, attention: true)
         sizes.cover(picture: tokens * paddedToPanel(max(configuration.zChannels, configuration.embeddingSize)))
         sizes.cover(scratch: positionsAtOnce * paddedToPanel(configuration.codes))
-        sizes.cover(model.imageEncoder.convolutions, arithmetic.way, features: features, threads: threads)
+        sizes.cover(model.imageEncoder.convolutions, arithmetic.algorithm, features: features, threads: threads)
         return sizes
     }
 
@@ -56,7 +56,7 @@ final class ImageEncoder {
         decisions = UnsafeMutablePointer<Bool>.allocate(capacity: 2)
         self.model = model
         self.threads = threads
-        way = arithmetic.way
+        algorithm = arithmetic.algorithm
         self.stop = stop
         side = model.configuration.imageSide
     }
@@ -95,7 +95,7 @@ final class ImageEncoder {
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
         let weights = model.imageEncoder
         var pass = ImagePass(
-            worker: worker, features: features, way: way, buffers: buffers, height: height, width: width, stop: stop,
+            worker: worker, features: features, algorithm: algorithm, buffers: buffers, height: height, width: width, stop: stop,
             decisions: decisions)
         pass.convolve(weights.convIn)
         for level in weights.levels {

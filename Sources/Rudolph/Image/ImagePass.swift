@@ -7,7 +7,7 @@ import CKernels
 struct ImagePass {
     let worker: UnsafeMutablePointer<rk_worker>
     let features: UInt32
-    let way: rk_conv_way
+    let algorithm: rk_conv_algorithm
     var x, free: UnsafeMutablePointer<Float>
     let spare: UnsafeMutablePointer<Float>
     let scratch: UnsafeMutablePointer<Float>
@@ -25,12 +25,12 @@ struct ImagePass {
     private(set) var isStopped = false
 
     init(
-        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, way: rk_conv_way, buffers: ImageBuffers, height: Int, width: Int,
+        worker: UnsafeMutablePointer<rk_worker>, features: UInt32, algorithm: rk_conv_algorithm, buffers: ImageBuffers, height: Int, width: Int,
         stop: StopFlag, decisions: UnsafeMutablePointer<Bool>
     ) {
         self.worker = worker
         self.features = features
-        self.way = way
+        self.algorithm = algorithm
         x = buffers.first
         free = buffers.second
         spare = buffers.spare
@@ -59,7 +59,7 @@ struct ImagePass {
         outHeight: Int? = nil, outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
     ) {
         if isStopped { return }
-        var conv = conv.summed(way)
+        var conv = conv.summed(algorithm)
         if let norm {
             rk_group_norm_scales(
                 worker, features, scales, scales + widest, input, norm.weight, norm.bias, Int32(height * width), Int32(norm.channels),
@@ -173,7 +173,7 @@ struct ImagePass {
         _ conv: rk_conv, of pixels: Int, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
         scratch: UnsafeMutablePointer<Float>
     ) {
-        var conv = conv.summed(way)
+        var conv = conv.summed(algorithm)
         rk_conv_run(
             worker, features, &conv, input, 1, Int32(pixels), output, 1, Int32(pixels), paddedToPanel(Int(conv.weights.rows)), nil, scratch)
     }

@@ -135,7 +135,7 @@ struct ImageWeightsBuilder {
             weights: linear.matrix, bias: linear.bias, kernel: Int32(kernel), stride: Int32(stride),
             // A stride of 2 pads only after the last row and column.
             padding: kernel == 3 && stride == 1 ? 1 : 0, upsample: upsample ? 1 : 0, in_channels: Int32(channels), scale: nil,
-            shift: nil, way: RK_CONV_DIRECT)
+            shift: nil, algorithm: RK_CONV_DIRECT)
         convolutions.append(conv)
         return conv
     }

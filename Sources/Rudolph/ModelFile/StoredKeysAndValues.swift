@@ -1,15 +1,15 @@
 import CKernels
 
-/// Keys and values of a left text, computed when the file was made, as halves.
+/// Keys and values of a left text, computed when the file was made, as f16.
 struct StoredKeysAndValues {
     /// For each layer keys, then values, each [head][position][element].
-    let halves: UnsafePointer<rk_f16>
+    let f16: UnsafePointer<rk_f16>
     let range: Range<Int>
     /// The activations that they were computed with; nil where the weights know one way only.
     let precision: ActivationPrecision?
 
     init(_ binder: TensorBinder, _ configuration: Configuration, _ weightType: WeightType) throws(RudolphError) {
-        halves = try binder.halves(
+        f16 = try binder.f16(
             FileSchema.captionLeftText,
             dimensions: [configuration.headSize, configuration.leftTextLength, configuration.heads, 2 * configuration.layers])
         range = try binder.range(of: FileSchema.captionLeftText)

@@ -208,8 +208,8 @@ final class TensorBinder {
         return Linear(matrix: matrix, bias: try bias(name + ".bias", count: rows), type: shape.type)
     }
 
-    /// A tensor of halves with these dimensions, the fastest first.
-    func halves(_ name: String, dimensions: [Int]) throws(RudolphError) -> UnsafePointer<rk_f16> {
+    /// A tensor of f16 values with these dimensions, the fastest first.
+    func f16(_ name: String, dimensions: [Int]) throws(RudolphError) -> UnsafePointer<rk_f16> {
         let tensor = try file.tensor(named: name)
         guard tensor.type == .f16, tensor.dimensions == dimensions else {
             throw RudolphError(

@@ -194,7 +194,7 @@ public final class Session {
         if ids == leftText { return }
         leftText = []
         if takesStored, let stored = model.captionLeftText, ids == (try captionLeftText()) {
-            prefix.load(stored.halves, positions: ids.count, model.configuration)
+            prefix.load(stored.f16, positions: ids.count, model.configuration)
             model.release(stored.range)
         } else {
             try read(ids, from: 0, progress)
@@ -202,7 +202,7 @@ public final class Session {
         leftText = ids
     }
 
-    /// Computes the keys and values of the left text of plain captions as a model file stores them: halves, for each layer keys, then
+    /// Computes the keys and values of the left text of plain captions as a model file stores them: f16, for each layer keys, then
     /// values, each [head][position][element]. What the file has already is not looked at.
     package func computeCaptionLeftText() throws(RudolphError) -> [UInt16] {
         let ids = try captionLeftText()

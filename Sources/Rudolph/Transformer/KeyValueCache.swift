@@ -3,7 +3,7 @@ import CPlatform
 
 /// How keys and values of earlier positions are kept.
 public enum KeyValueFormat: Sendable, CaseIterable {
-    /// IEEE halves.
+    /// IEEE half precision.
     case f16
     /// 8 bits, and a scale for each head and position: 53 % of the memory with heads of 64, a little less exact (see Docs/QUALITY.md).
     case int8
@@ -98,7 +98,7 @@ final class KeyValueCache {
         2 * configuration.layers * configuration.hiddenSize * positions
     }
 
-    /// Takes the first `positions` positions, which are in every layer's first slots, from `stored`. For halves only.
+    /// Takes the first `positions` positions, which are in every layer's first slots, from `stored`. For f16 only.
     func load(_ stored: UnsafePointer<rk_f16>, positions: Int, _ configuration: Configuration) {
         forEachHead(positions, configuration) { $0.update(from: stored + $1, count: $2) }
     }
@@ -108,7 +108,7 @@ final class KeyValueCache {
         forEachHead(positions, configuration) { (stored + $1).update(from: $0, count: $2) }
     }
 
-    /// Calls `body` with each head's slots, the place of its first one in a model file, and how many halves they have.
+    /// Calls `body` with each head's slots, the place of its first one in a model file, and how many f16 values they have.
     private func forEachHead(
         _ positions: Int, _ configuration: Configuration, _ body: (UnsafeMutablePointer<rk_f16>, _ stored: Int, _ count: Int) -> Void
     ) {
@@ -116,9 +116,9 @@ final class KeyValueCache {
         var stored = 0
         for layer in layers {
             for part in [layer.keys, layer.values] {
-                guard let halves = part?.assumingMemoryBound(to: rk_f16.self) else { return }
+                guard let f16 = part?.assumingMemoryBound(to: rk_f16.self) else { return }
                 for head in 0..<configuration.heads {
-                    body(halves + head * layer.slots * configuration.headSize, stored, count)
+                    body(f16 + head * layer.slots * configuration.headSize, stored, count)
                     stored += count
                 }
             }

@@ -311,7 +311,7 @@ final class Transformer {
     /// What each worker does: every step is shared out inside and ends with a barrier.
     private func run(_ worker: UnsafeMutablePointer<rk_worker>) {
         let layers = model.transformer.layers
-        announce(worker, layers.first?.queryKeyValue, rowCount)
+        prefetch(worker, layers.first?.queryKeyValue, rowCount)
         embedRows(worker)
         if let first = layers.first { norm(worker, first.inputNorm, rowCount, for: first.queryKeyValue) }
         for (index, layer) in layers.enumerated() {
@@ -529,11 +529,11 @@ final class Transformer {
         }
     }
 
-    /// What a worker will multiply next: it asks for the weights while it waits.
-    private func announce(_ worker: UnsafeMutablePointer<rk_worker>, _ next: Linear?, rows: Int? = nil, _ count: Int) {
-        guard var matrix = next?.matrix else { return rk_matmul_soon(worker, nil, 0, 0) }
+    /// What a worker will multiply next: it prefetches the weights while it waits.
+    private func prefetch(_ worker: UnsafeMutablePointer<rk_worker>, _ next: Linear?, rows: Int? = nil, _ count: Int) {
+        guard var matrix = next?.matrix else { return rk_matmul_prefetch(worker, nil, 0, 0) }
         let rows = rows.map { Int32($0) } ?? matrix.rows
-        rk_matmul_soon(worker, &matrix, rows, Int32(count))
+        rk_matmul_prefetch(worker, &matrix, rows, Int32(count))
     }
 
     private func multiply(
@@ -541,7 +541,7 @@ final class Transformer {
         _ rows: rk_integer_rows, _ count: Int, outputRows: Int? = nil, activation: rk_activation = RK_NONE,
         output: UnsafeMutablePointer<Float>, _ outputStride: Int, next: Linear? = nil, nextRows: Int? = nil
     ) {
-        announce(worker, next, rows: nextRows, count)
+        prefetch(worker, next, rows: nextRows, count)
         var input = rk_input(x: x, stride: stride, integers: integers(rows, for: linear), count: Int32(count))
         var matrix = linear.matrix
         rk_matmul(
