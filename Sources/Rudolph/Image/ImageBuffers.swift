@@ -63,7 +63,7 @@ struct ImageBuffers {
     /// To be freed with `free`. `owner` is for the message when there is not enough memory.
     init(_ sizes: Sizes, for owner: String) throws(RudolphError) {
         guard let memory = rp_allocate(UInt64(sizes.bytes)) else {
-            throw RudolphError("out of memory: \(sizes.bytes) bytes for \(owner)")
+            throw .outOfMemory("out of memory: \(sizes.bytes) bytes for \(owner)")
         }
         rp_prefer_large_pages(memory)
         let floats = memory.assumingMemoryBound(to: Float.self)

@@ -31,7 +31,7 @@ public enum ImagePreparation {
         let rowBytes = width * 3
         let scratchBytes = rk_resize_scratch(Int32(square), Int32(side))
         guard let scratch = rp_allocate(UInt64(scratchBytes)) else {
-            throw RudolphError("out of memory: \(scratchBytes) bytes to resize a picture of \(width) x \(height) pixels")
+            throw .outOfMemory("out of memory: \(scratchBytes) bytes to resize a picture of \(width) x \(height) pixels")
         }
         defer { rp_free(scratch) }
         var prepared = [UInt8](repeating: 0, count: side * side * 3)

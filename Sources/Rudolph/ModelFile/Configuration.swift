@@ -74,17 +74,17 @@ public struct Configuration: Sendable {
         imageVocabularySize = try file.integer(Key.imageVocabularySize, in: Limits.codes)
         imageSpecialTokens = try file.integer(Key.imageSpecialTokens, in: Limits.specialTokens)
         guard hiddenSize % heads == 0 else {
-            throw RudolphError("\(path): hidden size \(hiddenSize) is no multiple of the \(heads) heads")
+            throw .invalidFile("\(path): hidden size \(hiddenSize) is no multiple of the \(heads) heads")
         }
         let names = try file.strings(Key.taskTokenNames)
         let ids = try file.integers(Key.taskTokenIDs)
         guard names.count == ids.count else {
-            throw RudolphError("\(path): \(names.count) names of task tokens but \(ids.count) ids")
+            throw .invalidFile("\(path): \(names.count) names of task tokens but \(ids.count) ids")
         }
         var tokens: [(name: String, id: Int)] = []
         for (name, id) in zip(names, ids) {
             guard Int(id) >= textVocabularySize, Int(id) < textVocabularySize + textSpecialTokens else {
-                throw RudolphError(
+                throw .invalidFile(
                     "\(path): task token \(name) has id \(id), expected \(textVocabularySize) to \(textVocabularySize + textSpecialTokens - 1)")
             }
             tokens.append((name, Int(id)))
@@ -92,7 +92,7 @@ public struct Configuration: Sendable {
         taskTokens = tokens
         imageTokenizer = try ImageTokenizerConfiguration(file)
         guard imageTokenizer.codes == imageVocabularySize else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(path): the image tokenizer has \(imageTokenizer.codes) codes but the transformer \(imageVocabularySize)")
         }
     }
@@ -168,22 +168,22 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
         codes = try file.integer(Key.codes, in: Configuration.Limits.codes)
         outputChannels = try file.integer(Key.outChannels, in: 3...Self.waveletChannels)
         guard outputChannels == 3 || outputChannels == Self.waveletChannels else {
-            throw RudolphError("\(path): \(Key.outChannels) is \(outputChannels), expected 3 or \(Self.waveletChannels)")
+            throw .invalidFile("\(path): \(Key.outChannels) is \(outputChannels), expected 3 or \(Self.waveletChannels)")
         }
         let multipliers = try file.integers(Key.channelMultipliers)
         guard (1...Self.mostLevels).contains(multipliers.count) else {
-            throw RudolphError("\(path): \(Key.channelMultipliers) has \(multipliers.count) levels, expected 1 to \(Self.mostLevels)")
+            throw .invalidFile("\(path): \(Key.channelMultipliers) has \(multipliers.count) levels, expected 1 to \(Self.mostLevels)")
         }
         guard channels.isMultiple(of: 32) else {
-            throw RudolphError("\(path): \(Key.channels) is \(channels), expected a multiple of the 32 groups of its norms")
+            throw .invalidFile("\(path): \(Key.channels) is \(channels), expected a multiple of the 32 groups of its norms")
         }
         for multiplier in multipliers where !(1...UInt32(Self.largestMultiplier)).contains(multiplier) {
-            throw RudolphError("\(path): \(Key.channelMultipliers) contains \(multiplier), expected 1 to \(Self.largestMultiplier)")
+            throw .invalidFile("\(path): \(Key.channelMultipliers) contains \(multiplier), expected 1 to \(Self.largestMultiplier)")
         }
         channelMultipliers = multipliers.map { Int($0) }
         let attention = try file.integers(Key.attentionLevels)
         for level in attention where Int(level) >= multipliers.count {
-            throw RudolphError("\(path): \(Key.attentionLevels) contains \(level), expected less than \(multipliers.count)")
+            throw .invalidFile("\(path): \(Key.attentionLevels) contains \(level), expected less than \(multipliers.count)")
         }
         attentionLevels = attention.map { Int($0) }
     }

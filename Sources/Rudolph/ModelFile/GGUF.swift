@@ -101,10 +101,10 @@ package struct GGUF {
         let path = reader.file.path
         let magic = try reader.u32("the magic")
         guard magic == Self.magic else {
-            throw RudolphError("\(path): not a model file: it begins with \(hex(magic)), expected 47475546 (\"GGUF\")")
+            throw .invalidFile("\(path): not a model file: it begins with \(hex(magic)), expected 47475546 (\"GGUF\")")
         }
         let version = try reader.u32("the version")
-        guard version == Self.version else { throw RudolphError("\(path): GGUF version \(version), expected \(Self.version)") }
+        guard version == Self.version else { throw .invalidFile("\(path): GGUF version \(version), expected \(Self.version)") }
     }
 
     private static func readMetadata(_ reader: inout Reader, count: Int) throws(RudolphError) -> ([Entry], indices: [String: Int]) {
@@ -115,7 +115,7 @@ package struct GGUF {
             let start = reader.offset
             metadata.append(Entry(key: key, value: try reader.value(of: key), range: start..<reader.offset))
             guard indices.updateValue(index, forKey: key) == nil else {
-                throw RudolphError("\(reader.file.path): the metadata key \(key) occurs twice")
+                throw .invalidFile("\(reader.file.path): the metadata key \(key) occurs twice")
             }
         }
         return (metadata, indices)
@@ -125,8 +125,8 @@ package struct GGUF {
         let key = FileSchema.Key.alignment
         switch value {
         case .unsigned(UInt64(alignment)): break
-        case .unsigned(let other): throw RudolphError("\(file.path): \(key) is \(other), expected \(alignment)")
-        default: throw RudolphError("\(file.path): \(key) is missing")
+        case .unsigned(let other): throw .invalidFile("\(file.path): \(key) is \(other), expected \(alignment)")
+        default: throw .invalidFile("\(file.path): \(key) is missing")
         }
     }
 
@@ -136,7 +136,7 @@ package struct GGUF {
         for index in 0..<count {
             let tensor = try UnplacedTensor(&reader)
             guard indices.updateValue(index, forKey: tensor.name) == nil else {
-                throw RudolphError("\(reader.file.path): the tensor \(tensor.name) occurs twice")
+                throw .invalidFile("\(reader.file.path): the tensor \(tensor.name) occurs twice")
             }
             tensors.append(tensor)
         }
@@ -149,12 +149,12 @@ package struct GGUF {
     package subscript(key: String) -> Value? { keyIndices[key].map { metadata[$0].value } }
 
     func tensor(named name: String) throws(RudolphError) -> Tensor {
-        guard let index = tensorIndices[name] else { throw RudolphError("\(file.path): the tensor \(name) is missing") }
+        guard let index = tensorIndices[name] else { throw .invalidFile("\(file.path): the tensor \(name) is missing") }
         return tensors[index]
     }
 
     package func string(_ key: String) throws(RudolphError) -> String {
-        guard case .string(let value)? = self[key] else { throw RudolphError("\(file.path): the text \(key) is missing") }
+        guard case .string(let value)? = self[key] else { throw .invalidFile("\(file.path): the text \(key) is missing") }
         return value
     }
 
@@ -164,10 +164,10 @@ package struct GGUF {
         switch self[key] {
         case .unsigned(let value): found = Int(exactly: value)
         case .signed(let value): found = Int(exactly: value)
-        default: throw RudolphError("\(file.path): the number \(key) is missing")
+        default: throw .invalidFile("\(file.path): the number \(key) is missing")
         }
         guard let found, range.contains(found) else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(file.path): \(key) is \(found.map { "\($0)" } ?? "too large"), expected \(range.lowerBound) to \(range.upperBound)")
         }
         return found
@@ -175,14 +175,14 @@ package struct GGUF {
 
     package func strings(_ key: String) throws(RudolphError) -> [String] {
         guard case .strings(let values)? = self[key] else {
-            throw RudolphError("\(file.path): the list of texts \(key) is missing")
+            throw .invalidFile("\(file.path): the list of texts \(key) is missing")
         }
         return values
     }
 
     package func integers(_ key: String) throws(RudolphError) -> [UInt32] {
         guard case .array(type: ValueType.u32, let count, let offset)? = self[key] else {
-            throw RudolphError("\(file.path): the list of numbers \(key) is missing")
+            throw .invalidFile("\(file.path): the list of numbers \(key) is missing")
         }
         return [UInt32](unsafeUninitializedCapacity: count) { buffer, initialized in
             UnsafeMutableRawBufferPointer(buffer).copyMemory(from: UnsafeRawBufferPointer(rebasing: file.bytes[offset..<(offset + 4 * count)]))
@@ -221,16 +221,16 @@ extension GGUF {
             (dimensions, elements) = try Self.readDimensions(&reader, of: name)
             let typeCode = try reader.u32("the type of \(name)")
             guard let type = TensorType(rawValue: typeCode) else {
-                throw RudolphError("\(path): tensor \(name) has type \(typeCode), expected 0 (f32), 1 (f16), 8 (q8_0) or 24 (i8)")
+                throw .invalidFile("\(path): tensor \(name) has type \(typeCode), expected 0 (f32), 1 (f16), 8 (q8_0) or 24 (i8)")
             }
             guard dimensions[0] % type.block.elements == 0 else {
-                throw RudolphError("\(path): the rows of tensor \(name) are no whole blocks of \(type.block.elements)")
+                throw .invalidFile("\(path): the rows of tensor \(name) are no whole blocks of \(type.block.elements)")
             }
             let (bytes, overflow) = (elements / type.block.elements).multipliedReportingOverflow(by: type.block.bytes)
-            guard !overflow else { throw RudolphError("\(path): the size of tensor \(name) overflows") }
+            guard !overflow else { throw .invalidFile("\(path): the size of tensor \(name) overflows") }
             offset = try reader.u64("the offset of \(name)")
             guard offset % UInt64(GGUF.alignment) == 0 else {
-                throw RudolphError("\(path): tensor \(name) lies at offset \(offset), expected a multiple of \(GGUF.alignment)")
+                throw .invalidFile("\(path): tensor \(name) lies at offset \(offset), expected a multiple of \(GGUF.alignment)")
             }
             self.type = type
             self.bytes = bytes
@@ -240,16 +240,16 @@ extension GGUF {
         private static func readDimensions(_ reader: inout Reader, of name: String) throws(RudolphError) -> ([Int], elements: Int) {
             let path = reader.file.path
             let rank = try reader.u32("the rank of \(name)")
-            guard (1...4).contains(rank) else { throw RudolphError("\(path): tensor \(name) has \(rank) dimensions, expected 1 to 4") }
+            guard (1...4).contains(rank) else { throw .invalidFile("\(path): tensor \(name) has \(rank) dimensions, expected 1 to 4") }
             var dimensions: [Int] = []
             var elements = 1
             for _ in 0..<rank {
                 let length = try reader.u64("a dimension of \(name)")
                 guard let dimension = Int(exactly: length), dimension > 0 else {
-                    throw RudolphError("\(path): tensor \(name) has a dimension of \(length)")
+                    throw .invalidFile("\(path): tensor \(name) has a dimension of \(length)")
                 }
                 let (product, overflow) = elements.multipliedReportingOverflow(by: dimension)
-                guard !overflow else { throw RudolphError("\(path): the size of tensor \(name) overflows") }
+                guard !overflow else { throw .invalidFile("\(path): the size of tensor \(name) overflows") }
                 elements = product
                 dimensions.append(dimension)
             }
@@ -260,7 +260,7 @@ extension GGUF {
         func placed(in file: MappedFile, behind start: Int) throws(RudolphError) -> Tensor {
             let size = file.bytes.count
             guard start <= size, bytes <= size - start, offset <= UInt64(size - start - bytes) else {
-                throw RudolphError(
+                throw .invalidFile(
                     "\(file.path): tensor \(name) (\(bytes) bytes at \(offset)) ends past the end of the file; the file is cut off or damaged")
             }
             let first = start + Int(offset)
@@ -281,7 +281,7 @@ extension GGUF {
 
         private mutating func take(_ count: Int, _ what: @autoclosure () -> String) throws(RudolphError) -> Int {
             guard count <= file.bytes.count - offset else {
-                throw RudolphError(
+                throw .invalidFile(
                     "\(file.path): ends at byte \(file.bytes.count) inside \(what()), which starts at \(offset); the file is cut off or damaged")
             }
             defer { offset += count }
@@ -300,9 +300,9 @@ extension GGUF {
         mutating func count(_ what: String, bytesEach: Int, atMost limit: Int) throws(RudolphError) -> Int {
             let value = try u64("the number of \(what)")
             guard value <= UInt64((file.bytes.count - offset) / bytesEach) else {
-                throw RudolphError("\(file.path): claims \(value) \(what), more than its \(file.bytes.count) bytes can hold")
+                throw .invalidFile("\(file.path): claims \(value) \(what), more than its \(file.bytes.count) bytes can hold")
             }
-            guard value <= UInt64(limit) else { throw RudolphError("\(file.path): has \(value) \(what), expected at most \(limit)") }
+            guard value <= UInt64(limit) else { throw .invalidFile("\(file.path): has \(value) \(what), expected at most \(limit)") }
             return Int(value)
         }
 
@@ -310,7 +310,7 @@ extension GGUF {
         private mutating func keep(_ count: Int, _ what: @autoclosure () -> String) throws(RudolphError) {
             kept += count
             guard kept <= Limit.bytes else {
-                throw RudolphError("\(file.path): \(what()) makes \(kept) bytes of texts and lists, expected at most \(Limit.bytes)")
+                throw .invalidFile("\(file.path): \(what()) makes \(kept) bytes of texts and lists, expected at most \(Limit.bytes)")
             }
         }
 
@@ -320,7 +320,7 @@ extension GGUF {
             try keep(Limit.bytesEachText + length, what())
             let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[try take(length, what())..<offset])
             guard let text = String(validating: bytes, as: UTF8.self) else {
-                throw RudolphError("\(file.path): \(what()) at byte \(start) is not valid UTF-8")
+                throw .invalidFile("\(file.path): \(what()) at byte \(start) is not valid UTF-8")
             }
             return text
         }
@@ -339,14 +339,14 @@ extension GGUF {
                     return .strings(values)
                 }
                 guard let size = Self.size(of: elementType) else {
-                    throw RudolphError("\(file.path): the list \(key) has elements of type \(elementType), which is not known")
+                    throw .invalidFile("\(file.path): the list \(key) has elements of type \(elementType), which is not known")
                 }
                 let count = try count("elements in \(key)", bytesEach: size, atMost: Limit.elements)
                 try keep(count * size, key)
                 return .array(type: elementType, count: count, offset: try take(count * size, key))
             default:
                 guard let size = Self.size(of: type) else {
-                    throw RudolphError("\(file.path): \(key) has type \(type), which is not known")
+                    throw .invalidFile("\(file.path): \(key) has type \(type), which is not known")
                 }
                 let start = try take(size, key)
                 let bytes = file.bytes

@@ -127,7 +127,7 @@ struct ImageWeightsBuilder {
     ) throws(RudolphError) -> rk_conv {
         let linear = try binder.linear(name, rows: out, columns: kernel * kernel * channels)
         guard !linear.type.quantizesInput else {
-            throw RudolphError("\(binder.path): tensor \(name).weight is \(linear.type.name), expected f16 or f32")
+            throw .invalidFile("\(binder.path): tensor \(name).weight is \(linear.type.name), expected f16 or f32")
         }
         let extent = try binder.range(of: name + ".weight")
         range = range.map { min($0.lowerBound, extent.lowerBound)..<max($0.upperBound, extent.upperBound) } ?? extent

@@ -13,7 +13,10 @@ package final class MappedFile: @unchecked Sendable {
         var mapping = rp_mapping()
         let code = path.withCString { rp_map($0, &mapping) }
         guard code == 0, let size = Int(exactly: mapping.size) else {
-            throw RudolphError("\(path): cannot be opened: \(code == 0 ? "too large" : String(cString: rp_error_text(code)))")
+            // Codes below 0 are no errors of the system: an empty file, none that could be mapped.
+            throw RudolphError(
+                "\(path): cannot be opened: \(code == 0 ? "too large" : String(cString: rp_error_text(code)))",
+                kind: code <= 0 ? .invalidFile : .system)
         }
         self.path = path
         self.mapping = mapping

@@ -39,7 +39,7 @@ public final class Model: @unchecked Sendable {
         try Self.checkKind(of: file)
         let typeName = try file.string(Key.weightType)
         guard let weightType = WeightType(name: typeName) else {
-            throw RudolphError("\(path): \(Key.weightType) is \(typeName), expected f32, f16, int8 or int4")
+            throw .invalidFile("\(path): \(Key.weightType) is \(typeName), expected f32, f16, int8 or int4")
         }
         let configuration = try Configuration(file)
         let binder = try TensorBinder(file)
@@ -65,7 +65,7 @@ public final class Model: @unchecked Sendable {
     package static func checkKind(of file: GGUF) throws(RudolphError) {
         let architecture = try file.string(FileSchema.Key.architecture)
         guard architecture == FileSchema.architecture else {
-            throw RudolphError("\(file.file.path): a model of architecture \(architecture), expected \(FileSchema.architecture)")
+            throw .invalidFile("\(file.file.path): a model of architecture \(architecture), expected \(FileSchema.architecture)")
         }
         _ = try file.integer(FileSchema.Key.version, in: FileSchema.version...FileSchema.version)
     }
@@ -84,10 +84,10 @@ public final class Model: @unchecked Sendable {
                 begin: try file.integer(Key.bos, in: limit),
                 end: try file.integer(Key.eos, in: limit))
         } catch {
-            throw RudolphError("\(file.file.path): \(error.message)")
+            throw .invalidFile("\(file.file.path): \(error.message)")
         }
         guard tokenizer.vocabularySize <= configuration.textVocabularySize else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(file.file.path): the tokenizer has \(tokenizer.vocabularySize) ids, expected at most \(configuration.textVocabularySize)")
         }
         return tokenizer
@@ -101,7 +101,7 @@ public final class Model: @unchecked Sendable {
 
     /// What to throw where results are infinite or no numbers: anything that was made of them would be arbitrary.
     func damaged(_ results: String) -> RudolphError {
-        RudolphError("\(path): \(results) are not finite, expected numbers: weights are damaged (rudolph-quant verify says which)")
+        .invalidFile("\(path): \(results) are not finite, expected numbers: weights are damaged (rudolph-quant verify says which)")
     }
 
     /// Gives back the pages of a part that is not needed while another runs.

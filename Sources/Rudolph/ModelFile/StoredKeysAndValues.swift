@@ -21,7 +21,7 @@ struct StoredKeysAndValues {
         } else {
             let name = try file.string(FileSchema.Key.leftTextActivations)
             guard let known = ActivationPrecision(name: name) else {
-                throw RudolphError("\(file.file.path): \(FileSchema.Key.leftTextActivations) is \(name), expected int8, mixed or int16")
+                throw .invalidFile("\(file.file.path): \(FileSchema.Key.leftTextActivations) is \(name), expected int8, mixed or int16")
             }
             precision = known
         }

@@ -80,7 +80,7 @@ final class Allocations {
     }
 
     func bytes(_ count: Int) throws(RudolphError) -> UnsafeMutableRawPointer {
-        guard let block = rp_allocate(UInt64(count)) else { throw RudolphError("out of memory: \(count) bytes") }
+        guard let block = rp_allocate(UInt64(count)) else { throw .outOfMemory("out of memory: \(count) bytes") }
         blocks.append(block)
         return block
     }
@@ -102,7 +102,7 @@ extension GGUF {
         let rows = try integers(Key.packedRows)
         let columns = try integers(Key.packedColumns)
         guard names.count == types.count, names.count == rows.count, names.count == columns.count else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(path): the lists of packed tensors differ in length: \(names.count) names, \(types.count) types, \(rows.count) rows, "
                     + "\(columns.count) columns")
         }
@@ -110,11 +110,11 @@ extension GGUF {
         packed.reserveCapacity(names.count)
         for index in names.indices {
             guard let type = WeightType(rawValue: types[index]) else {
-                throw RudolphError("\(path): packed tensor \(names[index]) has type \(types[index]), expected 0 to 3")
+                throw .invalidFile("\(path): packed tensor \(names[index]) has type \(types[index]), expected 0 to 3")
             }
             let name = names[index]
             guard let rowCount = Int32(exactly: rows[index]), let columnCount = Int32(exactly: columns[index]), rowCount > 0, columnCount > 0 else {
-                throw RudolphError(
+                throw .invalidFile(
                     "\(path): packed tensor \(name) has \(rows[index]) rows and \(columns[index]) columns, expected 1 to \(Int32.max)")
             }
             let shape = PackedShape(type: type, rows: Int(rowCount), columns: Int(columnCount))
@@ -123,13 +123,13 @@ extension GGUF {
                 let (bytes, overflow) = Int(clamping: rk_panel_bytes(type.kernelType, columnCount)).multipliedReportingOverflow(
                     by: (shape.rows + 15) / 16)
                 guard tensor.type == .i8, !overflow, tensor.range.count == bytes else {
-                    throw RudolphError(
+                    throw .invalidFile(
                         "\(path): tensor \(name) has \(tensor.range.count) bytes of type \(tensor.type.rawValue), expected \(bytes) of type 24 (i8) "
                             + "for \(shape.rows) x \(shape.columns) \(type.name)")
                 }
             }
             guard packed.updateValue(shape, forKey: name) == nil else {
-                throw RudolphError("\(path): the packed tensor \(name) occurs twice")
+                throw .invalidFile("\(path): the packed tensor \(name) occurs twice")
             }
         }
         return packed
@@ -164,7 +164,7 @@ final class TensorBinder {
     }
 
     private func pointer(_ tensor: GGUF.Tensor) throws(RudolphError) -> UnsafeRawPointer {
-        guard let base = file.file.bytes.baseAddress else { throw RudolphError("\(path): is empty") }
+        guard let base = file.file.bytes.baseAddress else { throw .invalidFile("\(path): is empty") }
         return base + tensor.range.lowerBound
     }
 
@@ -172,7 +172,7 @@ final class TensorBinder {
     func floats(_ name: String, count: Int) throws(RudolphError) -> UnsafePointer<Float> {
         let tensor = try file.tensor(named: name)
         guard tensor.type == .f32, tensor.range.count == 4 * count else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(path): tensor \(name) has \(tensor.range.count) bytes of type \(tensor.type.rawValue), expected \(4 * count) of type 0 (f32)")
         }
         return try pointer(tensor).assumingMemoryBound(to: Float.self)
@@ -193,14 +193,14 @@ final class TensorBinder {
         let weightName = name + ".weight"
         let tensor = try file.tensor(named: weightName)
         guard let shape = packed[weightName] else {
-            throw RudolphError("\(path): tensor \(weightName) is not listed in \(FileSchema.Key.packedNames)")
+            throw .invalidFile("\(path): tensor \(weightName) is not listed in \(FileSchema.Key.packedNames)")
         }
         guard shape.rows == rows, shape.columns == columns else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(path): tensor \(weightName) has shape [\(shape.rows), \(shape.columns)], expected [\(rows), \(columns)]")
         }
         guard shape.type != .int8 || columns <= Int(RK_INT8_COLUMNS) else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(path): tensor \(weightName) has \(columns) columns, expected at most \(RK_INT8_COLUMNS), whose products fit in 32 bits")
         }
         let matrix = rk_matrix(
@@ -212,7 +212,7 @@ final class TensorBinder {
     func f16(_ name: String, dimensions: [Int]) throws(RudolphError) -> UnsafePointer<rk_f16> {
         let tensor = try file.tensor(named: name)
         guard tensor.type == .f16, tensor.dimensions == dimensions else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(path): tensor \(name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), expected \(dimensions) of type 1 (f16)")
         }
         return try pointer(tensor).assumingMemoryBound(to: rk_f16.self)
@@ -226,7 +226,7 @@ final class TensorBinder {
     func table(_ name: String, rows: Int, columns: Int) throws(RudolphError) -> EmbeddingTable {
         let tensor = try file.tensor(named: name + ".weight")
         guard tensor.type != .i8, tensor.dimensions == [columns, rows] else {
-            throw RudolphError(
+            throw .invalidFile(
                 "\(path): tensor \(tensor.name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), "
                     + "expected [\(columns), \(rows)] of type 0 (f32), 1 (f16) or 8 (q8_0)")
         }

@@ -63,7 +63,7 @@ final class KeyValueCache {
     init(_ configuration: Configuration, _ format: KeyValueFormat, start: Int, _ kind: Kind) throws(RudolphError) {
         let bytes = Self.bytes(configuration, format, kind)
         guard let memory = rp_allocate(bytes) else {
-            throw RudolphError("out of memory: \(bytes) bytes for keys and values")
+            throw .outOfMemory("out of memory: \(bytes) bytes for keys and values")
         }
         // Where there is a picture, all positions before the text are used. Of the text itself often few are, and a candidate's cache has only those.
         if start == 0 { rp_prefer_large_pages(memory) }

@@ -27,7 +27,7 @@ func naming<Result>(_ name: String, _ body: () throws(RudolphError) -> Result) t
     do {
         return try body()
     } catch {
-        if error.isStop { throw ExitCode.interrupted }
+        if error.kind == .stopped { throw ExitCode.interrupted }
         throw CommandError("\(name): \(error.message)")
     }
 }
@@ -37,7 +37,7 @@ func running<Result>(_ body: () throws(RudolphError) -> Result) throws -> Result
     do {
         return try body()
     } catch {
-        if error.isStop { throw ExitCode.interrupted }
+        if error.kind == .stopped { throw ExitCode.interrupted }
         throw CommandError(error.message)
     }
 }
