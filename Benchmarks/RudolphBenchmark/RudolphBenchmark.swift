@@ -54,7 +54,7 @@ struct RudolphBenchmark: ParsableCommand {
     }
 
     func run() throws {
-        let threads = self.threads ?? Session.usualThreads
+        let threads = self.threads ?? Session.defaultThreads
         if let caption {
             print(try OneCaption(path: model, picture: caption, threads: threads, precision: activations).run())
             return

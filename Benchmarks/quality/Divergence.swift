@@ -8,7 +8,7 @@ struct Divergence {
 
     init(of session: Session, from exact: Session, _ pictures: [Reference.Emoji]) throws {
         let configuration = session.model.configuration
-        let left = try session.segment("", task: FileSchema.TaskToken.imageToText, length: configuration.leftTextLength, isPadded: true)
+        let left = try session.segment("", task: TaskToken.imageToText, length: configuration.leftTextLength, isPadded: true)
         let image = left.count - 1..<configuration.rightTextStart - 1
         var texts = 0, images = 0
         for picture in pictures {

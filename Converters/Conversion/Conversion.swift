@@ -19,7 +19,7 @@ public struct Conversion: Sendable {
 
     public init(
         transformer: String, imageTokenizer: String, textTokenizer: String, configuration: ModelConfiguration, type: WeightType,
-        isCalibrated: Bool = true, threads: Int = Session.usualThreads, isStrict: Bool = false
+        isCalibrated: Bool = true, threads: Int = Session.defaultThreads, isStrict: Bool = false
     ) {
         self.transformer = transformer
         self.imageTokenizer = imageTokenizer

@@ -284,6 +284,15 @@ int rp_flag_is_raised(const int32_t *flag) {
     return __atomic_load_n(flag, __ATOMIC_RELAXED) != 0;
 }
 
+int rp_flag_take(int32_t *flag) {
+    int32_t unheld = 0;
+    return __atomic_compare_exchange_n(flag, &unheld, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+void rp_flag_give_back(int32_t *flag) {
+    __atomic_store_n(flag, 0, __ATOMIC_RELEASE);
+}
+
 double rp_seconds(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);

@@ -82,7 +82,7 @@ struct ConvertCommand: ParsableCommand {
         let start = ContinuousClock.now
         let conversion = Conversion(
             transformer: transformer, imageTokenizer: vqgan, textTokenizer: tokenizer, configuration: configuration, type: type.type,
-            isCalibrated: calibration ?? true, threads: threads ?? Session.usualThreads, isStrict: strict)
+            isCalibrated: calibration ?? true, threads: threads ?? Session.defaultThreads, isStrict: strict)
         let report = try RudolphQuant.withProgress {
             try conversion.run(output: output, progress: $0) { note("warning: \($0)") }
         }

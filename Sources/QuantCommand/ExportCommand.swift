@@ -18,7 +18,7 @@ struct ExportCommand: ParsableCommand {
 
     func run() throws {
         let report = try RudolphQuant.withProgress {
-            try Export.run(input: input, output: output, type: type, threads: Session.usualThreads, progress: $0)
+            try Export.run(input: input, output: output, type: type, threads: Session.defaultThreads, progress: $0)
         }
         let types = report.tensors.map { "\($0.count) tensors \($0.type)" }.joined(separator: ", ")
         try RudolphQuant.write(["\(output): \(report.fileSize) bytes, \(types)"])

@@ -72,6 +72,9 @@ int rp_start_threads(int count, uint64_t stack);
 void rp_flag_raise(int32_t *flag);
 void rp_flag_lower(int32_t *flag);
 int rp_flag_is_raised(const int32_t *flag);
+// A flag that one thread holds at a time: not 0 where this call took it, who then sees what its last holder wrote.
+int rp_flag_take(int32_t *flag);
+void rp_flag_give_back(int32_t *flag);
 
 // Seconds of a monotonic clock.
 double rp_seconds(void);

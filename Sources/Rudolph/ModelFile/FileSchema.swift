@@ -56,15 +56,5 @@ package enum FileSchema {
     /// Keys and values of the left text of plain captions.
     package static let captionLeftText = "captions.left_text.keys_values"
 
-    /// Task tokens of every model that has any: the second token of a left (LT) or right (RT) text, which says what it is for.
-    package enum TaskToken {
-        /// A question or an instruction, and its answer.
-        package static let leftUnknown = "<LT_UNK>", rightUnknown = "<RT_UNK>"
-        /// A text that a picture is drawn from.
-        package static let textToImage = "<LT_T2I>"
-        /// What stands before a picture that is captioned, and the caption.
-        package static let imageToText = "<LT_I2T>", caption = "<RT_I2T>"
-        /// A text that goes on.
-        package static let textToText = "<LT_T2T>"
-    }
+    package typealias TaskToken = Rudolph.TaskToken
 }

@@ -54,6 +54,8 @@ public struct Classifier {
     func perplexities(
         tokens: [Int], as names: [String], _ options: ClassifyOptions, _ progress: ProgressHandler?
     ) throws(RudolphError) -> [Double] {
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
         let configuration = session.model.configuration
         try configuration.validate(imageTokens: tokens)
         guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }

@@ -55,6 +55,8 @@ public struct Drawer {
     public func draw(
         _ text: String, _ options: DrawOptions = DrawOptions(), partial: PartialDrawingHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Drawing] {
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
         let candidates = options.candidates ?? options.count
         guard options.count >= 1, candidates >= options.count, candidates <= Session.maximumCandidates else {
             throw RudolphError(
@@ -67,7 +69,7 @@ public struct Drawer {
         guard candidates > options.count else {
             return drawn.map { Drawing(tokens: $0, score: nil, textPerplexity: nil, imagePerplexity: nil) }
         }
-        let ranked = try Ranker(session).ranked(drawn, by: text, progress: progress)
+        let ranked = try Ranker(session).rank(drawn, by: text, progress: progress)
         return ranked.prefix(options.count).map {
             Drawing(tokens: drawn[$0.index], score: $0.score, textPerplexity: $0.textPerplexity, imagePerplexity: $0.imagePerplexity)
         }
@@ -79,7 +81,9 @@ public struct Drawer {
     public func drawEach(
         _ texts: [(text: String, seed: UInt64)], _ options: DrawOptions = DrawOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [[Int]] {
-        try draw(texts.map { $0.text }, texts.map { RandomGenerator(seed: $0.seed, stream: 0) }, options, nil, progress)
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
+        return try draw(texts.map { $0.text }, texts.map { RandomGenerator(seed: $0.seed, stream: 0) }, options, nil, progress)
     }
 
     private func draw(

@@ -101,7 +101,7 @@ extension Model {
     public func summary(
         threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat = .f16
     ) -> ModelSummary {
-        let threads = min(max(1, threads ?? Session.usualThreads), Session.maximumThreads)
+        let threads = min(max(1, threads ?? Session.defaultThreads), Session.maximumThreads)
         let parts = ModelSummary.Kind.allCases.map { kind in
             var part = ModelSummary.Part(kind: kind)
             for tensor in file.tensors where ModelSummary.Kind(tensor: tensor.name) == kind {

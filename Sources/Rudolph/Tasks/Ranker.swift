@@ -30,11 +30,20 @@ public struct Ranker {
     public func ranked(
         _ pictures: [[Int]], by text: String, textWeight: Float = 0.95, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [RankedPicture] {
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
+        return try rank(pictures, by: text, textWeight: textWeight, progress: progress)
+    }
+
+    /// The same within another task.
+    func rank(
+        _ pictures: [[Int]], by text: String, textWeight: Float = 0.95, progress: ProgressHandler?
+    ) throws(RudolphError) -> [RankedPicture] {
         guard !pictures.isEmpty else { throw RudolphError("no pictures to rank") }
         guard textWeight >= 0, textWeight <= 1 else { throw RudolphError("a text weight of \(Double(textWeight)), expected 0 to 1") }
         for picture in pictures { try session.model.configuration.validate(imageTokens: picture) }
         let left = try session.captionLeftText()
-        let right = try session.rightSegment(text, task: FileSchema.TaskToken.caption)
+        let right = try session.rightSegment(text, task: TaskToken.caption)
         var texts: [Float] = []
         var images: [Float] = []
         for (index, picture) in pictures.enumerated() {

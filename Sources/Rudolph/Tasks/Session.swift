@@ -3,8 +3,9 @@ import CPlatform
 
 /// One caller's working memory on a model: the buffers of transformer and image encoder, and the keys and values of the sequence.
 ///
-/// Tasks run on a session, one after the other; what they have in common (the left text of captions) is computed once. Not safe to share
-/// between threads: open one session for each.
+/// Tasks run on a session, one after the other; what they have in common (the left text of captions) is computed once. One that is begun while
+/// another runs, on another thread or from its handlers, throws `RudolphError` of kind `RudolphError.Kind.inUse`; to run several at the same
+/// time open several sessions. Pictures are counted by themselves: a task's handlers may use `imageTokens(of:)` and `image(of:)`.
 public final class Session {
     /// What it runs.
     public let model: Model
@@ -24,6 +25,11 @@ public final class Session {
 
     /// Raise it, from any thread or a signal handler, to end the running task within one layer's work.
     public let stop = StopFlag()
+
+    /// Taken by each task, whose keys and values another one would write over.
+    let tasks = UsageFlag()
+    /// Taken by what uses `encoder` and `decoder`.
+    private let pictures = UsageFlag()
 
     let transformer: Transformer
     /// The whole sequence, or the part that candidates share.
@@ -48,12 +54,12 @@ public final class Session {
 
     /// The workers of a session where nothing is said: the cores that the process may use, the fast ones where they differ, and in a container or a
     /// service no more than its share of processor time.
-    public static var usualThreads: Int { Int(min(UInt64(rk_default_threads()), rp_allowed_processors(), UInt64(maximumThreads))) }
+    public static var defaultThreads: Int { Int(min(UInt64(rk_default_threads()), rp_allowed_processors(), UInt64(maximumThreads))) }
 
     /// Allocates the buffers of the transformer and of one sequence.
     /// - Parameters:
     ///   - model: what to run; other sessions may run it as well.
-    ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes `usualThreads`.
+    ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes `defaultThreads`.
     ///   - precision: of activations that 8-bit weights multiply, which an int4 model has in its heads only and a float model has not; nil takes
     ///     `.mixed` for int8 models, else `.int8`.
     ///   - imageArithmetic: of the image tokenizer; nil takes `.fast` where the model's weights are integers, else `.winograd`. But for `.fast` a
@@ -66,7 +72,7 @@ public final class Session {
         _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil,
         keyValueFormat: KeyValueFormat = .f16
     ) throws(RudolphError) {
-        let threads = threads ?? Self.usualThreads
+        let threads = threads ?? Self.defaultThreads
         guard (1...Self.maximumThreads).contains(threads) else {
             throw RudolphError("\(threads) threads, expected 1 to \(Self.maximumThreads)")
         }
@@ -89,7 +95,8 @@ public final class Session {
         let possible = 1 + Int(rp_start_threads(Int32(count - 1), stackBytes))
         guard count <= possible else {
             throw RudolphError(
-                "\(count) threads, expected at most \(possible): the system lets this process have no more (ulimit -u, a container's limit of pids)")
+                "\(count) threads, expected at most \(possible): the system lets this process have no more (ulimit -u, a container's limit of pids)",
+                kind: .system)
         }
     }
 
@@ -115,6 +122,8 @@ public final class Session {
 
     /// The tokens of a prepared picture or a part of one.
     func tokens(ofPrepared pixels: [UInt8], height: Int, width: Int) throws(RudolphError) -> [Int] {
+        try pictures.take()
+        defer { pictures.giveBack() }
         let encoder: ImageEncoder
         if let existing = self.encoder {
             encoder = existing
@@ -122,7 +131,7 @@ public final class Session {
             encoder = try ImageEncoder(model, threads: threads, arithmetic: imageArithmetic, stop: stop)
             self.encoder = encoder
         }
-        defer { if !keepsImageTokenizer { releaseImageEncoder() } }
+        defer { if !keepsImageTokenizer { dropImageEncoder() } }
         return try encoder.tokens(of: pixels, height: height, width: width)
     }
 
@@ -130,6 +139,8 @@ public final class Session {
     /// - Throws: where the model has no image decoder, for other tokens than the codes of a picture, where weights are damaged or memory is short,
     ///   and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func image(of tokens: [Int]) throws(RudolphError) -> RGBImage {
+        try pictures.take()
+        defer { pictures.giveBack() }
         let decoder: ImageDecoder
         if let existing = self.decoder {
             decoder = existing
@@ -137,19 +148,31 @@ public final class Session {
             decoder = try ImageDecoder(model, threads: threads, arithmetic: imageArithmetic, stop: stop)
             self.decoder = decoder
         }
-        defer { if !keepsImageTokenizer { releaseImageDecoder() } }
+        defer { if !keepsImageTokenizer { dropImageDecoder() } }
         return try decoder.image(of: tokens)
     }
 
     /// Frees the image encoder's buffers and gives its weights' pages back, for when no picture follows soon. The next picture takes
-    /// them again.
+    /// them again. Does nothing while another thread is at a picture.
     public func releaseImageEncoder() {
-        encoder = nil
-        model.release(model.imageEncoder.range)
+        guard pictures.tryTaking() else { return }
+        defer { pictures.giveBack() }
+        dropImageEncoder()
     }
 
     /// Likewise for the image decoder.
     public func releaseImageDecoder() {
+        guard pictures.tryTaking() else { return }
+        defer { pictures.giveBack() }
+        dropImageDecoder()
+    }
+
+    private func dropImageEncoder() {
+        encoder = nil
+        model.release(model.imageEncoder.range)
+    }
+
+    private func dropImageDecoder() {
         decoder = nil
         model.release(model.imageDecoder?.range)
     }
@@ -186,7 +209,7 @@ public final class Session {
 
     /// The left text of plain captions: an empty segment, the same for every picture.
     func captionLeftText() throws(RudolphError) -> [Int] {
-        try leftSegment("", task: FileSchema.TaskToken.imageToText)
+        try leftSegment("", task: TaskToken.imageToText)
     }
 
     /// Computes the left text unless its keys and values are there already, here or in the model file.
@@ -205,6 +228,8 @@ public final class Session {
     /// Computes the keys and values of the left text of plain captions as a model file stores them: f16, for each layer keys, then
     /// values, each [head][position][element]. What the file has already is not looked at.
     package func computeCaptionLeftText() throws(RudolphError) -> [UInt16] {
+        try tasks.take()
+        defer { tasks.giveBack() }
         let ids = try captionLeftText()
         leftText = []
         try read(ids, from: 0, nil)
@@ -217,6 +242,8 @@ public final class Session {
 
     /// Computes one whole sequence and shows `observer` what the matrices of all layers multiply.
     package func observe(_ ids: [Int], _ observer: @escaping InputObserver) throws(RudolphError) {
+        try tasks.take()
+        defer { tasks.giveBack() }
         leftText = []
         for start in stride(from: 0, to: ids.count, by: transformer.maximumRows) {
             let positions = start..<min(start + transformer.maximumRows, ids.count)
@@ -280,7 +307,7 @@ public final class Session {
     /// The logits of every position of one whole sequence: for each position `Configuration.textRows` of text, then `Configuration.imageRows` of
     /// image tokens. For people who debug a conversion; `row` is called with position and logits.
     /// - Throws: for no or too many ids and for ids that the model has not, where weights are damaged or memory is short, and
-    ///   `RudolphError.stopped`.
+    ///   `RudolphError.stopped`. `row` may use the session for pictures only.
     public func logits(
         of ids: [Int], _ row: (_ position: Int, _ logits: [Float]) -> Void
     ) throws(RudolphError) {
@@ -288,6 +315,8 @@ public final class Session {
         guard !ids.isEmpty, ids.count <= configuration.sequenceLength else {
             throw RudolphError("\(ids.count) ids, expected 1 to \(configuration.sequenceLength)")
         }
+        try tasks.take()
+        defer { tasks.giveBack() }
         leftText = []
         var start = 0
         // A few positions at once: each has as many logits as there are rows in both heads.
