@@ -23,7 +23,7 @@ struct OneCaption {
         session.releaseImageEncoder()
         var options = CaptionOptions.greedy
         options.maximumTokens = 2 + length
-        let caption = try Captioner(session).captions(ofTokens: tokens, options)
+        let caption = try Captioner(session).captions(tokens: tokens, options)
         let end = rp_seconds()
         let generated = (caption.first?.ids.count ?? 0) - 2
         return """

@@ -62,7 +62,7 @@ final class Stages {
         try time(.caption) {
             let tokens = try session.imageTokens(of: picture)
             session.releaseImageEncoder()
-            _ = try Captioner(session).captions(ofTokens: tokens, greedy(tokens: 32))
+            _ = try Captioner(session).captions(tokens: tokens, greedy(tokens: 32))
         }
         if captionPeak == 0 { captionPeak = rp_peak_memory() }
         // The encoder was given back: with this picture it takes its memory, so that, as a peer's, it has it when it is timed. The decoder likewise.
@@ -103,11 +103,11 @@ final class Stages {
         options.leftText = questions % 2 == 0 ? "где" : "что"
         var reading: [Int: Double] = [:]
         var generating: [Double] = []
-        _ = try Captioner(session).captions(ofTokens: tokens, options) { [clock] progress in
+        _ = try Captioner(session).captions(tokens: tokens, options, progress: { [clock] progress in
             if progress.stage == .reading, reading[progress.total] == nil { reading[progress.total] = clock() }
             if progress.stage == .generating { generating.append(clock()) }
             return true
-        }
+        })
         let configuration = model.configuration
         guard let left = reading[configuration.leftTextLength], let image = reading[configuration.imageLength + 2],
             let end = generating.first
@@ -134,10 +134,10 @@ final class Stages {
         options.seed = 1
         options.maximumTokens = 8
         var generating: [Double] = []
-        _ = try Captioner(session).captions(ofTokens: tokens, options) { [clock] progress in
+        _ = try Captioner(session).captions(tokens: tokens, options, progress: { [clock] progress in
             if progress.stage == .generating { generating.append(clock()) }
             return true
-        }
+        })
         add(stage, generating)
     }
 
@@ -148,10 +148,10 @@ final class Stages {
         options.seed = 1
         options.maximumTokens = min(18, model.configuration.leftTextLength)
         var generating: [Double] = []
-        _ = try Completer(session).complete("", options) { [clock] progress in
+        _ = try Completer(session).complete("", options, progress: { [clock] progress in
             if progress.stage == .generating { generating.append(clock()) }
             return true
-        }
+        })
         add(.shallow, generating)
     }
 }

@@ -40,9 +40,9 @@ struct Quality {
         for (index, picture) in pictures.enumerated() {
             progress(index)
             var options = CaptionOptions.greedy
-            let plain = try captioner.captions(ofTokens: picture.tokens, options).first
+            let plain = try captioner.captions(tokens: picture.tokens, options).first
             options.template = "на картинке"
-            let templated = try captioner.captions(ofTokens: picture.tokens, options).first
+            let templated = try captioner.captions(tokens: picture.tokens, options).first
 
             identical.add(plain?.ids == picture.ids)
             identicalWithTemplate.add(templated?.ids == picture.template_ids)

@@ -51,7 +51,7 @@ final class Calibration {
             configuration = session.model.configuration
             sequences = try Self.madeUp(by: session, progress)
         } catch {
-            throw error.isStop ? .cancelled : failure(error.reason(withoutName: draft))
+            throw error.kind == .stopped ? .cancelled : failure(error.reason(withoutName: draft))
         }
         self.progress = progress
         self.failure = failure
@@ -100,7 +100,7 @@ final class Calibration {
             guard progress(ConversionProgress(tensor: "draft: captions", done: index, total: count)) else { throw .stopped }
             captioning.seed = UInt64(index)
             let caption =
-                configuration.rightTextLength > begin ? try Captioner(session).captions(ofTokens: picture, captioning).first : nil
+                configuration.rightTextLength > begin ? try Captioner(session).captions(tokens: picture, captioning).first : nil
             let isDrawn = index % 2 == 1
             sequences.append(
                 try session.segment(

@@ -26,10 +26,10 @@ struct AskCommand: ParsableCommand {
     var text: String?
 
     @Option(help: ArgumentHelp("The question's task token, with or without its angle brackets.", valueName: "name"))
-    var leftTask = FileSchema.TaskToken.leftUnknown
+    var leftTask = TaskToken.leftUnknown
 
     @Option(help: ArgumentHelp("The answer's task token.", valueName: "name"))
-    var rightTask = FileSchema.TaskToken.rightUnknown
+    var rightTask = TaskToken.rightUnknown
 
     @Option(help: ArgumentHelp("Answers to draw; the most frequent one comes first.", valueName: "n"))
     var candidates = 1
@@ -85,8 +85,10 @@ struct AskCommand: ParsableCommand {
             tokens = try naming(inputs[0]) { () throws(RudolphError) in try session.imageTokens(of: image) }
             session.releaseImageEncoder()
         }
+        let line = GrowingLine(if: candidates == 1 && !json, progress)
+        defer { line.end() }
         let answers = try running { () throws(RudolphError) in
-            try Asker(session).ask(question, about: tokens, options, progress: progress.handler)
+            try Asker(session).ask(question, tokens: tokens, options, partial: line.handler, progress: progress.handler)
         }
         progress.clear()
         guard let best = answers.first else { throw CommandError("the model gave no answer") }
@@ -101,7 +103,7 @@ struct AskCommand: ParsableCommand {
             if all { object.set(candidates: answers) }
             writer.line(object.text)
         } else {
-            writer.line(best.text)
+            writer.line(try line.rest(of: best.text))
             if all { writer.lines(of: answers, of: candidates) }
         }
         try writer.flush()

@@ -95,18 +95,20 @@ struct CaptionCommand: ParsableCommand {
                 progress.place = images.count == 1 ? "" : "[\(index + 1)/\(images.count)] \(path): "
                 progress.show("encoding image")
                 let image = try readImage(path)
+                let line = GrowingLine(images.count == 1 ? "" : "\(path): ", if: options.candidates == 1 && !json, progress)
+                defer { line.end() }
                 let captions = try naming(path) { () throws(RudolphError) in
                     let tokens = try session.imageTokens(of: image)
                     // The transformer needs the memory.
                     session.releaseImageEncoder()
-                    return try captioner.captions(ofTokens: tokens, options, progress: progress.handler)
+                    return try captioner.captions(tokens: tokens, options, partial: line.handler, progress: progress.handler)
                 }
                 progress.clear()
                 guard let best = captions.first else { throw CommandError("\(path): the model gave no text") }
                 if json {
                     writer.line(object(path, best, captions, options.seed).text)
                 } else {
-                    writer.line(images.count == 1 ? best.text : "\(path): \(best.text)")
+                    writer.line(try line.rest(of: best.text))
                     if all { writer.lines(of: captions, of: options.candidates) }
                 }
                 try writer.flush()

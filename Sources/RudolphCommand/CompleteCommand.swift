@@ -77,8 +77,10 @@ struct CompleteCommand: ParsableCommand {
         let progress = shared.progress()
         defer { progress.clear() }
         options.seed = shared.seed(sampling)
+        let line = GrowingLine(if: options.candidates == 1 && !json, progress)
+        defer { line.end() }
         let completions = try running { () throws(RudolphError) in
-            try Completer(session).complete(text, options, progress: progress.handler)
+            try Completer(session).complete(text, options, partial: line.handler, progress: progress.handler)
         }
         guard let best = completions.first else { throw CommandError("the model gave no text") }
         progress.clear()
@@ -86,7 +88,7 @@ struct CompleteCommand: ParsableCommand {
         // The text is printed whatever becomes of its picture.
         var writer = ResultWriter()
         if !json {
-            writer.line(best.text)
+            writer.line(try line.rest(of: best.text))
             if all { writer.lines(of: completions, of: options.candidates) }
             try writer.flush()
         }

@@ -24,21 +24,22 @@
 //         return status;
 //     }
 //
-// Errors: every function that can fail returns RUDOLPH_OK or a negative status and then writes a message in UTF-8, cut to error_size and
-// ended by a zero, to `error` (which may be NULL). After any status a session can be used again. Only three things end the process: the system
-// refuses a small allocation, or a thread (ulimit -u, a container's limit of pids) while a task runs, or libomp cannot read OMP_NUM_THREADS.
-// Opening a session fails where its threads cannot be had at that time; the OpenMP runtime starts them at the first task, others for each thread
-// that runs tasks, and knows no error.
+// Errors: every function that can fail returns RUDOLPH_OK or a negative status, which says what kind of error it is, and then writes a message in
+// UTF-8, cut to error_size and ended by a zero, to `error` (which may be NULL). After any status a session can be used again. Only three things end
+// the process: the system refuses a small allocation, or a thread (ulimit -u, a container's limit of pids) while a task runs, or libomp cannot read
+// OMP_NUM_THREADS. Opening a session fails where its threads cannot be had at that time; the OpenMP runtime starts them at the first task, others for
+// each thread that runs tasks, and knows no error.
 //
 // Ownership: nothing that is passed in is kept or changed after a function returns, but for the handles; what comes out lies in the
-// caller's buffers. Texts are UTF-8 and end with a zero. With RUDOLPH_ERROR and RUDOLPH_STOPPED the caller's buffers, but for `error`, stay as they
-// were.
+// caller's buffers, or in the library's for as long as a callback runs. Texts are UTF-8 and end with a zero. With any status but RUDOLPH_OK and
+// RUDOLPH_NO_ROOM the caller's buffers, but for `error`, stay as they were.
 //
 // Pictures that are read are 8-bit RGB, rows from top to bottom without padding, width * height * 3 bytes: 1 to 268,435,456 pixels. Only the
 // central square is read, of the shorter side, and resized to the model's pictures.
 //
-// Threads: a model is immutable and may be shared between threads; a session is one caller's working memory and may not: only
-// rudolph_session_stop may be called on it while another call runs. Handles are closed once, when no call on them runs.
+// Threads: a model is immutable and may be shared between threads; a session is one caller's working memory and runs one call at a time. Another
+// one that is begun meanwhile, on another thread or in a callback, fails with RUDOLPH_IN_USE and changes nothing; only rudolph_session_stop and
+// rudolph_session_resume are for that time. Handles are closed once, when no call on them runs.
 //
 // The model file stays mapped until the model and all its sessions are closed. Replace it by renaming another file over it: one that is
 // written over or cut short meanwhile gives wrong results or ends the process with SIGBUS.
@@ -61,9 +62,13 @@ int32_t rudolph_version(void);
 
 enum {
     RUDOLPH_OK = 0,
-    RUDOLPH_ERROR = -1,    // bad input, a damaged file or not enough memory: `error` says what
-    RUDOLPH_STOPPED = -2,  // the progress callback returned 0, or rudolph_session_stop was called
-    RUDOLPH_NO_ROOM = -3,  // the text or picture does not fit into the buffer
+    RUDOLPH_INVALID_ARGUMENT = -1, // what was passed in cannot be, or asks for what the model has not
+    RUDOLPH_STOPPED = -2,          // the progress callback returned 0, or rudolph_session_stop was called
+    RUDOLPH_NO_ROOM = -3,          // the text, picture or tokens do not fit into the buffer
+    RUDOLPH_INVALID_FILE = -4,     // a model file of another kind or damaged; that its weights are is found only by a task
+    RUDOLPH_OUT_OF_MEMORY = -5,    // the system gives no more memory
+    RUDOLPH_SYSTEM = -6,           // the system refuses something else: a file that cannot be opened, threads
+    RUDOLPH_IN_USE = -7,           // another call runs on the session
 };
 
 typedef struct rudolph_model rudolph_model;
@@ -72,6 +77,11 @@ typedef struct rudolph_session rudolph_session;
 // Maps a model file. On success *model is the caller's, to be closed; on failure it is NULL.
 int32_t rudolph_model_open(const char *path, rudolph_model **model, char *error, size_t error_size);
 void rudolph_model_close(rudolph_model *model); // NULL is allowed
+
+// The task tokens of a model, such as <LT_I2T>, which options may name: how many there are, 0 for NULL and for the first release of 350M, and the
+// name of one, 0 <= index < that number. With RUDOLPH_NO_ROOM as rudolph_caption.
+int32_t rudolph_task_token_count(const rudolph_model *model);
+int32_t rudolph_task_token(const rudolph_model *model, int32_t index, char *text, size_t text_size, char *error, size_t error_size);
 
 // Allocates the buffers to run a model on `threads` threads: 1 to 1024, or 0 for the cores that this process may use. Fails where the system
 // lets this process have fewer, and says how many; the OpenMP runtime may use fewer (OMP_THREAD_LIMIT). The session keeps the model, which may be
@@ -127,8 +137,22 @@ enum {
 };
 
 // Called on the calling thread as a task advances: `done` of at most `total` steps of a stage. Return 0 to stop, anything else to go on. It may
-// call rudolph_session_stop on the task's session, and nothing else on it.
+// call rudolph_session_stop on the task's session, and nothing else on it, as all callbacks.
 typedef int32_t (*rudolph_progress)(int32_t stage, int32_t done, int32_t total, void *user_data);
+
+// Called on the calling thread with each new piece of a text as soon as it is decided: whole characters, ended by a zero. Joined, the pieces are the
+// text, what it begins with included: of several candidates that of the first one that is generated, whichever is given in the end.
+typedef void (*rudolph_partial_text)(const char *piece, void *user_data);
+
+// Called on the calling thread, before the function returns, with each different text, best first: how many candidates gave it, and its score, of
+// which smaller is better: of captions that are ranked by image how well they explain it, of continued texts the perplexity, else 0.
+typedef void (*rudolph_candidate)(const char *text, int32_t count, float score, void *user_data);
+
+// The tokens of a picture, for image_tokens of options: who asks several things of one picture encodes it once. rudolph_image_length() of them
+// (0 for NULL), in reading order, are written to `tokens`, which has room for `count`; RUDOLPH_NO_ROOM comes before any work.
+int32_t rudolph_image_length(const rudolph_model *model);
+int32_t rudolph_encode(rudolph_session *session, const uint8_t *rgb, int32_t width, int32_t height, int32_t *tokens, int32_t count, char *error,
+                       size_t error_size);
 
 typedef struct rudolph_caption_options {
     const char *left_text;     // a question or instruction before the picture; NULL for none
@@ -143,15 +167,18 @@ typedef struct rudolph_caption_options {
     rudolph_progress progress; // or NULL
     void *user_data;
     int32_t max_tokens;        // tokens of the caption at most, begin, task token and template among them, also where greedy is 1; 0: as many as fit
-    int32_t reserved_integer;
-    uint64_t reserved[7];
+    int32_t image_token_count; // of image_tokens
+    const int32_t *image_tokens; // the picture as rudolph_encode gave it, in place of rgb, which is NULL then; or NULL
+    rudolph_partial_text partial; // or NULL
+    rudolph_candidate candidate; // or NULL
+    uint64_t reserved[4];
 } rudolph_caption_options;
 
 // The reference's defaults: 48 candidates ranked by image, template "на картинке", temperature 0.9, top-k 64, top-p 0.8, seed 0.
 void rudolph_caption_options_default(rudolph_caption_options *options);
 
-// The best caption of a picture. `options` may be NULL for the defaults. With RUDOLPH_NO_ROOM `text` holds as many whole characters of it as
-// fit, and `error` says how many bytes it takes.
+// The best caption of a picture. `options`, which are checked before the picture is looked at, may be NULL for the defaults. With RUDOLPH_NO_ROOM
+// `text` holds as many whole characters of it as fit, and `error` says how many bytes it takes.
 int32_t rudolph_caption(rudolph_session *session, const uint8_t *rgb, int32_t width, int32_t height,
                         const rudolph_caption_options *options, char *text, size_t text_size, char *error, size_t error_size);
 
@@ -166,14 +193,17 @@ typedef struct rudolph_ask_options {
     rudolph_progress progress; // or NULL
     void *user_data;
     int32_t max_tokens;        // tokens of the answer at most, begin and task token among them; 0: as many as fit
-    int32_t reserved_integer;
-    uint64_t reserved[7];
+    int32_t image_token_count; // of image_tokens
+    const int32_t *image_tokens; // the picture as rudolph_encode gave it, in place of rgb, which is NULL then; or NULL
+    rudolph_partial_text partial; // or NULL
+    rudolph_candidate candidate; // or NULL
+    uint64_t reserved[4];
 } rudolph_ask_options;
 
 // One answer of the most probable tokens. (`rudolph ask` draws with top-k 32, top-p 0.8 and temperature 1.)
 void rudolph_ask_options_default(rudolph_ask_options *options);
 
-// The answer to a question about a picture, or about nothing where rgb is NULL. Otherwise as rudolph_caption.
+// The answer to a question about a picture, or about nothing where rgb and image_tokens are NULL. Otherwise as rudolph_caption.
 int32_t rudolph_ask(rudolph_session *session, const char *question, const uint8_t *rgb, int32_t width, int32_t height,
                     const rudolph_ask_options *options, char *text, size_t text_size, char *error, size_t error_size);
 
@@ -212,7 +242,9 @@ typedef struct rudolph_complete_options {
     uint64_t seed;             // the same seed gives the same text on every CPU
     rudolph_progress progress; // or NULL
     void *user_data;
-    uint64_t reserved[8];
+    rudolph_partial_text partial; // or NULL
+    rudolph_candidate candidate;  // or NULL
+    uint64_t reserved[6];
 } rudolph_complete_options;
 
 // The reference's defaults: 48 candidates, temperature 0.9, top-k 64, top-p 0.8, seed 0.
@@ -227,7 +259,10 @@ typedef struct rudolph_classify_options {
     const char *right_template; // the text behind the picture, likewise; NULL: {}, the class alone
     rudolph_progress progress;  // or NULL
     void *user_data;
-    uint64_t reserved[8];
+    const int32_t *image_tokens; // as above
+    int32_t image_token_count;   // as above
+    int32_t reserved_integer;
+    uint64_t reserved[6];
 } rudolph_classify_options;
 
 // All zero: the class alone, as a caption.

@@ -24,6 +24,24 @@ public func rudolph_model_close(_ model: OpaquePointer!) {
 }
 
 @c @implementation
+public func rudolph_task_token_count(_ model: OpaquePointer!) -> Int32 {
+    guard let model else { return 0 }
+    return Int32(openedModel(model).configuration.taskTokens.count)
+}
+
+@c @implementation
+public func rudolph_task_token(
+    _ model: OpaquePointer!, _ index: Int32, _ output: UnsafeMutablePointer<CChar>!, _ outputSize: Int, _ error: UnsafeMutablePointer<CChar>!,
+    _ errorSize: Int
+) -> Int32 {
+    attempt(output, outputSize, error, errorSize) { () throws(RudolphError) in
+        let tokens = openedModel(try given(model, "model")).configuration.taskTokens
+        guard tokens.indices.contains(Int(index)) else { throw RudolphError("task token \(index), expected 0 to \(tokens.count - 1)") }
+        return tokens[Int(index)].name
+    }
+}
+
+@c @implementation
 public func rudolph_session_open(
     _ model: OpaquePointer!, _ threads: Int32, _ session: UnsafeMutablePointer<OpaquePointer?>!,
     _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
@@ -46,7 +64,7 @@ public func rudolph_session_open_with(
     attempt(error, errorSize) { () throws(RudolphError) in
         let session = try given(session, "session")
         session.pointee = nil
-        let shared = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(try given(model, "model"))).takeUnretainedValue()
+        let shared = openedModel(try given(model, "model"))
         let fields = options?.pointee ?? rudolph_session_options()
         try checkReserved(fields.reserved)
         try checkReserved(fields.reserved_number)
@@ -102,10 +120,8 @@ public func rudolph_caption(
 ) -> Int32 {
     attempt(output, outputSize, error, errorSize) { () throws(RudolphError) in
         let opened = try openedSession(session)
-        let pixels = try given(rgb, "rgb")
         var fields = rudolph_caption_options()
         if let options { fields = options.pointee } else { rudolph_caption_options_default(&fields) }
-        try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
         var settings = fields.greedy != 0 ? CaptionOptions.greedy : CaptionOptions()
         settings.maximumTokens = try maximumTokens(fields.max_tokens)
@@ -118,8 +134,13 @@ public func rudolph_caption(
         }
         settings.seed = fields.seed
         let progress = handler(fields.progress, fields.user_data)
-        let tokens = try imageTokens(opened, pixels, width, height, progress)
-        return try Captioner(opened).captions(ofTokens: tokens, settings, progress: progress).first?.text ?? ""
+        let picture = try GivenPicture(rgb, width, height, fields.image_tokens, fields.image_token_count)
+        try picture.require()
+        let captions = try Captioner(opened).captions(settings, partialHandler(fields.partial, fields.user_data), progress) {
+            () throws(RudolphError) in try picture.tokens(opened, progress) ?? []
+        }
+        for caption in captions { tell(fields.candidate, caption.text, caption.count, caption.score ?? 0, fields.user_data) }
+        return captions.first?.text ?? ""
     }
 }
 
@@ -145,7 +166,6 @@ public func rudolph_ask(
         let question = try text(question, "question")
         var fields = rudolph_ask_options()
         if let options { fields = options.pointee } else { rudolph_ask_options_default(&fields) }
-        try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
         var settings = AskOptions()
         settings.maximumTokens = try maximumTokens(fields.max_tokens)
@@ -155,9 +175,13 @@ public func rudolph_ask(
         settings.sampling = SamplingOptions(temperature: fields.temperature, topK: Int(fields.top_k), topP: fields.top_p)
         settings.seed = fields.seed
         let progress = handler(fields.progress, fields.user_data)
-        var tokens: [Int]? = nil
-        if let rgb { tokens = try imageTokens(opened, rgb, width, height, progress) }
-        return try Asker(opened).ask(question, about: tokens, settings, progress: progress).first?.text ?? ""
+        let picture = try GivenPicture(rgb, width, height, fields.image_tokens, fields.image_token_count)
+        let asker = Asker(opened)
+        let answers = try asker.ask(question, settings, partialHandler(fields.partial, fields.user_data), progress) {
+            () throws(RudolphError) in try picture.tokens(opened, progress) ?? asker.noPicture
+        }
+        for answer in answers { tell(fields.candidate, answer.text, answer.count, 0, fields.user_data) }
+        return answers.first?.text ?? ""
     }
 }
 
@@ -176,7 +200,7 @@ public func rudolph_draw_options_default(_ options: UnsafeMutablePointer<rudolph
 @c @implementation
 public func rudolph_drawing_side(_ model: OpaquePointer!) -> Int32 {
     guard let model else { return 0 }
-    let opened = Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).takeUnretainedValue()
+    let opened = openedModel(model)
     return opened.hasImageDecoder ? Int32(opened.configuration.drawingSide) : 0
 }
 
@@ -243,7 +267,10 @@ public func rudolph_complete(
         settings.sampling = SamplingOptions(temperature: fields.temperature, topK: Int(fields.top_k), topP: fields.top_p)
         settings.seed = fields.seed
         let progress = handler(fields.progress, fields.user_data)
-        return try Completer(opened).complete(beginning, settings, progress: progress).first?.text ?? ""
+        let completions = try Completer(opened).complete(
+            beginning, settings, partial: partialHandler(fields.partial, fields.user_data), progress: progress)
+        for completion in completions { tell(fields.candidate, completion.text, completion.count, completion.perplexity, fields.user_data) }
+        return completions.first?.text ?? ""
     }
 }
 
@@ -260,30 +287,125 @@ public func rudolph_classify(
 ) -> Int32 {
     attempt(error, errorSize) { () throws(RudolphError) in
         let opened = try openedSession(session)
-        let pixels = try given(rgb, "rgb")
-        let names = try texts(classes, count, "classes")
-        let output = try given(perplexities, "perplexities")
         let fields = options?.pointee ?? rudolph_classify_options()
         try checkReserved(fields.reserved)
+        try checkReserved(fields.reserved_integer)
+        let picture = try GivenPicture(rgb, width, height, fields.image_tokens, fields.image_token_count)
+        try picture.require()
+        let names = try texts(classes, count, "classes")
+        let output = try given(perplexities, "perplexities")
         var settings = ClassifyOptions()
         if fields.left_template != nil { settings.leftTemplate = try text(fields.left_template, "left_template") }
         if fields.right_template != nil { settings.rightTemplate = try text(fields.right_template, "right_template") }
         let progress = handler(fields.progress, fields.user_data)
-        let tokens = try imageTokens(opened, pixels, width, height, progress)
+        let tokens = try picture.tokens(opened, progress) ?? []
         let found = try Classifier(opened).perplexities(tokens: tokens, as: names, settings, progress)
         for (index, perplexity) in found.enumerated() { output[index] = Perplexity.float(perplexity) }
     }
 }
 
-/// The tokens of a picture that lies in the caller's memory.
-private func imageTokens(
-    _ session: Session, _ pixels: UnsafePointer<UInt8>, _ width: Int32, _ height: Int32, _ progress: ProgressHandler?
-) throws(RudolphError) -> [Int] {
-    guard width > 0, height > 0, Int(width) <= RGBImage.maximumPixels / Int(height) else {
-        throw RudolphError("a picture of \(width) x \(height) pixels, expected 1 to \(RGBImage.maximumPixels) pixels")
+@c @implementation
+public func rudolph_image_length(_ model: OpaquePointer!) -> Int32 {
+    guard let model else { return 0 }
+    return Int32(openedModel(model).configuration.imageLength)
+}
+
+@c @implementation
+public func rudolph_encode(
+    _ session: OpaquePointer!, _ rgb: UnsafePointer<UInt8>!, _ width: Int32, _ height: Int32, _ tokens: UnsafeMutablePointer<Int32>!,
+    _ count: Int32, _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
+) -> Int32 {
+    var needed = 0
+    let status = attempt(error, errorSize) { () throws(RudolphError) in
+        let opened = try openedSession(session)
+        let picture = try GivenPicture(try given(rgb, "rgb"), width, height, nil, 0)
+        let output = try given(tokens, "tokens")
+        needed = opened.model.configuration.imageLength
+        guard count >= needed else { return }
+        // In callbacks, too, the session is in use.
+        try opened.tasks.take()
+        defer { opened.tasks.giveBack() }
+        for (index, token) in try (picture.tokens(opened, nil) ?? []).enumerated() { output[index] = Int32(token) }
     }
-    try report(progress, .encodingImage, 0, 1)
-    return try session.imageTokens(of: pixels, width: Int(width), height: Int(height))
+    guard status == RUDOLPH_OK, count < needed else { return status }
+    _ = copy("the picture has \(needed) tokens, the buffer has room for \(count)", to: error, errorSize)
+    return Int32(RUDOLPH_NO_ROOM)
+}
+
+/// A picture in the caller's memory: pixels, tokens, or none.
+private struct GivenPicture {
+    private let pixels: UnsafePointer<UInt8>?
+    private let width, height: Int
+    private let given: [Int]?
+
+    init(
+        _ rgb: UnsafePointer<UInt8>?, _ width: Int32, _ height: Int32, _ tokens: UnsafePointer<Int32>?, _ count: Int32
+    ) throws(RudolphError) {
+        pixels = rgb
+        self.width = Int(width)
+        self.height = Int(height)
+        if let tokens {
+            guard rgb == nil else { throw RudolphError("rgb and image_tokens are given, expected one picture") }
+            guard count >= 0 else { throw RudolphError("\(count) image tokens, expected 0 or more") }
+            given = (0..<Int(count)).map { Int(tokens[$0]) }
+        } else {
+            given = nil
+        }
+        guard rgb != nil else { return }
+        guard width > 0, height > 0, self.width <= RGBImage.maximumPixels / self.height else {
+            throw RudolphError("a picture of \(width) x \(height) pixels, expected 1 to \(RGBImage.maximumPixels) pixels")
+        }
+    }
+
+    /// Throws where there is none.
+    func require() throws(RudolphError) {
+        guard pixels != nil || given != nil else { throw RudolphError("rgb is NULL") }
+    }
+
+    /// nil for none.
+    func tokens(_ session: Session, _ progress: ProgressHandler?) throws(RudolphError) -> [Int]? {
+        guard let pixels else { return given }
+        try report(progress, .encodingImage, 0, 1)
+        return try session.imageTokens(of: pixels, width: width, height: height)
+    }
+}
+
+/// Ends pieces of a text with a zero for a callback in C.
+final class PieceBuffer {
+    /// Longer pieces come in several calls.
+    private static let size = 256
+    private let bytes = UnsafeMutablePointer<CChar>.allocate(capacity: size)
+
+    deinit {
+        bytes.deallocate()
+    }
+
+    func handOver(_ piece: Substring, to partial: rudolph_partial_text, _ userData: UnsafeMutableRawPointer?) {
+        var rest = piece.unicodeScalars[...]
+        while !rest.isEmpty {
+            var used = 0
+            while let scalar = rest.first, used + UTF8.width(scalar) < Self.size {
+                for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter {
+                    bytes[used] = CChar(bitPattern: byte)
+                    used += 1
+                }
+                rest.removeFirst()
+            }
+            bytes[used] = 0
+            partial(bytes, userData)
+        }
+    }
+}
+
+private func partialHandler(_ partial: rudolph_partial_text?, _ userData: UnsafeMutableRawPointer?) -> PartialTextHandler? {
+    guard let partial else { return nil }
+    let buffer = PieceBuffer()
+    return { buffer.handOver($0, to: partial, userData) }
+}
+
+private func tell(_ candidate: rudolph_candidate?, _ text: String, _ count: Int, _ score: Float, _ userData: UnsafeMutableRawPointer?) {
+    guard let candidate else { return }
+    text.withCString { candidate($0, Int32(clamping: count), score, userData) }
 }
 
 private func handler(_ progress: rudolph_progress?, _ userData: UnsafeMutableRawPointer?) -> ProgressHandler? {
@@ -337,6 +459,10 @@ private func given<Value>(_ value: Value?, _ name: String) throws(RudolphError) 
     return value
 }
 
+private func openedModel(_ model: OpaquePointer) -> Model {
+    Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).takeUnretainedValue()
+}
+
 private func openedSession(_ session: OpaquePointer?) throws(RudolphError) -> Session {
     Unmanaged<Session>.fromOpaque(UnsafeRawPointer(try given(session, "session"))).takeUnretainedValue()
 }
@@ -369,7 +495,18 @@ private func attempt(
         return Int32(RUDOLPH_OK)
     } catch let failure {
         _ = copy(failure.message, to: error, errorSize)
-        return Int32(failure.isStop ? RUDOLPH_STOPPED : RUDOLPH_ERROR)
+        return status(of: failure.kind)
+    }
+}
+
+private func status(of kind: RudolphError.Kind) -> Int32 {
+    switch kind {
+    case .invalidArgument: Int32(RUDOLPH_INVALID_ARGUMENT)
+    case .invalidFile: Int32(RUDOLPH_INVALID_FILE)
+    case .outOfMemory: Int32(RUDOLPH_OUT_OF_MEMORY)
+    case .system: Int32(RUDOLPH_SYSTEM)
+    case .inUse: Int32(RUDOLPH_IN_USE)
+    case .stopped: Int32(RUDOLPH_STOPPED)
     }
 }
 

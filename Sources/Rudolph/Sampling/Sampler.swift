@@ -75,6 +75,8 @@ struct Sampler {
     /// What passed the filters, most probable first; equal logits in order of id. Probabilities are relative to the first one's.
     private(set) var kept: [Entry] = []
     private var weights: [Float] = []
+    /// Of the distribution that was considered, where the choice is greedy.
+    private var mostProbable = 0
     // What passed of the first distribution while the second is filtered, and the mixture of both.
     private var conditional: [Entry] = []
     private var conditionalWeights: [Float] = []
@@ -104,9 +106,22 @@ struct Sampler {
     }
 
     mutating func next(_ logits: UnsafeMutableBufferPointer<Float>, _ generator: inout RandomGenerator) -> Int {
-        if options.isGreedy { return Self.argmax(logits) }
-        filter(logits)
-        return draw(&generator)
+        consider(logits)
+        return again(&generator)
+    }
+
+    /// Takes in a distribution, from which `again` draws until the next one.
+    mutating func consider(_ logits: UnsafeMutableBufferPointer<Float>) {
+        if options.isGreedy {
+            mostProbable = Self.argmax(logits)
+        } else {
+            filter(logits)
+        }
+    }
+
+    /// Another token from the distribution that `consider` took in: sequences that go on from the same logits need not filter them each.
+    func again(_ generator: inout RandomGenerator) -> Int {
+        options.isGreedy ? mostProbable : draw(&generator)
     }
 
     /// Draws from a mixture of two distributions, each filtered by itself: classifier-free guidance. The greedy choice is the most

@@ -7,9 +7,9 @@ public struct AskOptions: Sendable {
     /// The same seed gives the same answers of the same image tokens on every CPU (see ``ImageArithmetic``); nil takes a random one.
     public var seed: UInt64? = nil
     /// The task token of the question; the public instruction model is always asked with the unknown pair.
-    public var leftTaskToken = FileSchema.TaskToken.leftUnknown
+    public var leftTaskToken = TaskToken.leftUnknown
     /// The task token of the answer.
-    public var rightTaskToken = FileSchema.TaskToken.rightUnknown
+    public var rightTaskToken = TaskToken.rightUnknown
     /// Tokens of the right text at most; nil for the whole segment.
     public var maximumTokens: Int? = nil
 
@@ -37,23 +37,52 @@ public struct Asker {
         self.session = session
     }
 
-    /// Different answers, the most frequent first.
+    /// Different answers to a question about a picture, the most frequent first. Only its centred square is read.
     /// - Parameters:
     ///   - question: or an instruction.
-    ///   - imageTokens: the picture that the question is about, as `Session.imageTokens(of:)` gives it; nil leaves its place filled with
-    ///     token 0, as text questions are asked.
-    ///   - options: how to answer.
+    ///   - image: of any size.
+    ///   - options: how to answer; they are checked before the picture is looked at.
+    ///   - partial: called with the text of the first candidate as it grows.
     ///   - progress: called as the work advances.
-    /// - Throws: for an empty question, options out of range, other tokens than the `Configuration.imageLength` codes of a picture and task
-    ///   tokens that the model has not, where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable
-    ///   afterwards as before.
+    /// - Throws: for an empty question, options out of range and task tokens that the model has not, where weights are damaged, memory is short or
+    ///   the session is in use, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func ask(
-        _ question: String, about imageTokens: [Int]?, _ options: AskOptions = AskOptions(), progress: ProgressHandler? = nil
+        _ question: String, about image: RGBImage, _ options: AskOptions = AskOptions(), partial: PartialTextHandler? = nil,
+        progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Answer] {
-        let found = try session.rightTexts(
-            left: try leftText(question, options), image: imageTokens ?? noPicture,
-            beginning: try session.rightSegment("", task: options.rightTaskToken),
-            candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens, progress)
+        try ask(question, options, partial, progress) { () throws(RudolphError) in
+            try report(progress, .encodingImage, 0, 1)
+            return try session.imageTokens(of: image)
+        }
+    }
+
+    /// The same about a picture that is tokens already, or about none.
+    /// - Parameters:
+    ///   - question: or an instruction.
+    ///   - tokens: the picture, as `Session.imageTokens(of:)` gives it; nil leaves its place filled with token 0, as text questions are asked.
+    ///   - options: how to answer.
+    ///   - partial: called with the text of the first candidate as it grows.
+    ///   - progress: called as the work advances.
+    /// - Throws: likewise, and for other tokens than the `Configuration.imageLength` codes of a picture.
+    public func ask(
+        _ question: String, tokens: [Int]? = nil, _ options: AskOptions = AskOptions(), partial: PartialTextHandler? = nil,
+        progress: ProgressHandler? = nil
+    ) throws(RudolphError) -> [Answer] {
+        try ask(question, options, partial, progress) { () throws(RudolphError) in tokens ?? noPicture }
+    }
+
+    /// - Parameter picture: gives its tokens, when it is known that there can be answers.
+    func ask(
+        _ question: String, _ options: AskOptions, _ partial: PartialTextHandler?, _ progress: ProgressHandler?,
+        about picture: () throws(RudolphError) -> [Int]
+    ) throws(RudolphError) -> [Answer] {
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
+        let texts = try RightTexts(
+            session, left: try leftText(question, options), beginning: try session.rightSegment("", task: options.rightTaskToken),
+            candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens,
+            partial: partial)
+        let found = try texts.generate(after: try picture(), progress)
         return Session.byCount(found).map { Answer(text: found[$0].text, ids: found[$0].ids, count: found[$0].count) }
     }
 
@@ -61,9 +90,11 @@ public struct Asker {
     /// the others. `candidates` and `seed` of the options are not used. Each question takes keys and values of a whole sequence.
     /// - Throws: as `ask`.
     public func askEach(
-        _ questions: [(question: String, imageTokens: [Int]?, seed: UInt64)], _ options: AskOptions = AskOptions(),
+        _ questions: [(question: String, tokens: [Int]?, seed: UInt64)], _ options: AskOptions = AskOptions(),
         progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Answer] {
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
         let configuration = session.model.configuration
         try options.sampling.validate()
         let generation = try TextGeneration(
@@ -75,7 +106,7 @@ public struct Asker {
         var first: [[Float]] = []
         for (index, entry) in questions.enumerated() {
             let left = try leftText(entry.question, options)
-            let image = entry.imageTokens ?? noPicture
+            let image = entry.tokens ?? noPicture
             try configuration.validate(imageTokens: image)
             let cache = try session.cache(start: 0, .positions(capacity: configuration.rightTextStart + generation.length))
             caches.append(cache)
@@ -95,5 +126,5 @@ public struct Asker {
     }
 
     /// What stands in a picture's place where there is none.
-    private var noPicture: [Int] { [Int](repeating: 0, count: session.model.configuration.imageLength) }
+    var noPicture: [Int] { [Int](repeating: 0, count: session.model.configuration.imageLength) }
 }

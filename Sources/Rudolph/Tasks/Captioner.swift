@@ -62,24 +62,43 @@ public struct Captioner {
     }
 
     /// The captions of a picture, best first. Only its centred square is read.
-    /// - Throws: for options out of range and a template that leaves no room, where weights are damaged or memory is short, and
-    ///   `RudolphError.stopped`. The session is as usable afterwards as before.
+    /// - Parameters:
+    ///   - image: of any size.
+    ///   - options: how to caption; they are checked before the picture is looked at.
+    ///   - partial: called with the text of the first candidate as it grows.
+    ///   - progress: called as the work advances.
+    /// - Throws: for options out of range and a template that leaves no room, where weights are damaged, memory is short or the session is in use,
+    ///   and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func captions(
-        of image: RGBImage, _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
+        of image: RGBImage, _ options: CaptionOptions = CaptionOptions(), partial: PartialTextHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {
-        try report(progress, .encodingImage, 0, 1)
-        return try captions(ofTokens: try session.imageTokens(of: image), options, progress: progress)
+        try captions(options, partial, progress) { () throws(RudolphError) in
+            try report(progress, .encodingImage, 0, 1)
+            return try session.imageTokens(of: image)
+        }
     }
 
-    /// The captions of a picture that is tokens already, best first.
+    /// The captions of a picture that is tokens already, as `Session.imageTokens(of:)` gives them, best first.
     /// - Throws: likewise, and for other tokens than the `Configuration.imageLength` codes of a picture.
     public func captions(
-        ofTokens tokens: [Int], _ options: CaptionOptions = CaptionOptions(), progress: ProgressHandler? = nil
+        tokens: [Int], _ options: CaptionOptions = CaptionOptions(), partial: PartialTextHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Caption] {
-        var found = try session.rightTexts(
-            left: try session.leftSegment(options.leftText, task: FileSchema.TaskToken.imageToText), image: tokens,
-            beginning: try session.rightSegment(options.template ?? "", task: FileSchema.TaskToken.caption),
-            candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens, progress)
+        try captions(options, partial, progress) { () throws(RudolphError) in tokens }
+    }
+
+    /// - Parameter picture: gives its tokens, when it is known that there can be captions.
+    func captions(
+        _ options: CaptionOptions, _ partial: PartialTextHandler?, _ progress: ProgressHandler?, of picture: () throws(RudolphError) -> [Int]
+    ) throws(RudolphError) -> [Caption] {
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
+        let texts = try RightTexts(
+            session, left: try session.leftSegment(options.leftText, task: TaskToken.imageToText),
+            beginning: try session.rightSegment(options.template ?? "", task: TaskToken.caption),
+            candidates: options.candidates, sampling: options.sampling, seed: options.seed, maximumTokens: options.maximumTokens,
+            partial: partial)
+        let tokens = try picture()
+        var found = try texts.generate(after: tokens, progress)
         Session.removeEmpty(from: &found)
         switch options.ranking {
         case .count:
@@ -101,7 +120,7 @@ public struct Captioner {
         var image: [Float] = []
         for (index, entry) in found.enumerated() {
             try report(progress, .ranking, index, found.count)
-            let left = try session.leftSegment(entry.text, task: FileSchema.TaskToken.textToImage)
+            let left = try session.leftSegment(entry.text, task: TaskToken.textToImage)
             let perplexity = try session.perplexities(left: left, image: tokens)
             text.append(perplexity.text)
             image.append(perplexity.image)

@@ -11,7 +11,7 @@ public struct CompleteOptions: Sendable {
     /// Tokens of the left text at most; nil for the whole segment.
     public var maximumTokens: Int? = nil
     /// The task token that the text begins with.
-    public var taskToken = FileSchema.TaskToken.textToText
+    public var taskToken = TaskToken.textToText
 
     /// The reference's choice: 48 candidates.
     public init() {}
@@ -39,12 +39,19 @@ public struct Completer {
         self.session = session
     }
 
-    /// Continuations of a text (empty for one from nothing), the least perplexing first.
-    /// - Throws: for a text that leaves no room, options out of range and a task token that the model has not, where weights are damaged or
-    ///   memory is short, and `RudolphError.stopped`. The session is as usable afterwards as before.
+    /// Continuations of a text, the least perplexing first.
+    /// - Parameters:
+    ///   - text: what they begin with; empty for texts from nothing.
+    ///   - options: how to continue it.
+    ///   - partial: called with the text of the first candidate as it grows, what it begins with included.
+    ///   - progress: called as the work advances.
+    /// - Throws: for a text that leaves no room, options out of range and a task token that the model has not, where weights are damaged, memory
+    ///   is short or the session is in use, and `RudolphError.stopped`. The session is as usable afterwards as before.
     public func complete(
-        _ text: String, _ options: CompleteOptions = CompleteOptions(), progress: ProgressHandler? = nil
+        _ text: String, _ options: CompleteOptions = CompleteOptions(), partial: PartialTextHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Completion] {
+        try session.tasks.take()
+        defer { session.tasks.giveBack() }
         let configuration = session.model.configuration
         try options.sampling.validate()
         try Session.validate(candidates: options.candidates)
@@ -57,7 +64,8 @@ public struct Completer {
         }
         let generation = try TextGeneration(
             session, beginning: try session.leftSegment(text, task: options.taskToken, isPadded: false), at: 0..<configuration.leftTextLength,
-            maximumTokens: options.maximumTokens, sampling: options.sampling, rows: drawnRows, allowed: options.allowedTokens)
+            maximumTokens: options.maximumTokens, sampling: options.sampling, rows: drawnRows, allowed: options.allowedTokens,
+            partial: partial)
         session.forgetLeftText()
         let first = try session.logits(after: generation.prompt, from: 0, head: generation.head, progress)
         var found = try generation.run(candidates: options.candidates, seed: options.seed, first: first, progress)

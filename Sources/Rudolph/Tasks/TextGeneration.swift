@@ -20,16 +20,19 @@ struct TextGeneration {
     let positions: Range<Int>
     /// Logits considered: ids below this.
     let rows: Int
-    /// The only ids that may be generated, or nil.
+    /// The only ids that may be generated, in order, or nil.
     let allowed: [Int]?
+    /// Whom the first sequence is told.
+    private let partial: PartialTextHandler?
 
     /// - Parameters:
     ///   - segment: what each text begins with, as an encoded segment.
     ///   - places: the positions of the whole segment.
     ///   - maximumTokens: of the text, what it begins with included; nil for the whole segment.
+    ///   - partial: is told the first sequence's text.
     init(
         _ session: Session, beginning segment: [Int], at places: Range<Int>, maximumTokens: Int?, sampling: SamplingOptions, rows: Int,
-        allowed: [Int]? = nil
+        allowed: [Int]? = nil, partial: PartialTextHandler? = nil
     ) throws(RudolphError) {
         prompt = segment.last == session.model.tokenizer.endID ? [Int](segment.dropLast()) : segment
         length = min(places.count, maximumTokens ?? .max)
@@ -40,7 +43,8 @@ struct TextGeneration {
         self.session = session
         self.sampling = sampling
         self.rows = rows
-        self.allowed = allowed
+        self.allowed = allowed?.sorted()
+        self.partial = partial
     }
 
     /// The head that gives these logits.
@@ -84,6 +88,9 @@ struct TextGeneration {
         }
         var texts = [[Int]](repeating: [], count: sequences.count)
         guard !positions.isEmpty else { return texts }
+        for sequence in texts.indices { texts[sequence].reserveCapacity(positions.count) }
+        let stream = partial.map { TextStream(session.model.tokenizer, length: length, $0) }
+        if let stream { for id in prompt where !isSpecial(id) { stream.append(id) } }
         // The sequences that have not ended, and the token that each goes on with.
         var active: [(sequence: Int, token: Int)] = []
         func take(_ id: Int, for sequence: Int, into next: inout [(sequence: Int, token: Int)]) {
@@ -91,12 +98,19 @@ struct TextGeneration {
             guard id != end, id < configuration.textVocabularySize else { return }
             texts[sequence].append(id)
             next.append((sequence, id))
+            if sequence == 0, let stream, !isSpecial(id) { stream.append(id) }
         }
+        active.reserveCapacity(sequences.count)
+        // Sequences with the same first logits are neighbours.
+        var considered: Int? = nil
         for sequence in sequences.indices {
             if session.stop.isRaised { throw RudolphError.stopped }
-            first[sequences[sequence].first].withUnsafeMutableBufferPointer { logits in
-                samplers.forEach(1) { sampler, _ in chosen[0] = choose(logits, &sampler, &generators[sequence]) }
+            let own = sequences[sequence].first
+            samplers.forEach(1) { sampler, _ in
+                if own != considered { first[own].withUnsafeMutableBufferPointer { consider($0, &sampler) } }
+                chosen[0] = sampler.again(&generators[sequence])
             }
+            considered = own
             take(chosen[0], for: sequence, into: &active)
         }
 
@@ -106,6 +120,7 @@ struct TextGeneration {
         var wanted: [Int] = []
         next.reserveCapacity(active.count)
         rows.reserveCapacity(min(session.transformer.maximumRows, active.count))
+        wanted.reserveCapacity(rows.capacity)
         for position in positions.dropLast() {
             if active.isEmpty { break }
             try report(progress, .generating, position - positions.lowerBound + 1, positions.count)
@@ -118,10 +133,12 @@ struct TextGeneration {
                     let sequence = sequences[entry.sequence]
                     rows.append(Transformer.Row(token: entry.token, position: position, cache: sequence.cache, prefix: sequence.prefix))
                 }
-                if wanted.count != rows.count { wanted = [Int](0..<rows.count) }
+                while wanted.count < rows.count { wanted.append(wanted.count) }
+                wanted.removeLast(wanted.count - rows.count)
                 let logits = try session.transformer.pass(rows, caches: caches, wanted: wanted, head: head)
                 samplers.forEach(group.count) { sampler, index in
-                    chosen[index] = choose(logits[index], &sampler, &generators[group[group.startIndex + index].sequence])
+                    consider(logits[index], &sampler)
+                    chosen[index] = sampler.again(&generators[group[group.startIndex + index].sequence])
                 }
                 if session.stop.isRaised { throw RudolphError.stopped }
                 for (index, entry) in group.enumerated() { take(chosen[index], for: entry.sequence, into: &next) }
@@ -132,18 +149,24 @@ struct TextGeneration {
         return texts
     }
 
-    /// The next id of a sequence; what may not come becomes impossible.
-    private func choose(
-        _ logits: UnsafeMutableBufferPointer<Float>, _ sampler: inout Sampler, _ generator: inout RandomGenerator
-    ) -> Int {
+    /// Shows a sampler what a sequence goes on from; what may not come becomes impossible.
+    private func consider(_ logits: UnsafeMutableBufferPointer<Float>, _ sampler: inout Sampler) {
         if let allowed {
-            withUnsafeTemporaryAllocation(of: Float.self, capacity: allowed.count) { permitted in
-                for (place, id) in allowed.enumerated() { permitted.initializeElement(at: place, to: logits[id]) }
-                logits.update(repeating: -.infinity)
-                for (place, id) in allowed.enumerated() { logits[id] = permitted[place] }
+            var next = 0
+            for id in allowed where id >= next {
+                logits[next..<id].update(repeating: -.infinity)
+                next = id + 1
             }
+            logits[next...].update(repeating: -.infinity)
         }
-        return sampler.next(logits, &generator)
+        sampler.consider(logits)
+    }
+
+    /// Whether an id is no part of a text: task tokens and those that open, fill and close segments or stand for what is not known.
+    private func isSpecial(_ id: Int) -> Bool {
+        let tokenizer = session.model.tokenizer
+        return id >= session.model.configuration.textVocabularySize || id == tokenizer.padID || id == tokenizer.unknownID
+            || id == tokenizer.beginID || id == tokenizer.endID
     }
 
     /// Generated texts, equal ones once, in order of appearance; `ids` begin with the prompt and end with the end token if it came
@@ -151,13 +174,11 @@ struct TextGeneration {
     /// - Parameter each: candidates that each of them stands for.
     func counted(_ generated: [[Int]], each: Int = 1) -> [(text: String, ids: [Int], count: Int)] {
         let tokenizer = session.model.tokenizer
-        let special = session.model.configuration.textVocabularySize
-        let ignored = [tokenizer.padID, tokenizer.unknownID, tokenizer.beginID, tokenizer.endID]
         var found: [(text: String, ids: [Int], count: Int)] = []
         var indices: [String: Int] = [:]
         for ids in generated {
             let all = prompt + ids
-            let text = Tokenizer.stripped(tokenizer.decode(all, ignoring: { $0 >= special || ignored.contains($0) }))
+            let text = Tokenizer.stripped(tokenizer.decode(all, ignoring: isSpecial))
             if let index = indices[text] {
                 found[index].count += each
             } else {
@@ -169,27 +190,42 @@ struct TextGeneration {
     }
 }
 
-extension Session {
-    /// Texts in the right segment after a left text and a picture; equal ones once, in order of appearance.
+/// Texts to generate in the right segment, checked before there is a picture.
+struct RightTexts {
+    private let left: [Int]
+    private let candidates: Int
+    private let seed: UInt64?
+    private let generation: TextGeneration
+
     /// - Parameters:
     ///   - segment: what each text begins with, as an encoded segment.
     ///   - maximumTokens: of the right text, what it begins with included; nil for the whole segment.
-    func rightTexts(
-        left: [Int], image: [Int], beginning segment: [Int], candidates: Int, sampling: SamplingOptions, seed: UInt64?,
-        maximumTokens: Int?, _ progress: ProgressHandler?
-    ) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
+    init(
+        _ session: Session, left: [Int], beginning segment: [Int], candidates: Int, sampling: SamplingOptions, seed: UInt64?,
+        maximumTokens: Int?, partial: PartialTextHandler?
+    ) throws(RudolphError) {
         try sampling.validate()
-        let configuration = model.configuration
-        try configuration.validate(imageTokens: image)
-        try Self.validate(candidates: candidates)
-        let generation = try TextGeneration(
-            self, beginning: segment, at: configuration.rightTextStart..<configuration.sequenceLength, maximumTokens: maximumTokens,
-            sampling: sampling, rows: configuration.textTokenRows)
-        try readLeftText(left, progress)
-        let first = try logits(after: image + generation.prompt, from: left.count, head: generation.head, progress)
-        return try generation.run(candidates: candidates, seed: seed, first: first, progress)
+        try Session.validate(candidates: candidates)
+        let configuration = session.model.configuration
+        self.left = left
+        self.candidates = candidates
+        self.seed = seed
+        generation = try TextGeneration(
+            session, beginning: segment, at: configuration.rightTextStart..<configuration.sequenceLength, maximumTokens: maximumTokens,
+            sampling: sampling, rows: configuration.textTokenRows, partial: partial)
     }
 
+    /// Texts after the left text and a picture; equal ones once, in order of appearance.
+    func generate(after image: [Int], _ progress: ProgressHandler?) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
+        let session = generation.session
+        try session.model.configuration.validate(imageTokens: image)
+        try session.readLeftText(left, progress)
+        let first = try session.logits(after: image + generation.prompt, from: left.count, head: generation.head, progress)
+        return try generation.run(candidates: candidates, seed: seed, first: first, progress)
+    }
+}
+
+extension Session {
     /// Indices of texts, the most frequent first; those that came up equally often stay in order of appearance.
     static func byCount(_ found: [(text: String, ids: [Int], count: Int)]) -> [Int] {
         Ranking.order(of: found.map { -$0.count })

@@ -30,8 +30,18 @@ extension Tokenizer {
             utf8.append(contentsOf: specialName(id).utf8)
             return
         }
+        var pending: [UInt32] = []
+        forEachCodePoint(of: id, spaced: spaced, &pending) { Self.append($0, to: &utf8) }
+    }
+
+    /// Calls `body` with the code points of a piece, none for special ids and those outside the vocabulary.
+    /// - Parameters:
+    ///   - spaced: whether a U+2581 at its beginning becomes a space.
+    ///   - pending: room for what is still to come of it, at most `longestPiece` elements; empty before and after.
+    func forEachCodePoint(of id: Int, spaced: Bool, _ pending: inout [UInt32], _ body: (UInt32) -> Void) {
+        guard pieces.indices.contains(id) else { return }
         // A loop and not a recursion: a damaged model may nest rules as deep as a piece is long.
-        var pending = [UInt32(id)]
+        pending.append(UInt32(id))
         var isFirst = true
         while let next = pending.popLast() {
             switch pieces[Int(next)] {
@@ -39,7 +49,7 @@ extension Tokenizer {
                 pending.append(right)
                 pending.append(left)
             case .character(let codePoint):
-                Self.append(spaced && isFirst && codePoint == Self.wordStart ? 0x20 : codePoint, to: &utf8)
+                body(spaced && isFirst && codePoint == Self.wordStart ? 0x20 : codePoint)
                 isFirst = false
             case .special:
                 break

@@ -37,7 +37,8 @@ extension Tokenizer {
         return after.map { !$0.properties.isCased } ?? true
     }
 
-    private static func isPythonSpace(_ scalar: Unicode.Scalar) -> Bool {
+    /// Python's `str.isspace`, of one character.
+    static func isPythonSpace(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000: true
         default: false

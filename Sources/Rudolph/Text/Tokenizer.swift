@@ -20,6 +20,8 @@ public struct Tokenizer: Sendable {
     /// By rule number, the id that it makes.
     let merged: [UInt32]
     let pieces: [Piece]
+    /// Of the longest piece, in bytes of UTF-8.
+    let longestPiece: Int
 
     /// U+2581, which stands before each word.
     static let wordStart: UInt32 = 0x2581
@@ -104,6 +106,7 @@ public struct Tokenizer: Sendable {
         self.merges = merges
         self.merged = merged
         pieces = table.pieces
+        longestPiece = table.longest
     }
 
     private static let maximumVocabulary = 1 << 24
@@ -118,6 +121,8 @@ private struct PieceTable {
     private(set) var pieces: [Tokenizer.Piece]
     /// Bytes of UTF-8 by id; negative where no meaning has been given yet.
     private var lengths: [Int32]
+
+    var longest: Int { Int(max(0, lengths.max() ?? 0)) }
 
     /// Rules double lengths: without a limit a small file could describe pieces larger than memory.
     private static let maximumLength = 1 << 16

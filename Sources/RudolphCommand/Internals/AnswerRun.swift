@@ -89,7 +89,7 @@ final class AnswerRun {
         let drawn = work.indices.filter { work[$0].tokens == nil }
         if drawn.isEmpty { return }
         var options = DrawOptions()
-        options.taskToken = FileSchema.TaskToken.leftUnknown
+        options.taskToken = TaskToken.leftUnknown
         options.sampling = command.greedy ? .greedy : .answerImage
         options.batch = command.batch
         let texts = drawn.map { (work[$0].text, work[$0].seed) }
@@ -106,7 +106,7 @@ final class AnswerRun {
         var options = AskOptions()
         options.sampling = command.greedy ? .greedy : .answer
         // Not the numbers that drew the pictures.
-        let questions = work.map { (question: $0.text, imageTokens: $0.tokens, seed: ~$0.seed) }
+        let questions = work.map { (question: $0.text, tokens: $0.tokens, seed: ~$0.seed) }
         return try running { () throws(RudolphError) in
             try Asker(session).askEach(questions, options, progress: progress.handler)
         }

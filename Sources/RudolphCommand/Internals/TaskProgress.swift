@@ -12,6 +12,7 @@ final class TaskProgress {
     private var start = 0.0
     private var first = 0
     private var lastShown = 0.0
+    private var isSuspended = false
 
     /// Seconds between two lines of a stage, so that quick steps do not wait for the terminal.
     private static let interval = 0.1
@@ -31,6 +32,7 @@ final class TaskProgress {
 
     func show(_ text: String) {
         stage = nil
+        if isSuspended { return }
         line.show(place + text)
     }
 
@@ -39,7 +41,16 @@ final class TaskProgress {
         stage = nil
     }
 
+    /// Leaves the terminal's line to others until `resume`.
+    func suspend() {
+        clear()
+        isSuspended = true
+    }
+
+    func resume() { isSuspended = false }
+
     private func report(_ progress: Progress) {
+        if isSuspended { return }
         let now = rp_seconds()
         if stage != progress.stage || progress.done < first {
             (stage, start, first) = (progress.stage, now, progress.done)
