@@ -1,6 +1,12 @@
-// Continues a text by its most probable words: complete MODEL TEXT
+// Continues a text by its most probable words, and shows it as it grows: complete MODEL TEXT
 #include <rudolph.h>
 #include <stdio.h>
+
+static void print_piece(const char *piece, void *user_data) {
+    (void)user_data;
+    fputs(piece, stdout);
+    fflush(stdout);
+}
 
 int main(int argc, char **argv) {
     if (argc != 3) {
@@ -17,9 +23,10 @@ int main(int argc, char **argv) {
         rudolph_complete_options_default(&options);
         options.candidates = 1;
         options.top_k = 1;
+        options.partial = print_piece;
         status = rudolph_complete(session, argv[2], &options, text, sizeof text, error, sizeof error);
     }
-    if (status == RUDOLPH_OK) printf("%s\n", text);
+    if (status == RUDOLPH_OK) printf("\n");
     else fprintf(stderr, "%s\n", error);
     rudolph_session_close(session);
     rudolph_model_close(model);

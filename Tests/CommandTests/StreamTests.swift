@@ -2,9 +2,10 @@ import Foundation
 import ImageFiles
 import Testing
 
+private let apple = Project.sample("train_1f34e_noto.png")
+
 /// Pipes and standard output in place of files, and Ctrl-C while the program waits for their other end.
 @Suite(.serialized) struct StreamTests {
-    private let apple = Project.sample("train_1f34e_noto.png")
 
     private func process(_ arguments: [String], _ folder: TemporaryFolder) throws -> Process {
         let process = Process()
@@ -127,6 +128,33 @@ import Testing
         let run = try Command.shell(#"export PROGRAM="$0"; script -qec '"$PROGRAM" masks --preset 350M -o -' /dev/null < /dev/null"#)
         let message = "Error: -o - writes the picture to standard output, which is a terminal; expected a pipe or a file"
         #expect(run.status == 1 && run.text.hasPrefix(message), "\(run.text.debugDescription) \(run.messages)")
+    }
+
+    /// What a text's terminal gets is what a pipe gets, whether it comes in pieces or not.
+    @Test(arguments: [
+        (["caption", apple, "--greedy"], false), (["caption", apple, apple, "--greedy", "--all"], false), (["caption", apple, "--seed", "1"], false),
+        (["ask", apple, "что на картинке?", "--greedy"], false), (["ask", "--text", "красное яблоко. что это?", "--seed", "3"], true),
+        (["complete", "Красное", "--greedy"], true), (["complete", "", "--candidates", "1", "--seed", "2", "--temperature", "3"], false),
+        (["caption", apple, "--greedy", "--json"], false),
+    ])
+    func terminalsGetTheSameTexts(arguments: [String], isQuiet: Bool) throws {
+        let arguments = arguments + ["--model", try Project.model()] + (isQuiet ? ["--quiet"] : [])
+        let piped = try Command.run(arguments)
+        #expect(piped.status == 0 && !piped.text.isEmpty, "\(piped.messages)")
+        let script = #"export PROGRAM="$0"; WORDS=; for WORD; do WORDS="$WORDS '$WORD'"; done; "#
+            + #"script -qec "\"\$PROGRAM\" $WORDS 2> messages" /dev/null < /dev/null"#
+        let folder = try TemporaryFolder()
+        let shown = try Command.shell(script, arguments, folder: folder.url)
+        #expect(shown.status == 0 && shown.text == piped.text.replacing("\n", with: "\r\n"), "\(shown.text.debugDescription) \(shown.messages)")
+    }
+
+    /// The line of progress is gone before the text begins, and does not come back.
+    @Test func progressMakesRoomForATextThatGrows() throws {
+        let run = try Command.shell(
+            #"export PROGRAM="$0" MODEL="$1"; script -qec '"$PROGRAM" complete "красное" --greedy --model "$MODEL"' /dev/null < /dev/null"#,
+            [try Project.model()])
+        let end = "\r\u{1b}[Kкрасное яблоко\r\n"
+        #expect(run.status == 0 && run.text.hasSuffix(end), "\(run.text.debugDescription) \(run.messages)")
     }
 
     /// A terminal shows what a file is called, and does not do it.

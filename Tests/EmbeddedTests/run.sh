@@ -36,7 +36,7 @@ half=$(($(stat -c %s "$model") / 2))
 { head -c $half "$model"; head -c $half /dev/zero | tr '\0' '\377'; } > "$out/damaged.gguf"
 {
     sed -n '/^\/\/     #include/,/^\/\/     }$/s|^//     \{0,1\}||p' Sources/CRudolph/include/rudolph.h
-    echo 'int main(void) { return caption(NULL, 0, 0) != RUDOLPH_ERROR; }'
+    echo 'int main(void) { return caption(NULL, 0, 0) != RUDOLPH_SYSTEM; }'
 } > "$out/usage.c"
 
 for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do

@@ -102,7 +102,7 @@ import Testing
     }
 
     @Test func refusesWhatIsMissingOrWrong() throws {
-        let error = RUDOLPH_ERROR.code
+        let error = RUDOLPH_INVALID_ARGUMENT.code
         var model: OpaquePointer? = OpaquePointer(bitPattern: 8)
         #expect(call { rudolph_model_open(nil, &model, $0, $1) } == (error, "path is NULL"))
         #expect(model == nil)
@@ -110,12 +110,14 @@ import Testing
         let invalid: [CChar] = [-1, 0]
         #expect(call { rudolph_model_open(invalid, &model, $0, $1) } == (error, "path is not valid UTF-8"))
         let missing = call { rudolph_model_open("/nonexistent", &model, $0, $1) }
-        #expect(missing.status == error && missing.message.hasPrefix("/nonexistent: cannot be opened"))
+        let system = RUDOLPH_SYSTEM.code
+        #expect(missing.status == system && missing.message.hasPrefix("/nonexistent: cannot be opened"))
         // Room for a part of the message, for its end only, for nothing.
-        #expect(call(size: 5) { rudolph_model_open("/nonexistent", &model, $0, $1) } == (error, "/non"))
-        #expect(call(size: 1) { rudolph_model_open("/nonexistent", &model, $0, $1) } == (error, ""))
-        #expect(call(size: 0) { rudolph_model_open("/nonexistent", &model, $0, $1) }.status == error)
-        #expect(rudolph_model_open("/nonexistent", &model, nil, 100) == error)
+        #expect(call(size: 5) { rudolph_model_open("/nonexistent", &model, $0, $1) } == (system, "/non"))
+        #expect(call(size: 1) { rudolph_model_open("/nonexistent", &model, $0, $1) } == (system, ""))
+        #expect(call(size: 0) { rudolph_model_open("/nonexistent", &model, $0, $1) }.status == system)
+        #expect(rudolph_model_open("/nonexistent", &model, nil, 100) == system)
+        #expect(call { rudolph_model_open(#filePath, &model, $0, $1) }.status == RUDOLPH_INVALID_FILE.code)
 
         var session: OpaquePointer? = OpaquePointer(bitPattern: 8)
         #expect(call { rudolph_session_open(nil, 1, &session, $0, $1) } == (error, "model is NULL"))
@@ -197,7 +199,7 @@ import Testing
                 var session: OpaquePointer?
                 var options = rudolph_session_options()
                 change(&options)
-                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (RUDOLPH_ERROR.code, message))
+                #expect(call { rudolph_session_open_with(model, &options, &session, $0, $1) } == (RUDOLPH_INVALID_ARGUMENT.code, message))
                 #expect(session == nil)
             }
         }
@@ -326,9 +328,9 @@ import Testing
                 }
             }
             (options.left_task, options.right_task) = (nil, nil)
-            let expected = try Asker(try Demo.session()).ask("красное яблоко. что это?", about: nil).first?.text
+            let expected = try Asker(try Demo.session()).ask("красное яблоко. что это?").first?.text
             #expect(ask("красное яблоко. что это?", nil, options) == (0, expected ?? "", ""))
-            let error = RUDOLPH_ERROR.code
+            let error = RUDOLPH_INVALID_ARGUMENT.code
             #expect(ask(nil, nil, options) == (error, "", "question is NULL"))
             #expect(ask(" ", nil, options) == (error, "", "an empty question"))
             "<X>".withCString {
@@ -365,7 +367,7 @@ import Testing
             pixels = [UInt8](repeating: 0x55, count: expected.count + 1)
             #expect(call { rudolph_draw(session, "кошка", &options, &pixels, expected.count - 1, $0, $1) } == small)
             #expect(pixels.allSatisfy { $0 == 0x55 })
-            let error = RUDOLPH_ERROR.code
+            let error = RUDOLPH_INVALID_ARGUMENT.code
             #expect(call { rudolph_draw(session, nil, nil, &pixels, expected.count, $0, $1) } == (error, "text is NULL"))
             #expect(call { rudolph_draw(session, "кошка", nil, nil, expected.count, $0, $1) } == (error, "rgb is NULL"))
             #expect(call { rudolph_draw(nil, "кошка", nil, &pixels, expected.count, $0, $1) } == (error, "session is NULL"))
@@ -377,14 +379,14 @@ import Testing
 
     /// What later versions put into the reserved fields is not ignored.
     @Test func reservedFieldsMustBeZero() throws {
-        let refused = (RUDOLPH_ERROR.code, "reserved fields of the options are not zero")
+        let refused = (RUDOLPH_INVALID_ARGUMENT.code, "reserved fields of the options are not zero")
         let pixel: [UInt8] = [1, 2, 3]
         var text = [CChar](repeating: 0, count: 256)
         var pixels = [UInt8](repeating: 0, count: 64 * 64 * 3)
         try withSession { session in
             var caption = rudolph_caption_options()
             rudolph_caption_options_default(&caption)
-            caption.reserved.6 = 1 << 63
+            caption.reserved.3 = 1 << 63
             #expect(call { rudolph_caption(session, pixel, 1, 1, &caption, &text, 256, $0, $1) } == refused)
             var question = rudolph_ask_options()
             rudolph_ask_options_default(&question)

@@ -64,9 +64,9 @@ import Testing
         options.leftTaskToken = "<LT_I2T>"
         options.rightTaskToken = "<RT_I2T>"
         for image in try Golden.images() {
-            let answer = try asker.ask("что на картинке?", about: image.indices, options).first
+            let answer = try asker.ask("что на картинке?", tokens: image.indices, options).first
             #expect(answer?.ids == image.vqa_ids, "\(image.png)")
-            let colour = try asker.ask("Какого цвета предмет? ", about: image.indices, options).first
+            let colour = try asker.ask("Какого цвета предмет? ", tokens: image.indices, options).first
             #expect(colour?.ids == image.colour_ids, "\(image.png)")
         }
     }

@@ -198,18 +198,18 @@ import Testing
         let image = try #require(try Golden.images().first)
         let captioner = Captioner(session)
         for _ in 0..<2 {
-            #expect(try captioner.captions(ofTokens: image.indices, .greedy).first?.ids == image.caption_ids)
+            #expect(try captioner.captions(tokens: image.indices, .greedy).first?.ids == image.caption_ids)
             var options = DrawOptions()
             options.sampling = .greedy
             _ = try Drawer(session).draw("кошка", options)
-            #expect(try captioner.captions(ofTokens: image.indices, .greedy).first?.ids == image.caption_ids)
+            #expect(try captioner.captions(tokens: image.indices, .greedy).first?.ids == image.caption_ids)
             var completing = CompleteOptions()
             completing.candidates = 2
             completing.seed = 1
             _ = try Completer(session).complete("красный", completing)
-            #expect(try captioner.captions(ofTokens: image.indices, .greedy).first?.ids == image.caption_ids)
+            #expect(try captioner.captions(tokens: image.indices, .greedy).first?.ids == image.caption_ids)
             _ = try Ranker(session).ranked([image.indices], by: "яблоко")
-            #expect(try captioner.captions(ofTokens: image.indices, .greedy).first?.ids == image.caption_ids)
+            #expect(try captioner.captions(tokens: image.indices, .greedy).first?.ids == image.caption_ids)
             _ = try Classifier(session).classify(tokens: image.indices, as: ["яблоко", "кошка"])
             try session.logits(of: [2, 3, 4]) { _, _ in }
         }

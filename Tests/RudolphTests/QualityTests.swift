@@ -44,7 +44,7 @@ import Testing
             for template in [nil, "на картинке"] {
                 var options = CaptionOptions.greedy
                 options.template = template
-                let captions = try sessions.map { try Captioner($0).captions(ofTokens: picture.tokens, options).first?.ids }
+                let captions = try sessions.map { try Captioner($0).captions(tokens: picture.tokens, options).first?.ids }
                 if captions[0] != captions[1] { different.append("\(picture.file)\(template == nil ? "" : " with the template")") }
             }
         }

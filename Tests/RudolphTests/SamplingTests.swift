@@ -108,6 +108,21 @@ import Testing
         }
     }
 
+    /// Of logits that several sequences go on from.
+    @Test func whatWasConsideredOnceIsDrawnFromAgain() {
+        var generator = RandomGenerator(seed: 12)
+        for options in [SamplingOptions.text, .greedy, .answer, SamplingOptions(temperature: 2, topK: 0, topP: 1)] {
+            var logits = (0..<300).map { _ in 9 * generator.uniform() }
+            var once = Sampler(options), each = Sampler(options)
+            var streams = (0..<20).map { RandomGenerator(seed: 5, stream: $0) }, others = streams
+            logits.withUnsafeMutableBufferPointer { once.consider($0) }
+            for index in streams.indices {
+                let expected = logits.withUnsafeMutableBufferPointer { each.next($0, &others[index]) }
+                #expect(once.again(&streams[index]) == expected, "\(options), stream \(index)")
+            }
+        }
+    }
+
     /// As where few tokens are allowed.
     @Test func theOnlyPossibleTokenIsDrawn() {
         for options in [SamplingOptions.text, .greedy, SamplingOptions(temperature: 1, topK: 0, topP: 0)] {
@@ -243,7 +258,7 @@ import Testing
         drawing.seed = 42
         drawing.count = 5
         func captions(_ session: Session) throws -> [String] {
-            try Captioner(session).captions(ofTokens: image.indices, captioning).map { "\($0.count) \($0.text)" }
+            try Captioner(session).captions(tokens: image.indices, captioning).map { "\($0.count) \($0.text)" }
         }
         let session = try Demo.session(.int8)
         let expected = try captions(session)
@@ -304,7 +319,7 @@ import Testing
         var options = CaptionOptions()
         options.sampling = sampling
         let tokens = [Int](repeating: 0, count: 64)
-        #expect(throws: RudolphError.self) { try Captioner(try Demo.session(.int4)).captions(ofTokens: tokens, options) }
+        #expect(throws: RudolphError.self) { try Captioner(try Demo.session(.int4)).captions(tokens: tokens, options) }
     }
 
     @Test func theSmallestTemperatureDrawsTheMostProbable() throws {
@@ -321,13 +336,13 @@ import Testing
         let session = try Demo.session(.int8)
         let image = try #require(try Golden.images().first)
         var captions = CaptionOptions.greedy
-        let one = try #require(try Captioner(session).captions(ofTokens: image.indices, captions).first)
+        let one = try #require(try Captioner(session).captions(tokens: image.indices, captions).first)
         captions.candidates = 4096
         captions.sampling = SamplingOptions(temperature: 0.5, topK: 1, topP: 0.5)
-        let many = try Captioner(session).captions(ofTokens: image.indices, captions)
+        let many = try Captioner(session).captions(tokens: image.indices, captions)
         #expect(many.map(\.ids) == [one.ids] && many.map(\.text) == [one.text] && many.map(\.count) == [4096])
         captions.ranking = .image
-        let ranked = try Captioner(session).captions(ofTokens: image.indices, captions)
+        let ranked = try Captioner(session).captions(tokens: image.indices, captions)
         #expect(ranked.map(\.ids) == [one.ids] && ranked.map(\.count) == [4096] && ranked.map(\.score) == [0])
 
         var completions = CompleteOptions()

@@ -10,7 +10,7 @@ import Testing
             try work()
             Issue.record("was not stopped", sourceLocation: location)
         } catch let error as RudolphError {
-            #expect(error.isStop, "\(error)", sourceLocation: location)
+            #expect(error.kind == .stopped, "\(error)", sourceLocation: location)
         } catch {
             Issue.record("another error: \(error)", sourceLocation: location)
         }
@@ -26,14 +26,14 @@ import Testing
         let captioner = Captioner(session)
         let expected = try captioner.captions(of: picture, options).map(\.text)
         var stages: [String] = []
-        _ = try captioner.captions(of: picture, options) {
+        _ = try captioner.captions(of: picture, options, progress: {
             #expect($0.done >= 0 && $0.done <= $0.total, "\($0)")
             if stages.last != $0.stage.name { stages.append($0.stage.name) }
             return true
-        }
+        })
         #expect(stages == ["encoding image", "reading", "generating", "ranking"])
         for stage in stages {
-            isStopped { _ = try captioner.captions(of: picture, options) { $0.stage.name != stage } }
+            isStopped { _ = try captioner.captions(of: picture, options, progress: { $0.stage.name != stage }) }
             #expect(try captioner.captions(of: picture, options).map(\.text) == expected, "after a stop while \(stage)")
         }
         var calls = 0
@@ -46,8 +46,8 @@ import Testing
         #expect(calls == 20)
         isStopped { _ = try Ranker(session).ranked([image.indices], by: "яблоко") { _ in false } }
         isStopped { _ = try Classifier(session).classify(tokens: image.indices, as: ["яблоко"]) { _ in false } }
-        isStopped { _ = try Completer(session).complete("красный") { _ in false } }
-        isStopped { _ = try Asker(session).ask("что?", about: nil) { _ in false } }
+        isStopped { _ = try Completer(session).complete("красный", progress: { _ in false }) }
+        isStopped { _ = try Asker(session).ask("что?", progress: { _ in false }) }
         #expect(try captioner.captions(of: picture, options).map(\.text) == expected)
     }
 
@@ -60,7 +60,7 @@ import Testing
             #expect(session.stop.isRaised)
             isStopped { _ = try session.imageTokens(of: picture) }
             isStopped { _ = try session.image(of: image.indices) }
-            isStopped { _ = try Captioner(session).captions(ofTokens: image.indices, .greedy) }
+            isStopped { _ = try Captioner(session).captions(tokens: image.indices, .greedy) }
             isStopped { try session.logits(of: [2, 3]) { _, _ in } }
             isStopped { _ = try Drawer(session).draw("кошка") }
             session.stop.lower()
@@ -68,11 +68,11 @@ import Testing
             // Raised in the middle, as a signal handler does.
             var calls = 0
             isStopped {
-                _ = try Captioner(session).captions(of: picture, .greedy) { _ in
+                _ = try Captioner(session).captions(of: picture, .greedy, progress: { _ in
                     calls += 1
                     if calls == 4 { session.stop.raise() }
                     return true
-                }
+                })
             }
             #expect(calls == 4)
             session.stop.lower()
@@ -109,7 +109,7 @@ import Testing
                         #expect(drawn.pixels == pixels)
                     }
                 } catch {
-                    #expect(error.isStop, "\(error)")
+                    #expect(error.kind == .stopped, "\(error)")
                 }
             }
         }
@@ -193,14 +193,14 @@ import Testing
 
     @Test func imageTokensAreChecked() throws {
         for tokens in [[], [0], [Int](repeating: 0, count: 65)] {
-            #expect(message { _ = try Captioner(session).captions(ofTokens: tokens, .greedy) } == "\(tokens.count) image tokens, expected 64")
+            #expect(message { _ = try Captioner(session).captions(tokens: tokens, .greedy) } == "\(tokens.count) image tokens, expected 64")
             #expect(message { _ = try session.image(of: tokens) } == "\(tokens.count) image tokens, expected 64")
         }
         for token in [-1, 1024, .max, .min] {
             let tokens = [token] + [Int](repeating: 0, count: 63)
             let expected = "image token \(token), expected 0 to 1023"
-            #expect(message { _ = try Captioner(session).captions(ofTokens: tokens, .greedy) } == expected)
-            #expect(message { _ = try Asker(session).ask("что?", about: tokens) } == expected)
+            #expect(message { _ = try Captioner(session).captions(tokens: tokens, .greedy) } == expected)
+            #expect(message { _ = try Asker(session).ask("что?", tokens: tokens) } == expected)
             #expect(message { _ = try Asker(session).askEach([("что?", nil, 1), ("что?", tokens, 2)]) } == expected)
             #expect(message { _ = try Ranker(session).ranked([tokens], by: "кошка") } == expected)
             #expect(message { _ = try Classifier(session).classify(tokens: tokens, as: ["кошка"]) } == expected)
@@ -212,13 +212,13 @@ import Testing
         for candidates in [0, -1, 4097, .max] {
             var captions = CaptionOptions()
             captions.candidates = candidates
-            #expect(message { _ = try Captioner(session).captions(ofTokens: image.indices, captions) }.hasPrefix("\(candidates) candidates"))
+            #expect(message { _ = try Captioner(session).captions(tokens: image.indices, captions) }.hasPrefix("\(candidates) candidates"))
             var completions = CompleteOptions()
             completions.candidates = candidates
             #expect(message { _ = try Completer(session).complete("а", completions) }.hasPrefix("\(candidates) candidates"))
             var answers = AskOptions()
             answers.candidates = candidates
-            #expect(message { _ = try Asker(session).ask("а", about: nil, answers) }.hasPrefix("\(candidates) candidates"))
+            #expect(message { _ = try Asker(session).ask("а", answers) }.hasPrefix("\(candidates) candidates"))
             var drawings = DrawOptions()
             drawings.candidates = candidates
             drawings.count = candidates == 4097 ? 1 : 2
@@ -239,11 +239,11 @@ import Testing
         for maximum in [Int.min, -1, 0, 2] {
             var captions = CaptionOptions.greedy
             captions.maximumTokens = maximum
-            #expect(message { _ = try Captioner(session).captions(ofTokens: image.indices, captions) }.contains("no room"))
+            #expect(message { _ = try Captioner(session).captions(tokens: image.indices, captions) }.contains("no room"))
         }
         var captions = CaptionOptions.greedy
         captions.maximumTokens = 4
-        #expect(try Captioner(session).captions(ofTokens: image.indices, captions).first?.ids.count == 4)
+        #expect(try Captioner(session).captions(tokens: image.indices, captions).first?.ids.count == 4)
         #expect(message { _ = try Classifier(session).classify(tokens: image.indices, as: []) } == "no classes, expected at least one")
         #expect(message { _ = try Ranker(session).ranked([], by: "кошка") } == "no pictures to rank")
         for weight: Float in [-0.5, 1.5, .infinity, .nan] {
@@ -255,22 +255,22 @@ import Testing
     @Test func textsAreChecked() throws {
         let long = String(repeating: "красное яблоко ", count: 40)
         #expect(message { _ = try Drawer(session).draw(" \n") }.contains("empty"))
-        #expect(message { _ = try Asker(session).ask("", about: nil) }.contains("empty"))
+        #expect(message { _ = try Asker(session).ask("") }.contains("empty"))
         #expect(message { _ = try Completer(session).complete(long) }.contains("leaves no room"))
         var captions = CaptionOptions.greedy
         captions.template = long
-        #expect(message { _ = try Captioner(session).captions(ofTokens: image.indices, captions) }.contains("leaves no room"))
+        #expect(message { _ = try Captioner(session).captions(tokens: image.indices, captions) }.contains("leaves no room"))
         // Long questions, prompts and classes are cut, as the reference cuts them.
         captions = .greedy
         captions.leftText = long
-        #expect(try Captioner(session).captions(ofTokens: image.indices, captions).count == 1)
+        #expect(try Captioner(session).captions(tokens: image.indices, captions).count == 1)
         var drawing = DrawOptions()
         drawing.sampling = .greedy
         #expect(try Drawer(session).draw(long, drawing).count == 1)
         #expect(try Classifier(session).classify(tokens: image.indices, as: [long, "кошка"]).count == 2)
         var asking = AskOptions()
         asking.leftTaskToken = "<LT_NONE>"
-        #expect(message { _ = try Asker(session).ask("что?", about: nil, asking) }.contains("has no task token <LT_NONE>"))
+        #expect(message { _ = try Asker(session).ask("что?", asking) }.contains("has no task token <LT_NONE>"))
         drawing.taskToken = ""
         #expect(message { _ = try Drawer(session).draw("кошка", drawing) }.contains("has no task token"))
     }
@@ -313,6 +313,10 @@ import Testing
             #expect(completion.ids.dropFirst(prompt).allSatisfy { [109, 341, 1597].contains($0) }, "\(completion.ids)")
             #expect(completion.perplexity.isFinite && completion.perplexity >= 1)
         }
+        // In any order, and each as often as one likes.
+        let texts = try Completer(session).complete("красный", options).map(\.ids)
+        options.allowedTokens = [1597, 109, 341, 109]
+        #expect(try Completer(session).complete("красный", options).map(\.ids) == texts)
         options.allowedTokens = []
         #expect(message { _ = try Completer(session).complete("а", options) } == "an empty list of allowed tokens")
         for token in [-1, 2096, .max] {

@@ -15,7 +15,7 @@ import Testing
     /// Of captions that begin with a word, of up to so many tokens more.
     func generation(upTo tokens: Int, _ sampling: SamplingOptions = .text) throws -> TextGeneration {
         let configuration = session.model.configuration
-        let beginning = try session.rightSegment("красное", task: FileSchema.TaskToken.caption)
+        let beginning = try session.rightSegment("красное", task: TaskToken.caption)
         return try TextGeneration(
             session, beginning: beginning, at: configuration.rightTextStart..<configuration.sequenceLength,
             maximumTokens: beginning.count - 1 + tokens, sampling: sampling, rows: configuration.textTokenRows)
@@ -69,7 +69,7 @@ import Testing
         options.seed = 1
         options.template = nil
         options.sampling = SamplingOptions(temperature: 1.2, topK: 64, topP: 0.95)
-        let captions = try Captioner(session).captions(ofTokens: image.indices, options)
+        let captions = try Captioner(session).captions(tokens: image.indices, options)
         try #require(captions.count > 4 && captions.contains { $0.count > 1 })
         #expect(captions.reduce(0) { $0 + $1.count } == 24)
         for caption in captions {
@@ -89,19 +89,19 @@ import Testing
         var options = AskOptions()
         options.sampling = SamplingOptions(temperature: 2, topK: 0, topP: 1)
         options.maximumTokens = 12
-        let questions: [(question: String, imageTokens: [Int]?, seed: UInt64)] = [
+        let questions: [(question: String, tokens: [Int]?, seed: UInt64)] = [
             ("что это?", image.indices, 1), ("что это?", nil, 1), ("какого цвета?", image.indices, 2), ("что это?", image.indices, 3),
         ]
         let answers = try Asker(session).askEach(questions, options)
         for (entry, answer) in zip(questions, answers) {
             options.seed = entry.seed
-            #expect(try Asker(session).ask(entry.question, about: entry.imageTokens, options).map(\.ids) == [answer.ids], "\(entry)")
+            #expect(try Asker(session).ask(entry.question, tokens: entry.tokens, options).map(\.ids) == [answer.ids], "\(entry)")
         }
         #expect(answers.count == 4 && Set(answers.map(\.ids)).count == 4)
         // Where there is no picture its place is filled with token 0.
         options.seed = 1
         let blank = [Int](repeating: 0, count: image.indices.count)
-        #expect(try Asker(session).ask("что это?", about: blank, options).map(\.ids) == [answers[1].ids])
+        #expect(try Asker(session).ask("что это?", tokens: blank, options).map(\.ids) == [answers[1].ids])
     }
 
     /// More sequences than one pass takes, against each half of them by itself.

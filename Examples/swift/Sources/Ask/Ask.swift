@@ -1,4 +1,5 @@
-// Answers a question about a text, without a picture: Ask MODEL "context and question"
+// Answers a question about a text, without a picture, and shows the answer as it grows: Ask MODEL "context and question"
+import Foundation
 import Rudolph
 
 @main
@@ -10,6 +11,6 @@ struct Ask {
             return
         }
         let session = try Session(Model(path: arguments[1]))
-        for answer in try Asker(session).ask(arguments[2], about: nil) { print(answer.text) }
+        for answer in try Asker(session).ask(arguments[2]) { print(answer.text) }
     }
 }
