@@ -24,11 +24,11 @@
 //         return status;
 //     }
 //
-// Errors: every function that can fail returns RUDOLPH_OK or a negative status, which says what kind of error it is, and then writes a message in
-// UTF-8, cut to error_size and ended by a zero, to `error` (which may be NULL). After any status a session can be used again. Only three things end
-// the process: the system refuses a small allocation, or a thread (ulimit -u, a container's limit of pids) while a task runs, or libomp cannot read
-// OMP_NUM_THREADS. Opening a session fails where its threads cannot be had at that time; the OpenMP runtime starts them at the first task, others for
-// each thread that runs tasks, and knows no error.
+// Errors: every function that can fail returns RUDOLPH_OK or a negative status and then writes a message in UTF-8, cut to error_size and
+// ended by a zero, to `error` (which may be NULL). After any status a session can be used again. Only three things end the process: the system
+// refuses a small allocation, or a thread (ulimit -u, a container's limit of pids) while a task runs, or libomp cannot read OMP_NUM_THREADS.
+// Opening a session fails where its threads cannot be had at that time; the OpenMP runtime starts them at the first task, others for each thread
+// that runs tasks, and knows no error.
 //
 // Ownership: nothing that is passed in is kept or changed after a function returns, but for the handles; what comes out lies in the
 // caller's buffers, or in the library's for as long as a callback runs. Texts are UTF-8 and end with a zero. With any status but RUDOLPH_OK and

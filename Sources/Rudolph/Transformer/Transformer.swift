@@ -123,7 +123,7 @@ final class Transformer {
         let configuration = model.configuration
         let sizes = Sizes(configuration, rows: maximumRows, threads: threads, precision: precision)
         guard let memory = rp_allocate(UInt64(sizes.total)) else {
-            throw .outOfMemory("out of memory: \(sizes.total) bytes for the buffers of \(maximumRows) positions")
+            throw RudolphError("out of memory: \(sizes.total) bytes for the buffers of \(maximumRows) positions")
         }
         rp_prefer_large_pages(memory)
         self.model = model
@@ -300,7 +300,7 @@ final class Transformer {
                 logitsCapacity = 0
                 logitsMemory = nil
                 guard let memory = rp_allocate(4 * UInt64(needed)) else {
-                    throw .outOfMemory("out of memory: \(4 * needed) bytes of logits")
+                    throw RudolphError("out of memory: \(4 * needed) bytes of logits")
                 }
                 logitsMemory = memory.assumingMemoryBound(to: Float.self)
                 logitsCapacity = needed
