@@ -17,7 +17,7 @@ let package = Package(
         .target(
             name: "CKernels",
             path: "CKernels",
-            linkerSettings: [.linkedLibrary("omp5", .when(platforms: [.linux])), .linkedLibrary("m", .when(platforms: [.linux]))]
+            linkerSettings: [.linkedLibrary("omp5"), .linkedLibrary("m")]
         ),
         .target(name: "CPlatform"),
         .target(name: "CRudolph"),

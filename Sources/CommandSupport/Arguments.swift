@@ -5,8 +5,6 @@ import Rudolph
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 /// The command line after the program's name. Swift repairs arguments that are not UTF-8; here they are errors: the repaired name would be

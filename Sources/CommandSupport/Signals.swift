@@ -2,8 +2,6 @@
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 package typealias SignalHandler = @convention(c) (Int32) -> Void

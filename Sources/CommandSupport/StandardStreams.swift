@@ -5,8 +5,6 @@ import Rudolph
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 /// Standard output cannot be written to. Ends the program with exit code 1, whatever was being done.

@@ -4,8 +4,6 @@ import CImageFiles
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 /// A file, or standard input, that is read from its current place to its end.

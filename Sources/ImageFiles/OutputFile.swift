@@ -4,8 +4,6 @@ import CPlatform
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 /// Files that are either written whole or left as they were.

@@ -7,8 +7,6 @@ import Rudolph
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 @main

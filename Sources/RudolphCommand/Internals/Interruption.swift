@@ -7,8 +7,6 @@ import Rudolph
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 /// Kept until the process ends, so that a late signal finds its flag.

@@ -4,8 +4,6 @@ import ImageFiles
 import Glibc
 #elseif canImport(Musl)
 import Musl
-#else
-import Darwin
 #endif
 
 func environmentVariable(_ name: String) -> String? {
@@ -14,12 +12,7 @@ func environmentVariable(_ name: String) -> String? {
 
 /// Where this program lies, symbolic links followed.
 func executablePath() -> String? {
-    #if os(Linux)
-    let path = "/proc/self/exe"
-    #else
-    let path = CommandLine.arguments.first ?? ""
-    #endif
-    guard let real = realpath(path, nil) else { return nil }
+    guard let real = realpath("/proc/self/exe", nil) else { return nil }
     defer { free(real) }
     return String(cString: real)
 }
