@@ -67,7 +67,12 @@ enum PackedFileWriter {
             guard 2 * values.count == last.bytes else {
                 throw .invalid(file: path, reason: "\(last.name) has \(2 * values.count) bytes, expected \(last.bytes)")
             }
-            let bytes = values.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(last.bytes)
+            for half in values {
+                bytes.append(UInt8(truncatingIfNeeded: half))
+                bytes.append(UInt8(truncatingIfNeeded: half >> 8))
+            }
             try file.write(bytes, at: start)
             try hashes.append(SHA256.hexDigest(bytes))
         }
