@@ -147,6 +147,13 @@ import Testing
             message { _ = try Captioner(session).captions(tokens: image.indices, .greedy) }.hasPrefix(
                 "\(scratch.path): the logits at position \(start + 1) are not finite"))
         _ = try Drawer(session).draw("кошка")
+        // The first of several, whichever worker finds it.
+        for threads in 1...3 {
+            let ranker = Ranker(try Session(session.model, threads: threads))
+            #expect(
+                message { _ = try ranker.ranked([image.indices], by: "красное яблоко") }.hasPrefix(
+                    "\(scratch.path): the logits at position \(start) are not finite"))
+        }
     }
 
     @Test func programsInCAreTold() throws {

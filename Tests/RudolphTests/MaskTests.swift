@@ -100,4 +100,34 @@ import Testing
             }
         }
     }
+
+    /// All keys of a pass are stored before any are read: of so many tokens none may take a slot that another one sees, and of one more some would.
+    @Test(arguments: [1, 2, 3, 4, 8, 16])
+    func passesOfDrawingsOverwriteNothing(side: Int) {
+        let layout = AttentionLayout(leftTextLength: 0, side: side)
+        let masks = [Mask.row, .column] + [1, 3, 5, 7, 9, 11, 2 * side + 1].map { Mask.window(kernel: $0) }
+        for mask in masks {
+            let slots = (0..<side * side).map { layout.slot($0, mask, isRing: true) }
+            var owner = [Int](repeating: -1, count: layout.keptRows(mask, isRing: true) * side)
+            /// Whether each of these tokens sees what it does where there is no ring.
+            func isRight(_ pass: Range<Int>) -> Bool {
+                var owner = owner
+                for token in pass { owner[slots[token]] = token }
+                return pass.allSatisfy { query in
+                    var (seen, expected): ([Int], [Int]) = ([], [])
+                    layout.visit(query, mask, isRing: true) { seen += owner[$0..<($0 + $1)] }
+                    layout.visit(query, mask) { expected += $0..<($0 + $1) }
+                    if mask == .column { expected = expected.map { $0 % side * side + $0 / side } }
+                    return seen.sorted() == expected.sorted()
+                }
+            }
+            for first in 0..<side * side {
+                let end = first + layout.ringTokensAtOnce(from: first, mask)
+                #expect(first < end && end <= side * side, "side \(side), \(mask), from \(first)")
+                #expect(isRight(first..<end), "side \(side), \(mask), \(first) to \(end)")
+                if end < side * side { #expect(!isRight(first..<end + 1), "side \(side), \(mask), \(first) to \(end) and one more") }
+                owner[slots[first]] = first
+            }
+        }
+    }
 }

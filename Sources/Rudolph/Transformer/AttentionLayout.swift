@@ -29,6 +29,18 @@ package struct AttentionLayout: Sendable {
         }
     }
 
+    /// How many image tokens from `index` on one pass may compute in a ring. Keys of a whole pass are stored before any are read, so one more would
+    /// take the slot of a key that another token of the pass sees.
+    func ringTokensAtOnce(from index: Int, _ mask: Mask) -> Int {
+        let kept = keptRows(mask, isRing: true)
+        guard kept < side else { return side * side - index }
+        let row = index / side
+        // The pass fills rows that were empty, and then those of which nothing is seen from its own.
+        guard row >= kept - 1 else { return kept * side - index }
+        let unseen = mask == .row ? index % side : max(0, index % side - (kept - 1))
+        return min((row + 1) * side + unseen, side * side) - index
+    }
+
     /// The slot of a position in a cache that starts at position 0.
     func slot(_ position: Int, _ mask: Mask, isRing: Bool = false) -> Int {
         guard position >= leftTextLength, position < rightTextStart else { return position }
