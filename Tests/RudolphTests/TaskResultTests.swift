@@ -189,6 +189,65 @@ import Testing
         #expect(done == done.sorted() && done.first == 0 && done.last == 2 * 64 + 63, "\(done)")
     }
 
+    /// What is kept goes through the transformer in as few passes as its keys allow, and what nothing drawn sees not at all; against each token in a
+    /// pass of its own.
+    @Test(arguments: KeyValueFormat.allCases, [false, true])
+    func keptTokensAreReadTogether(cache: KeyValueFormat, isGuided: Bool) throws {
+        let session = try Demo.session(.int4, threads: 2, cache: cache)
+        let configuration = session.model.configuration
+        let given = try #require(try Golden.images().first).indices
+        let head = Transformer.Head.image(rows: configuration.imageVocabularySize)
+        var options = DrawOptions()
+        (options.count, options.seed) = (2, 11)
+        if isGuided { options.guidance = Guidance(prompt: "собака") }
+
+        func oneByOne(_ kept: [Int?], _ picture: Int) throws -> [Int] {
+            session.forgetLeftText()
+            let texts = [try session.leftSegment("кошка", task: options.taskToken)]
+                + (isGuided ? [try session.leftSegment("собака", task: FileSchema.TaskToken.leftUnknown)] : [])
+            let caches = try texts.map { _ in try session.cache(start: 0, .positions(capacity: configuration.rightTextStart)) }
+            var logits = try texts.indices.map { [Float](try session.logits(after: texts[$0], from: 0, into: caches[$0], head: head, nil)[0]) }
+            var sampler = Sampler(options.sampling), generator = RandomGenerator(seed: 11, stream: picture)
+            var tokens: [Int] = []
+            for token in kept {
+                if let token {
+                    tokens.append(token)
+                } else if let guidance = options.guidance {
+                    var other = logits[1]
+                    logits[0].withUnsafeMutableBufferPointer { own in
+                        other.withUnsafeMutableBufferPointer { tokens.append(sampler.next(own, guidedBy: $0, guidance, &generator)) }
+                    }
+                } else {
+                    logits[0].withUnsafeMutableBufferPointer { tokens.append(sampler.next($0, &generator)) }
+                }
+                let position = configuration.leftTextLength + tokens.count - 1
+                for (index, cache) in caches.enumerated() {
+                    logits[index] = [Float](try session.logits(after: [tokens[tokens.count - 1]], from: position, into: cache, head: head, nil)[0])
+                }
+            }
+            return tokens
+        }
+        func kept(_ isKept: (_ row: Int, _ column: Int) -> Bool) -> [Int?] { given.indices.map { isKept($0 / 8, $0 % 8) ? given[$0] : nil } }
+
+        let cases: [(name: String, kept: [Int?], passes: Int)] = [
+            // Two rows at once, as nothing is overwritten yet, the first token of the third, and then what lies between drawn ones.
+            ("borders", kept { $0 < 2 || $0 > 4 || $1 < 1 || $1 > 5 }, 2 + 4 + 5 + 5),
+            ("right half", kept { $1 > 3 }, 8 * 4 - 1),
+            ("all but the last one", kept { $0 < 7 || $1 < 7 }, 1 + 6),
+            ("scattered", kept { ($0 * 8 + $1) * 7 % 5 > 1 }, 25),
+            ("all but the first one", kept { $0 > 0 || $1 > 0 }, 0),
+            ("all", kept { _, _ in true }, 0),
+        ]
+        for (name, kept, expected) in cases {
+            options.prompt = ImagePrompt(tokens: kept)
+            let before = session.transformer.passes
+            let drawn = try Drawer(session).draw("кошка", options).map(\.tokens)
+            let passes = session.transformer.passes - before - (isGuided ? 2 : 1)
+            #expect(drawn == (try (0..<2).map { try oneByOne(kept, $0) }), "\(name)")
+            #expect(passes == expected, "\(name)")
+        }
+    }
+
     /// In the reference's order: where borders overlap the upper one wins, then the left and the right one.
     @Test func bordersAreEncodedByThemselves() throws {
         let image = try #require(try Golden.images().last)

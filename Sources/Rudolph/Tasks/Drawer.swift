@@ -133,10 +133,10 @@ public struct Drawer {
     ) throws(RudolphError) -> [[Int]] {
         let configuration = session.model.configuration
         let head = Transformer.Head.image(rows: configuration.imageVocabularySize)
-        let batch = try Batch(texts, options, head, session, progress)
-        let count = texts.count
+        var batch = try Batch(texts, options, head, session, progress)
+        let count = texts.count, isGuided = batch.isGuided, sequencesEach = batch.sequencesEach
         let samplers = Samplers(
-            options.sampling, logits: configuration.imageVocabularySize, isGuided: batch.isGuided, threads: session.threads)
+            options.sampling, logits: configuration.imageVocabularySize, isGuided: isGuided, threads: session.threads)
         // What workers write to at the same time: each picture's generator and its next token.
         let generators = UnsafeMutablePointer<RandomGenerator>.allocate(capacity: count)
         for (picture, stream) in streams.enumerated() { (generators + picture).initialize(to: stream) }
@@ -157,30 +157,26 @@ public struct Drawer {
         }
         var pictures = [[Int]](repeating: [], count: count)
         for picture in pictures.indices { pictures[picture].reserveCapacity(configuration.imageLength) }
-        let all = [Int](0..<count * batch.sequencesEach)
-        var rows: [Transformer.Row] = []
-        rows.reserveCapacity(all.count)
+        try report(progress, .generating, first * configuration.imageLength, total * configuration.imageLength)
         for index in 0..<configuration.imageLength {
-            try report(progress, .generating, first * configuration.imageLength + index * count, total * configuration.imageLength)
             if let partial, index > 0, index % configuration.imageTokensPerSide == 0 { partial(first, pictures) }
-            let kept = options.prompt.flatMap { $0.tokens[index] }
-            var logits: Transformer.Logits? = nil
-            if index > 0 {
-                batch.fill(&rows, after: pictures)
-                logits = try session.transformer.pass(rows, caches: batch.caches, wanted: kept == nil ? all : [], head: head)
-            }
-            if let kept {
+            // Kept tokens go through the transformer together, when one is drawn that sees them: after the last one that is drawn none do.
+            if let kept = options.prompt.flatMap({ $0.tokens[index] }) {
                 chosen.update(repeating: kept, count: count)
-            } else if let logits {
-                samplers.forEach(count) { sampler, picture in
-                    let sequence = picture * batch.sequencesEach
-                    choose(for: picture, &sampler, logits[sequence], batch.isGuided ? logits[sequence + 1] : nil)
-                }
-            } else {
+            } else if index == 0 {
                 for picture in 0..<count {
                     batch.withFirstLogits(of: picture) { own, other in
                         samplers.forEach(1) { sampler, _ in choose(for: picture, &sampler, own, other) }
                     }
+                }
+            } else {
+                let logits = try batch.read(pictures, head, session) { (read) throws(RudolphError) in
+                    try report(
+                        progress, .generating, first * configuration.imageLength + read * count, total * configuration.imageLength)
+                }
+                samplers.forEach(count) { sampler, picture in
+                    let sequence = picture * sequencesEach
+                    choose(for: picture, &sampler, logits[sequence], isGuided ? logits[sequence + 1] : nil)
                 }
             }
             for picture in 0..<count { pictures[picture].append(chosen[picture]) }
@@ -202,6 +198,11 @@ private struct Batch {
     private var firstLogits: [[Float]] = []
     /// Where the image starts.
     private let start: Int
+    /// Tokens of each picture that went through the transformer.
+    private var tokensRead = 0
+    // Kept from pass to pass.
+    private var rows: [Transformer.Row] = []
+    private var wanted: [Int] = []
 
     var isGuided: Bool { otherPrompt != nil }
     var sequencesEach: Int { isGuided ? 2 : 1 }
@@ -238,17 +239,34 @@ private struct Batch {
         firstLogits.append([Float](try session.logits(after: left, from: 0, into: cache, head: head, progress)[0]))
     }
 
-    /// Replaces `rows` by the last token of each picture, once for each of its sequences.
-    func fill(_ rows: inout [Transformer.Row], after pictures: [[Int]]) {
-        rows.removeAll(keepingCapacity: true)
-        for (picture, tokens) in pictures.enumerated() {
-            guard let token = tokens.last else { continue }
-            for sequence in 0..<sequencesEach {
-                rows.append(
-                    Transformer.Row(
-                        token: token, position: start + tokens.count - 1, cache: promptCount + picture * sequencesEach + sequence,
-                        prefix: sequence == 0 ? textOfPicture[picture] : otherPrompt ?? 0))
+    /// Computes the tokens that each picture has beyond those that were read; there is one at least.
+    /// - Parameter advance: called before each pass with the tokens that will have been read after it.
+    /// - Returns: logits after the last ones, for each sequence of each picture.
+    mutating func read(
+        _ pictures: [[Int]], _ head: Transformer.Head, _ session: Session, _ advance: (_ read: Int) throws(RudolphError) -> Void
+    ) throws(RudolphError) -> Transformer.Logits {
+        let transformer = session.transformer
+        let count = pictures.first?.count ?? 0
+        let sequences = pictures.count * sequencesEach
+        while true {
+            let end = min(count, tokensRead + min(transformer.ringTokensAtOnce(from: tokensRead), transformer.maximumRows / sequences))
+            try advance(end)
+            rows.removeAll(keepingCapacity: true)
+            wanted.removeAll(keepingCapacity: true)
+            for (picture, tokens) in pictures.enumerated() {
+                for sequence in 0..<sequencesEach {
+                    for index in tokensRead..<end {
+                        rows.append(
+                            Transformer.Row(
+                                token: tokens[index], position: start + index, cache: promptCount + picture * sequencesEach + sequence,
+                                prefix: sequence == 0 ? textOfPicture[picture] : otherPrompt ?? 0))
+                    }
+                    if end == count { wanted.append(rows.count - 1) }
+                }
             }
+            tokensRead = end
+            let logits = try transformer.pass(rows, caches: caches, wanted: wanted, head: head)
+            if end == count { return logits }
         }
     }
 
