@@ -401,4 +401,44 @@ import Testing
         impossible.withUnsafeMutableBufferPointer { perplexity.add($0, target: 1000) }
         #expect(perplexity.value == .greatestFiniteMagnitude)
     }
+
+    /// Of many positions the workers take each its part, and all give what one gives.
+    @Test func perplexitiesAreSharedOutAmongWorkers() {
+        let columns = 500
+        for (count, threads) in [(0, 2), (1, 2), (7, 1), (40, 3)] {
+            var generator = RandomGenerator(seed: UInt64(count))
+            var logits = (0..<count * columns).map { _ in 20 * generator.uniform() }
+            // One target is none of the logits.
+            let targets = (0..<count).map { $0 == 5 ? columns : Int(generator.next() % UInt64(columns)) }
+            var (expected, copy) = (Perplexity(), logits)
+            for (index, target) in targets.enumerated() {
+                copy.withUnsafeMutableBufferPointer { expected.add(.init(rebasing: $0[index * columns..<(index + 1) * columns]), target: target) }
+            }
+            let found = logits.withUnsafeMutableBufferPointer { logits in
+                Perplexity.exponentials(count, threads: threads) {
+                    (.init(rebasing: logits[$0 * columns..<($0 + 1) * columns]), targets[$0])
+                }
+            }
+            #expect(found.count == count && found.indices.filter { found[$0] == nil } == (count > 5 ? [5] : []))
+            var perplexity = Perplexity()
+            for exponential in found { perplexity.add(exponential) }
+            #expect(perplexity.mean == expected.mean || count == 0, "\(count) positions, \(threads) threads")
+        }
+        // Each of two positions waits for the other to be begun.
+        let condition = NSCondition()
+        nonisolated(unsafe) var (count, isLate) = (0, false)
+        var logits: [Float] = [0, 0]
+        _ = logits.withUnsafeMutableBufferPointer { logits in
+            Perplexity.exponentials(2, threads: 2) { index in
+                condition.withLock {
+                    count += 1
+                    condition.broadcast()
+                    let end = Date(timeIntervalSinceNow: 30)
+                    while count < 2, !isLate { isLate = !condition.wait(until: end) }
+                }
+                return (.init(rebasing: logits[index...index]), 0)
+            }
+        }
+        #expect(!isLate)
+    }
 }

@@ -139,6 +139,71 @@ import Testing
         }
         #expect(try classifier.classify(tokens: image.indices, as: names, options).map(\.name).sorted() == names.sorted())
     }
+
+    /// The passes that `work` takes.
+    func passes(_ session: Session, _ work: () throws -> Void) rethrows -> Int {
+        let before = session.transformer.passes
+        try work()
+        return session.transformer.passes - before
+    }
+
+    /// Classes that are read together, against each of them read behind the picture by itself.
+    @Test(arguments: KeyValueFormat.allCases)
+    func classesAreReadTogether(cache: KeyValueFormat) throws {
+        let session = try Demo.session(.int4, threads: 2, cache: cache)
+        let configuration = session.model.configuration
+        let words = ["кошка", "яблоко", "красное яблоко", "гроза", "красный квадрат"]
+        let left = try session.captionLeftText()
+        func alone(_ text: String) throws -> Double {
+            let right = try session.rightSegment(text, task: FileSchema.TaskToken.caption)
+            try session.readLeftText(left, nil)
+            try session.read(image.indices, from: left.count, nil)
+            var perplexity = Perplexity()
+            try session.score(
+                right, from: configuration.rightTextStart, targets: Session.next(right), head: .text(rows: configuration.textTokenRows),
+                into: &perplexity)
+            return perplexity.mean
+        }
+        var options = ClassifyOptions()
+        options.rightTemplate = "на картинке {}"
+        // One, few that one pass takes with the picture, the same text twice, and more than fit, of which some are cut.
+        for names in [["кошка"], words, ["кошка", "КОШКА"], words + words.flatMap { word in (0..<20).map { "\(word) \($0)" } }] {
+            var found: [Double] = []
+            let count = try passes(session) {
+                try session.readLeftText(left, nil)
+                found = try Classifier(session).perplexities(tokens: image.indices, as: names, options, nil)
+            }
+            #expect(found == (try names.map { try alone("на картинке \($0)") }), "\(names.count) classes")
+            if names.count <= words.count { #expect(count <= 2, "\(names.count) classes") } else { #expect(count < 6, "\(names.count) classes") }
+        }
+        var done: [Int] = []
+        _ = try Classifier(session).classify(tokens: image.indices, as: words, options) {
+            done.append($0.done)
+            #expect($0.total == words.count)
+            return true
+        }
+        #expect(done == [0])
+    }
+
+    /// Likewise continued texts, which share what they begin with.
+    @Test func continuationsAreScoredTogether() throws {
+        var options = CompleteOptions()
+        (options.candidates, options.seed) = (48, 3)
+        options.sampling = SamplingOptions(temperature: 2, topK: 64, topP: 1)
+        var found: [Completion] = []
+        let generated = session.model.configuration.leftTextLength
+        let count = try passes(session) { found = try Completer(session).complete("красное яблоко", options) }
+        try #require(found.count > 20)
+        #expect(count < generated + found.count / 2)
+        for completion in found {
+            let segment = try session.leftSegment(completion.text, task: options.taskToken, isPadded: false)
+            var perplexity = Perplexity()
+            session.forgetLeftText()
+            try session.score(
+                segment, from: 0, targets: Session.next(segment), head: .text(rows: session.model.configuration.textTokenRows), into: &perplexity)
+            #expect(completion.perplexity == perplexity.value, "\(completion.text)")
+        }
+    }
 }
 
 @Suite struct DrawingResultTests {

@@ -4,15 +4,44 @@ import CKernels
 struct Perplexity {
     private var sum: Double = 0
     private var count = 0
-    private let kernels = rk_norm_kernels_for(rk_cpu_features())
 
     /// Adds a position whose next token was `target`. Overwrites the logits.
     mutating func add(_ logits: UnsafeMutableBufferPointer<Float>, target: Int) {
-        guard logits.indices.contains(target), let base = logits.baseAddress, let softmax = kernels.softmax else { return }
+        add(Self.exponential(logits, target: target, rk_norm_kernels_for(rk_cpu_features())))
+    }
+
+    /// Adds a position of which this is exp(cross-entropy); nil counts for nothing.
+    mutating func add(_ exponential: Double?) {
+        guard let exponential else { return }
+        sum += exponential
+        count += 1
+    }
+
+    /// exp(cross-entropy) of `count` positions, shared out among `threads` workers, which call `position` for the logits of each and the token that
+    /// came next. Overwrites the logits.
+    static func exponentials(
+        _ count: Int, threads: Int, _ position: (Int) -> (logits: UnsafeMutableBufferPointer<Float>, target: Int)
+    ) -> [Double?] {
+        let kernels = rk_norm_kernels_for(rk_cpu_features())
+        return [Double?](unsafeUninitializedCapacity: count) { exponentials, initialized in
+            exponentials.initialize(repeating: nil)
+            inParallel(count == 1 ? 1 : threads) { worker in
+                while true {
+                    let index = Int(rk_next_chunk(worker, Int32(count)))
+                    if index < 0 { return }
+                    let (logits, target) = position(index)
+                    exponentials[index] = exponential(logits, target: target, kernels)
+                }
+            }
+            initialized = count
+        }
+    }
+
+    private static func exponential(_ logits: UnsafeMutableBufferPointer<Float>, target: Int, _ kernels: rk_norm_kernels) -> Double? {
+        guard logits.indices.contains(target), let base = logits.baseAddress, let softmax = kernels.softmax else { return nil }
         // exp(cross-entropy) = 1 / probability of the target.
         let total = softmax(base, Int32(logits.count))
-        sum += Double(total) / Double(max(logits[target], .leastNonzeroMagnitude))
-        count += 1
+        return Double(total) / Double(max(logits[target], .leastNonzeroMagnitude))
     }
 
     var mean: Double { count == 0 ? .nan : sum / Double(count) }

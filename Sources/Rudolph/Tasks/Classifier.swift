@@ -59,22 +59,22 @@ public struct Classifier {
         let configuration = session.model.configuration
         try configuration.validate(imageTokens: tokens)
         guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }
-        let rows = configuration.textTokenRows
+        var left: [[Int]] = []
+        var right: [[Int]] = []
+        for name in names {
+            left.append(try session.leftSegment(Self.fill(options.leftTemplate, name), task: FileSchema.TaskToken.imageToText))
+            right.append(try session.rightSegment(Self.fill(options.rightTemplate, name), task: FileSchema.TaskToken.caption))
+        }
         var perplexities: [Double] = []
-        var read: [Int] = []
-        for (index, name) in names.enumerated() {
-            try report(progress, .ranking, index, names.count)
-            let left = try session.leftSegment(Self.fill(options.leftTemplate, name), task: FileSchema.TaskToken.imageToText)
-            let right = try session.rightSegment(Self.fill(options.rightTemplate, name), task: FileSchema.TaskToken.caption)
+        while perplexities.count < names.count {
             // Classes with the same left text share it and the picture.
-            if left != read {
-                try session.readLeftText(left, nil)
-                try session.read(tokens, from: left.count, nil)
-                read = left
-            }
-            var perplexity = Perplexity()
-            try session.score(right, from: configuration.rightTextStart, targets: Session.next(right), head: .text(rows: rows), into: &perplexity)
-            perplexities.append(perplexity.mean)
+            let start = perplexities.count
+            let end = left[start...].firstIndex { $0 != left[start] } ?? names.count
+            try session.readLeftText(left[start], nil)
+            let found = try session.perplexities(
+                of: [[Int]](right[start..<end]), at: configuration.rightTextStart, after: tokens, head: .text(rows: configuration.textTokenRows)
+            ) { (done) throws(RudolphError) in try report(progress, .ranking, start + done, names.count) }
+            for perplexity in found { perplexities.append(perplexity.mean) }
         }
         return perplexities
     }

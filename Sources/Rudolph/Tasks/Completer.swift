@@ -71,14 +71,15 @@ public struct Completer {
         var found = try generation.run(candidates: options.candidates, seed: options.seed, first: first, progress)
         Session.removeEmpty(from: &found)
 
-        var completions: [Completion] = []
-        for (index, entry) in found.enumerated() {
-            try report(progress, .ranking, index, found.count)
-            let segment = try session.leftSegment(entry.text, task: options.taskToken, isPadded: false)
-            var perplexity = Perplexity()
-            session.forgetLeftText()
-            try session.score(segment, from: 0, targets: Session.next(segment), head: .text(rows: rows), into: &perplexity)
-            completions.append(Completion(text: entry.text, ids: entry.ids, count: entry.count, perplexity: perplexity.value))
+        var segments: [[Int]] = []
+        for entry in found { segments.append(try session.leftSegment(entry.text, task: options.taskToken, isPadded: false)) }
+        session.forgetLeftText()
+        let perplexities = try session.perplexities(of: segments, at: 0, head: .text(rows: rows)) { (done) throws(RudolphError) in
+            try report(progress, .ranking, done, found.count)
+        }
+        let completions = found.indices.map { index in
+            let entry = found[index]
+            return Completion(text: entry.text, ids: entry.ids, count: entry.count, perplexity: perplexities[index].value)
         }
         return Ranking.order(of: completions.map { $0.perplexity }).map { completions[$0] }
     }
