@@ -221,6 +221,36 @@ import Testing
         #expect(try Data(contentsOf: folder.file("notes.txt")) == Data("мои заметки".utf8))
     }
 
+    /// One of two tasks would never be asked, and nobody told which. The model is not even looked for.
+    @Test(arguments: [
+        ("{\"0\": TASK, \"1\": TASK, \"0\": []}", "line 1, column 108", "0", "line 1, column 2"),
+        ("\u{feff}{\"кот\": TASK,\n  \"1\": {\"0\": 1, \"0\": 2},\n  \"\\u0031\": TASK}", "line 3, column 3", "1", "line 2, column 3"),
+        ("{\"a\": 1,\n\n\"a\": 2, \"b\": 3, \"b\": 4,\n}", "line 3, column 1", "a", "line 1, column 2"),
+    ])
+    func idsAreThereOnce(text: String, place: String, id: String, first: String) throws {
+        let folder = try TemporaryFolder()
+        try input(folder)
+        let bytes = Data(text.replacing("TASK", with: "[{\"type\": \"text\", \"content\": \"Нарисуй кошку\"}]").utf8)
+        try bytes.write(to: folder.file("twice.json"))
+        // Answers that are there already are as little thrown away.
+        for arguments in [["twice.json", "-o", "x.json"], ["tasks/input.json", "-o", "twice.json"]] {
+            let run = try Command.run(["answer"] + arguments + ["--model", "/missing.gguf"], folder: folder.url)
+            let message = "Error: twice.json: \(place): task \(id) is there already, in \(first); expected each id once\n"
+            #expect(run.status == 1 && run.output.isEmpty && run.messages == message, "\(run.messages)")
+        }
+        #expect(try folder.names() == ["tasks", "twice.json"])
+        #expect(try Data(contentsOf: folder.file("twice.json")) == bytes)
+    }
+
+    /// Members of the same name elsewhere, and those of different tasks, are no tasks.
+    @Test func onlyIdsAreThereOnce() throws {
+        let folder = try TemporaryFolder()
+        let part = "{\"type\": \"text\", \"content\": \"Кто спит?\", \"0\": {\"1\": [], \"1\": []}}"
+        try Data("{\"0\": [\(part), \(part)], \"1\": [\(part)], \"01\": [\(part)]}".utf8).write(to: folder.file("tasks.json"))
+        let run = try Command.run(["answer", "tasks.json", "-o", "x.json", "--greedy", "--model", try Project.model()], folder: folder.url)
+        #expect(run.status == 0 && run.messages == "x.json: 3 of 3 tasks answered, 0 of them before\n", "\(run.messages)")
+    }
+
     /// Answers go to a file of their own, under whatever name.
     @Test func theInputIsNotAnswersToItself() throws {
         let folder = try TemporaryFolder()

@@ -98,9 +98,13 @@ private func decodeTokens(_ text: some Collection<UInt8>) throws -> [Int] {
 func describe(_ error: any Error, in text: some Collection<UInt8>) -> String {
     let bytes = Array(text)
     guard let place = JSONSyntax.failure(in: bytes) else { return describe(error) }
-    if place == bytes.count { return "it ends too early" }
+    return place == bytes.count ? "it ends too early" : "no JSON from \(describe(place: place, in: bytes)) on"
+}
+
+/// The line and the column of a byte.
+func describe(place: Int, in bytes: [UInt8]) -> String {
     let before = String(decoding: bytes[..<place], as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-    return "no JSON from line \(before.count), column \((before.last?.count ?? 0) + 1) on"
+    return "line \(before.count), column \((before.last?.count ?? 0) + 1)"
 }
 
 /// What a decoder found in JSON and where, by keys and indices behind the first `known` of them.

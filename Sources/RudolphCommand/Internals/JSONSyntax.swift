@@ -1,19 +1,26 @@
-/// Finds where a text stops being JSON, which the decoder keeps to itself.
+/// What the decoder keeps to itself: where a text stops being JSON, and all names of an object's members, of which it takes equal ones as one.
 struct JSONSyntax {
     /// Lists and objects within each other, as many as the decoder takes.
     private static let deepest = 512
 
     private let bytes: [UInt8]
     private var position = 0
+    /// Of the outermost object's members, where they stand with their quotation marks.
+    private var names: [Range<Int>] = []
 
     /// The first byte that no JSON text has there, the end where the text ends too early; nil for JSON.
     static func failure(in bytes: [UInt8]) -> Int? {
         var syntax = JSONSyntax(bytes: bytes)
-        // A byte order mark is passed over.
-        if bytes.starts(with: [0xef, 0xbb, 0xbf]) { syntax.position = 3 }
         guard syntax.value(depth: 1) else { return syntax.position }
         syntax.skipSpace()
         return syntax.position == bytes.count ? nil : syntax.position
+    }
+
+    /// The names of an object's members in their order, as they are written in a JSON text.
+    static func names(in bytes: [UInt8]) -> [Range<Int>] {
+        var syntax = JSONSyntax(bytes: bytes)
+        _ = syntax.value(depth: 1)
+        return syntax.names
     }
 
     private static func isSpace(_ byte: UInt8) -> Bool {
@@ -25,6 +32,8 @@ struct JSONSyntax {
 
     private init(bytes: [UInt8]) {
         self.bytes = bytes
+        // A byte order mark is passed over.
+        if bytes.starts(with: [0xef, 0xbb, 0xbf]) { position = 3 }
     }
 
     private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
@@ -71,7 +80,9 @@ struct JSONSyntax {
 
     private mutating func member(depth: Int) -> Bool {
         skipSpace()
+        let start = position
         guard next == UInt8(ascii: "\""), string() else { return false }
+        if depth == 2 { names.append(start..<position) }
         skipSpace()
         return take(":") && value(depth: depth)
     }

@@ -45,7 +45,21 @@ func decodeTasks(_ bytes: [UInt8], name: String) throws(CommandError) -> [TaskSa
         throw CommandError(
             "\(name): it is no JSON object of tasks: \(found); expected {\"0\": [{\"type\": \"text\", \"content\": \"...\"}, ...], ...}")
     }
+    let names = JSONSyntax.names(in: bytes)
+    if names.count > samples.count { throw CommandError("\(name): \(describeRepetition(of: names, in: bytes)); expected each id once") }
     return inOrder(samples.keys).compactMap { id in samples[id].map { TaskSample(id: id, $0) } }
+}
+
+/// The first id that is there already, and the place of both.
+private func describeRepetition(of names: [Range<Int>], in bytes: [UInt8]) -> String {
+    var places: [String: Int] = [:]
+    for name in names {
+        guard let id = try? JSONDecoder().decode(String.self, from: Data(bytes[name])) else { continue }
+        if let first = places.updateValue(name.lowerBound, forKey: id) {
+            return "\(describe(place: name.lowerBound, in: bytes)): task \(id) is there already, in \(describe(place: first, in: bytes))"
+        }
+    }
+    return "ids are there more than once"
 }
 
 /// The text of an output file, a line for each task.
