@@ -24,8 +24,8 @@ enum SafetensorsFile {
         "I64": .int64, "BOOL": .bool,
     ]
 
-    /// In bytes. Parsing JSON takes many times its size, and names and shapes of a checkpoint take much less (about 60 kB of 2.7B).
-    private static let largestHeader = 8 << 20
+    /// In bytes. Parsing JSON takes 30 times its size, and names and shapes of a checkpoint take much less (about 60 kB of 2.7B).
+    private static let largestHeader = 1 << 20
 
     static func isSafetensors(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count > 9 && bytes[8] == UInt8(ascii: "{")

@@ -239,9 +239,9 @@ import Testing
             let header = entry + String(repeating: " ", count: bytes - entry.utf8.count)
             return failure { _ = try Checkpoint(path: try folder.write("w.safetensors", safetensors(header, data: 4))) }
         }
-        #expect(try reason(8_388_608) == nil)
+        #expect(try reason(1_048_576) == nil)
         #expect(
-            try reason(8_388_609) == "\(folder.path("w.safetensors")): safetensors header: 8388609 bytes, expected at most 8388608")
+            try reason(1_048_577) == "\(folder.path("w.safetensors")): safetensors header: 1048577 bytes, expected at most 1048576")
     }
 
     @Test func refusesTooManyDimensions() throws {
