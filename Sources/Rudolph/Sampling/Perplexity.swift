@@ -39,9 +39,9 @@ struct Perplexity {
 
     private static func exponential(_ logits: UnsafeMutableBufferPointer<Float>, target: Int, _ kernels: rk_norm_kernels) -> Double? {
         guard logits.indices.contains(target), let base = logits.baseAddress, let softmax = kernels.softmax else { return nil }
-        // exp(cross-entropy) = 1 / probability of the target.
+        // exp(cross-entropy) = 1 / probability of the target, which is never 0: rk_exp is not.
         let total = softmax(base, Int32(logits.count))
-        return Double(total) / Double(max(logits[target], .leastNonzeroMagnitude))
+        return Double(total) / Double(logits[target])
     }
 
     var mean: Double { count == 0 ? .nan : sum / Double(count) }
