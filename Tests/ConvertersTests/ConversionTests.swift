@@ -322,6 +322,9 @@ import Testing
         for type in WeightType.allCases {
             #expect(try refusal(poison(weight, .nan), type) == "pytorch_model.bin: \(weight): the value nan in row 2, column 4 is not finite")
             #expect(try refusal(poison(weight, -.infinity), type).contains("-inf in row 2, column 4 is not finite"))
+            // Attention would pass over them in silence.
+            let queries = "transformer.layers.1.attention.query_key_value.weight"
+            #expect(try refusal(poison(queries, .nan), type) == "pytorch_model.bin: \(queries): the value nan in row 2, column 4 is not finite")
         }
         #expect(try refusal(poison(weight, 70000), .f16).contains("70000.0 in row 2, column 4 does not fit the type"))
         for (model, words) in [
