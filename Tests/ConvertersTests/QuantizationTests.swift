@@ -112,6 +112,27 @@ import Testing
         }
     }
 
+    /// Integers and one value between two: the scales that are tried go by that one, and the best of them errs more than twice as much as that of
+    /// least squares.
+    @Test(arguments: [Float(7.4), -7.4]) func scalesOfInt4AreRefined(extreme: Float) {
+        let steps = (0..<32).map { $0 == 5 ? (extreme > 0 ? 7 : -7) : Float($0 % 13 - 6) }
+        var values = steps
+        values[5] = extreme
+        let product = zip(values, steps).reduce(0) { $0 + $1.0 * $1.1 }, square = steps.reduce(0) { $0 + $1 * $1 }
+        let scale = Float(Float16(product / square))
+        let decoded = decode(.packed(.int4), encode(.packed(.int4), values, 1, 32), 1, 32)
+        #expect(decoded == steps.map { $0 * scale })
+
+        func error(_ copy: [Float]) -> Float { zip(values, copy).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } }
+        for tried in 11...20 {
+            for sign: Float in [1, -1] {
+                let scale = Float(Float16(sign * extreme * 2 / Float(tried)))
+                let copy = values.map { min(7, max(-8, ($0 / scale).rounded(.toNearestOrEven))) * scale }
+                #expect(2 * error(decoded) < error(copy), "\(extreme) at \(sign * Float(tried) / 2)")
+            }
+        }
+    }
+
     @Test func blocksOfQ8_0() {
         var generator = Generator(state: 5)
         for deviation: Float in [1e-3, 1, 100] {
