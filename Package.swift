@@ -57,7 +57,7 @@ let package = Package(
         .testTarget(
             name: "ConvertersTests", dependencies: ["Converters", "Rudolph", "CKernels", "RudolphCommand", "rudolph-quality"],
             path: "Tests/ConvertersTests"),
-        .testTarget(name: "CommandTests", dependencies: ["ImageFiles"], path: "Tests/CommandTests"),
+        .testTarget(name: "CommandTests", dependencies: ["ImageFiles", "Rudolph"], path: "Tests/CommandTests"),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,5 +1,6 @@
 import Foundation
 import ImageFiles
+import Rudolph
 import Testing
 
 /// What the commands print for good input, against the reference's values in Tests/Golden.
@@ -48,12 +49,49 @@ import Testing
             #expect(object["tokens"] as? [Int] == reference.indices, "\(reference.from_sample)")
         }
         let sample = Project.sample(references[0].from_sample)
-        for way in ["fast", "winograd", "direct"] {
-            let run = try Command.run(["encode", sample, "--json", "--image-arithmetic", way, "--model", try Project.model()])
-            #expect(try run.objects().first?["tokens"] as? [Int] == references[0].indices, "\(way): \(run.messages)")
-        }
         let unknown = try Command.run(["encode", sample, "--image-arithmetic", "slow"])
         #expect(unknown.status == 64 && unknown.messages.contains("'fast', 'winograd' or 'direct'"), "\(unknown.messages)")
+    }
+
+    /// Each way of `--image-arithmetic` gives what the library gives with it. Of these pictures and sequences some tell the ways apart.
+    @Test func imageArithmeticIsAsSaid() throws {
+        let folder = try TemporaryFolder()
+        let path = try Project.model(), model = try Model(path: path)
+        let packed = Project.folder.appending(path: "Models/demo/rudolph-demo-int8.gguf").path
+        let sequences = try Self.references().map(\.indices)
+        let pictures = [Project.sample("train_1f34e_noto.png"), Project.pictures.appending(path: "grey16.png").path]
+
+        func encoded(_ options: [String]) throws -> [[Int]] {
+            try Command.run(["encode", "--json"] + pictures + options).objects().map { try #require($0["tokens"] as? [Int]) }
+        }
+        func decoded(_ options: [String]) throws -> [[UInt8]] {
+            let input = Data(sequences.map { "\($0)\n" }.joined().utf8)
+            let run = try Command.run(["decode", "--tokens", "-", "-o", "x.png"] + options, input: input, folder: folder.url)
+            return try run.lines.map { try Picture(path: folder.file($0).path).pixels }
+        }
+        var tokens: [ImageArithmetic: [[Int]]] = [:], pixels: [ImageArithmetic: [[UInt8]]] = [:]
+        for way in ImageArithmetic.allCases {
+            let session = try Session(model, imageArithmetic: way), options = ["--model", path, "--image-arithmetic", way.name]
+            tokens[way] = try pictures.map { picture in
+                let picture = try Picture(path: picture)
+                return try session.imageTokens(of: RGBImage(width: picture.width, height: picture.height, pixels: picture.pixels))
+            }
+            pixels[way] = try sequences.map { try session.image(of: $0).pixels }
+            #expect(try encoded(options) == tokens[way], "\(way)")
+            #expect(try decoded(options) == pixels[way], "\(way)")
+            // As do the commands that use the whole model.
+            let drawn = try Command.run(["draw", "кошка", "--greedy", "-o", "drawn.png", "--json"] + options, folder: folder.url)
+            let image = try session.image(of: try #require(drawn.objects().first?["tokens"] as? [Int]))
+            #expect(try Picture(path: folder.file("drawn.png").path).pixels == image.pixels, "\(way)")
+        }
+        #expect(pixels[.winograd] != pixels[.direct])
+        #expect((pixels[.fast] != pixels[.winograd]) == ImageArithmetic.fast.hasIntegerProducts)
+        #expect(tokens[.winograd] == tokens[.direct])
+        #expect((tokens[.fast] != tokens[.winograd]) == ImageArithmetic.fast.hasIntegerProducts)
+        for (file, way) in [(path, ImageArithmetic.winograd), (packed, .fast)] {
+            #expect(try encoded(["--model", file]) == tokens[way], "\(file)")
+            #expect(try decoded(["--model", file]) == pixels[way], "\(file)")
+        }
     }
 
     @Test(arguments: [Command.rudolph, Command.quantizer])
