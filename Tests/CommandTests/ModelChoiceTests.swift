@@ -15,7 +15,7 @@ import Testing
     private func addModel(_ folder: TemporaryFolder, _ path: String) throws -> URL {
         let url = folder.file(path)
         try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
-        try FileManager.default.copyItem(at: URL(filePath: try Project.model()), to: url)
+        try FileManager.default.linkItem(at: URL(filePath: try Project.model()), to: url)
         return url
     }
 
@@ -43,6 +43,27 @@ import Testing
         #expect(run.status == 0, "\(run.messages)")
         let path = model.resolvingSymlinksInPath().path
         #expect(run.messages.hasPrefix("model: \(path) (bundled demonstration model"), "\(run.messages)")
+    }
+
+    /// What was installed with the program comes before what lies around, the nearest first; in each folder the first by name.
+    @Test func theFirstOfSeveralBundledModelsIsTaken() throws {
+        let (folder, program) = try installation()
+        let places = [
+            "share/rudolph/a.gguf", "share/rudolph/b.gguf", "bin/Models/demo/A.gguf", "bin/Models/demo/a.gguf", "Models/demo/a-10.gguf",
+            "Models/demo/a-9.gguf", "elsewhere/Models/demo/a.gguf", "elsewhere/Models/demo/я.gguf",
+        ]
+        let models = try places.reversed().map { try addModel(folder, $0) }
+        // No models, and before all of them by name.
+        for place in ["share/rudolph/0.gguf.part", "share/rudolph/0.txt", "Models/demo/0"] { _ = try addModel(folder, place) }
+        for (model, place) in zip(models.reversed(), places) {
+            let run = try Command.run(["tokenize", "кот"], program: program, folder: folder.file("elsewhere"))
+            let current = "elsewhere/"
+            let path = place.hasPrefix(current) ? String(place.dropFirst(current.count)) : model.resolvingSymlinksInPath().path
+            #expect(run.status == 0 && run.messages.hasPrefix("model: \(path) (bundled demonstration model"), "\(place): \(run.messages)")
+            try FileManager.default.removeItem(at: model)
+        }
+        let none = try Command.run(["tokenize", "кот"], program: program, folder: folder.file("elsewhere"))
+        #expect(none.status == 1 && none.messages.hasPrefix("Error: no model: "), "\(none.messages)")
     }
 
     @Test func theModelOfThePackageCaptionsAPicture() throws {
