@@ -272,6 +272,17 @@ int rp_start_threads(int count, uint64_t stack) {
 
 #endif
 
+void rp_unset_variables(const char *prefix) {
+    const size_t length = strlen(prefix);
+    for (char **variable = environ; variable && *variable;) {
+        const char *end = strchr(*variable, '=');
+        char *name = end && strncmp(*variable, prefix, length) == 0 ? strndup(*variable, (size_t)(end - *variable)) : NULL;
+        // Those behind it move up.
+        if (!name || unsetenv(name) != 0) variable++;
+        free(name);
+    }
+}
+
 void rp_flag_raise(int32_t *flag) {
     __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
 }

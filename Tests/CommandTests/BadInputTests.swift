@@ -42,10 +42,15 @@ import Testing
     }
 
     /// Of the OpenMP runtime, which ends the process for what it cannot read.
-    @Test(arguments: ["many", "0", "-1", "99999999999999999999"]) func variablesOfOthersEndNothing(threads: String) throws {
+    @Test(arguments: [
+        ("OMP_NUM_THREADS", "many"), ("OMP_NUM_THREADS", "0"), ("OMP_NUM_THREADS", "-1"), ("OMP_NUM_THREADS", "99999999999999999999"),
+        ("OMP_STACKSIZE", "1"), ("OMP_STACKSIZE", "1T"), ("GOMP_STACKSIZE", "1"), ("KMP_STACKSIZE", "1"), ("KMP_TASKING", "1"),
+        ("KMP_FORCE_REDUCTION", "x"), ("KMP_CPUINFO_FILE", "/missing"), ("GOMP_CPU_AFFINITY", "1T"),
+    ])
+    func variablesOfOthersEndNothing(name: String, value: String) throws {
         let run = try Command.run(
             ["caption", Project.sample("train_1f34e_noto.png"), "--greedy", "--threads", "2", "--model", try Project.model()],
-            environment: ["OMP_NUM_THREADS": threads])
+            environment: [name: value, "KMP_WARNINGS": "x", "KMP_": "1"])
         #expect(run.status == 0 && run.text == "красное яблоко\n" && run.messages.isEmpty, "\(run.status) \(run.messages)")
     }
 

@@ -68,6 +68,9 @@ uint64_t rp_peak_memory(void);
 // stacks of `stack` bytes; they end before this returns. All of them in a library without threads (RK_SERIAL).
 int rp_start_threads(int count, uint64_t stack);
 
+// Takes the variables whose names begin with `prefix` out of the environment. Not while other threads look at it.
+void rp_unset_variables(const char *prefix);
+
 // A flag that one thread or a signal handler raises and others look at: atomic, and safe in a signal handler.
 void rp_flag_raise(int32_t *flag);
 void rp_flag_lower(int32_t *flag);

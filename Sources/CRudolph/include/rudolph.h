@@ -26,7 +26,8 @@
 //
 // Errors: every function that can fail returns RUDOLPH_OK or a negative status and then writes a message in UTF-8, cut to error_size and
 // ended by a zero, to `error` (which may be NULL). After any status a session can be used again. Only three things end the process: the system
-// refuses a small allocation, or a thread (ulimit -u, a container's limit of pids) while a task runs, or libomp cannot read OMP_NUM_THREADS.
+// refuses a small allocation, or a thread (ulimit -u, a container's limit of pids) while a task runs, or libomp cannot do what its environment
+// variables say (OMP_NUM_THREADS, OMP_STACKSIZE, KMP_...).
 // Opening a session fails where its threads cannot be had at that time; the OpenMP runtime starts them at the first task, others for each thread
 // that runs tasks, and knows no error.
 //
