@@ -36,8 +36,8 @@ public struct ModelConfiguration: Equatable, Sendable {
     public var sequenceLength: Int { leftTextLength + imageTokensPerSide * imageTokensPerSide + rightTextLength }
 
     static let commonTaskTokens = [
-        FileSchema.TaskToken.leftUnknown, FileSchema.TaskToken.rightUnknown, FileSchema.TaskToken.textToImage,
-        FileSchema.TaskToken.imageToText, FileSchema.TaskToken.textToText, FileSchema.TaskToken.caption,
+        Rudolph.TaskToken.leftUnknown, Rudolph.TaskToken.rightUnknown, Rudolph.TaskToken.textToImage,
+        Rudolph.TaskToken.imageToText, Rudolph.TaskToken.textToText, Rudolph.TaskToken.caption,
     ]
     static let instructionTaskTokens = [
         "<LT_TQA>", "<RT_TQA>", "<LT_MQA>", "<RT_MQA>", "<LT_VQA>", "<RT_VQA>", "<LT_CAP>", "<RT_CAP>", "<LT_GEN>", "<LT_REC>",

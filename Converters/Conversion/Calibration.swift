@@ -15,7 +15,7 @@ final class Calibration {
     /// Positions are at least this many for each column of the residual stream.
     private static let positionsPerColumn = 16
     private static let taskTokens = [
-        FileSchema.TaskToken.textToText, FileSchema.TaskToken.textToImage, FileSchema.TaskToken.imageToText, FileSchema.TaskToken.caption,
+        TaskToken.textToText, TaskToken.textToImage, TaskToken.imageToText, TaskToken.caption,
     ]
 
     private let configuration: Configuration
@@ -105,7 +105,7 @@ final class Calibration {
             sequences.append(
                 try session.segment(
                     isDrawn ? Tokenizer.lowercasedAndStripped(subjects[index].text) : "",
-                    task: isDrawn ? FileSchema.TaskToken.textToImage : FileSchema.TaskToken.imageToText,
+                    task: isDrawn ? TaskToken.textToImage : TaskToken.imageToText,
                     length: configuration.leftTextLength, isPadded: true) + picture + (caption?.ids ?? []))
         }
         return sequences

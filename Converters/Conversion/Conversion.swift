@@ -130,7 +130,7 @@ public struct Conversion: Sendable {
 
     /// The left text of plain captions, so that nobody who captions has to compute it. Models without its task token have none.
     private func captionLeftText(for output: String) -> ComputedTensor? {
-        guard configuration.taskTokens.isEmpty || configuration.taskTokens.contains(where: { $0.name == FileSchema.TaskToken.imageToText })
+        guard configuration.taskTokens.isEmpty || configuration.taskTokens.contains(where: { $0.name == TaskToken.imageToText })
         else { return nil }
         return ComputedTensor(
             name: FileSchema.captionLeftText,

@@ -155,7 +155,7 @@ import Testing
         let words = ["кошка", "яблоко", "красное яблоко", "гроза", "красный квадрат"]
         let left = try session.captionLeftText()
         func alone(_ text: String) throws -> Double {
-            let right = try session.rightSegment(text, task: FileSchema.TaskToken.caption)
+            let right = try session.rightSegment(text, task: TaskToken.caption)
             try session.readLeftText(left, nil)
             try session.read(image.indices, from: left.count, nil)
             var perplexity = Perplexity()
@@ -269,7 +269,7 @@ import Testing
         func oneByOne(_ kept: [Int?], _ picture: Int) throws -> [Int] {
             session.forgetLeftText()
             let texts = [try session.leftSegment("кошка", task: options.taskToken)]
-                + (isGuided ? [try session.leftSegment("собака", task: FileSchema.TaskToken.leftUnknown)] : [])
+                + (isGuided ? [try session.leftSegment("собака", task: TaskToken.leftUnknown)] : [])
             let caches = try texts.map { _ in try session.cache(start: 0, .positions(capacity: configuration.rightTextStart)) }
             var logits = try texts.indices.map { [Float](try session.logits(after: texts[$0], from: 0, into: caches[$0], head: head, nil)[0]) }
             var sampler = Sampler(options.sampling), generator = RandomGenerator(seed: 11, stream: picture)

@@ -55,6 +55,4 @@ package enum FileSchema {
     package static let imageHead = "to_logits.1.image"
     /// Keys and values of the left text of plain captions.
     package static let captionLeftText = "captions.left_text.keys_values"
-
-    package typealias TaskToken = Rudolph.TaskToken
 }

@@ -62,8 +62,8 @@ public struct Classifier {
         var left: [[Int]] = []
         var right: [[Int]] = []
         for name in names {
-            left.append(try session.leftSegment(Self.fill(options.leftTemplate, name), task: FileSchema.TaskToken.imageToText))
-            right.append(try session.rightSegment(Self.fill(options.rightTemplate, name), task: FileSchema.TaskToken.caption))
+            left.append(try session.leftSegment(Self.fill(options.leftTemplate, name), task: TaskToken.imageToText))
+            right.append(try session.rightSegment(Self.fill(options.rightTemplate, name), task: TaskToken.caption))
         }
         var perplexities: [Double] = []
         while perplexities.count < names.count {

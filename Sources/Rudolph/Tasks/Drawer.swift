@@ -18,7 +18,7 @@ public struct DrawOptions: Sendable {
     /// Pictures drawn at the same time, 1 to `Session.maximumBatch`; each needs keys and values of its own.
     public var batch = 8
     /// The task token of the text.
-    public var taskToken = FileSchema.TaskToken.textToImage
+    public var taskToken = TaskToken.textToImage
 
     /// One picture, as the reference draws it.
     public init() {}
@@ -36,7 +36,7 @@ public struct Drawing: Sendable {
 
 /// Called when another row of tokens is there for each picture of a batch: the index of the first of them among all that are drawn,
 /// and their tokens so far. It may use the session for pictures (`image(of:)`, `imageTokens(of:)` and what frees their buffers) and its `stop` flag;
-/// tasks and `logits(of:_:)` would write over what is being drawn.
+/// tasks and `logits(of:_:)` throw an error of kind ``RudolphError/Kind-swift.enum/inUse``.
 public typealias PartialDrawingHandler = (_ first: Int, _ pictures: [[Int]]) -> Void
 
 /// Draws pictures from texts.
@@ -224,7 +224,7 @@ private struct Batch {
         }
         if let guidance = options.guidance {
             otherPrompt = caches.count
-            try read(guidance.prompt, FileSchema.TaskToken.leftUnknown, head, session, progress)
+            try read(guidance.prompt, TaskToken.leftUnknown, head, session, progress)
         }
         promptCount = caches.count
         for _ in 0..<(texts.count * sequencesEach) { caches.append(try session.cache(start: start, .drawing)) }

@@ -96,7 +96,7 @@ final class Transformer {
         let configuration = model.configuration
         let layout = BufferLayout(configuration, rows: maximumRows, threads: threads, precision: precision)
         guard let memory = rp_allocate(UInt64(layout.total)) else {
-            throw RudolphError("out of memory: \(layout.total) bytes for the buffers of \(maximumRows) positions")
+            throw .outOfMemory("out of memory: \(layout.total) bytes for the buffers of \(maximumRows) positions")
         }
         rp_prefer_large_pages(memory)
         self.model = model
@@ -190,7 +190,7 @@ final class Transformer {
             logitsCapacity = 0
             logitsMemory = nil
             guard let memory = rp_allocate(4 * UInt64(needed)) else {
-                throw RudolphError("out of memory: \(4 * needed) bytes of logits")
+                throw .outOfMemory("out of memory: \(4 * needed) bytes of logits")
             }
             logitsMemory = memory.assumingMemoryBound(to: Float.self)
             logitsCapacity = needed
