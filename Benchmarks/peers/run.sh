@@ -10,7 +10,7 @@ venv=$root/build/peers-venv
 llama=llama-cpp-python==0.3.36
 
 for product in rudolph rudolph-quant RudolphBenchmark; do
-    swift build --package-path "$root" -c release --static-swift-stdlib --product $product
+    swift build --package-path "$root" -c release --static-swift-stdlib --product $product >&2
 done
 
 # build_llama TARGET CMAKE-OPTION...: always from the sources, so that the instruction sets are those asked for.
