@@ -63,7 +63,7 @@ struct Report {
     }
 
     private func limit(_ line: Line) -> (name: String, fraction: Double)? {
-        if line.products > 0, stages.model.weightType == .int8 || stages.model.weightType == .int4, limits.int8 > 0 {
+        if line.products > 0, stages.model.weightType.isInteger, limits.int8 > 0 {
             return ("multiplier", line.products / line.median / limits.int8)
         }
         if line.products > 0, limits.float > 0 { return ("multiplier", line.products / line.median / limits.float) }

@@ -25,8 +25,8 @@ struct RudolphBenchmark: ParsableCommand {
     @Option(help: ArgumentHelp("What int8 weights multiply: int8, mixed or int16.", valueName: "bits"))
     var activations: ActivationPrecision?
 
-    @Flag(help: "Keys and values in 8 bits.")
-    var int8Cache = false
+    @Option(name: .customLong("kv"), help: ArgumentHelp("How keys and values are kept: f16 or int8.", valueName: "format"))
+    var keyValueFormat: KeyValueFormat?
 
     @Flag(help: """
         Processor time of the whole process divided by the threads, for a machine that others use as well. Waiting counts, so it is \
@@ -47,7 +47,7 @@ struct RudolphBenchmark: ParsableCommand {
 
     func validate() throws {
         if repetitions < 1 { throw ValidationError("--repetitions is \(repetitions); expected 1 or more") }
-        if caption != nil, repetitions != 5 || int8Cache || cpuTime || noDrawing || json {
+        if caption != nil, repetitions != 5 || keyValueFormat != nil || cpuTime || noDrawing || json {
             throw ValidationError("--caption runs once and prints JSON: of the other options it takes --threads and --activations")
         }
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads); expected 1 to 1024") }
@@ -60,7 +60,7 @@ struct RudolphBenchmark: ParsableCommand {
             return
         }
         let stages = try Stages(
-            path: model, threads: threads, precision: activations, keyValueFormat: int8Cache ? .int8 : .f16,
+            path: model, threads: threads, precision: activations, keyValueFormat: keyValueFormat,
             clock: cpuTime ? { mp_cpu_seconds() / Double(threads) } : { rp_seconds() })
         var limits: [Limits] = []
         for _ in 0..<repetitions {
@@ -76,6 +76,13 @@ extension ActivationPrecision: ExpressibleByArgument {
     public init?(argument: String) {
         guard let precision = Self.allCases.first(where: { $0.name == argument }) else { return nil }
         self = precision
+    }
+}
+
+extension KeyValueFormat: ExpressibleByArgument {
+    public init?(argument: String) {
+        guard let format = Self.allCases.first(where: { $0.name == argument }) else { return nil }
+        self = format
     }
 }
 

@@ -21,7 +21,7 @@ final class Stages {
     let path: String
     let threads: Int
     let precision: ActivationPrecision?
-    let keyValueFormat: KeyValueFormat
+    let keyValueFormat: KeyValueFormat?
     let clock: () -> Double
     let model: Model
     private(set) var seconds: [Stage: [Double]] = [:]
@@ -31,7 +31,7 @@ final class Stages {
     private let picture: RGBImage
     private var questions = 0
 
-    init(path: String, threads: Int, precision: ActivationPrecision?, keyValueFormat: KeyValueFormat, clock: @escaping () -> Double) throws {
+    init(path: String, threads: Int, precision: ActivationPrecision?, keyValueFormat: KeyValueFormat?, clock: @escaping () -> Double) throws {
         self.clock = clock
         self.path = path
         self.threads = threads

@@ -2,10 +2,9 @@ import Converters
 import Foundation
 import Rudolph
 
-/// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values, int8 with other activations and int4
-/// without calibration as well,
-/// then the image tokenizer, which is the same in all of them, with each arithmetic, and prints the tables of Docs/QUALITY.md:
-/// `swift run -c release rudolph-quality`.
+/// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values, int8 with other activations, int8 and
+/// int4 without calibration as well, then the image tokenizer, which is the same in all of them, with each arithmetic, and prints the tables of Docs/QUALITY.md:
+/// `swift run -c release rudolph-quality`. Names of columns after it leave out all others.
 @main
 struct RudolphQuality {
     static func main() throws {
@@ -18,12 +17,18 @@ struct RudolphQuality {
         for type in [WeightType.f16, .int8, .int4] {
             let model = try DemoModel(type, in: folder)
             for cache in KeyValueFormat.allCases {
-                variants.append((cache == .f16 ? type.name : "\(type.name), \(cache.name) cache", model, nil, cache))
+                variants.append((cache == .standard(for: type) ? type.name : "\(type.name), \(cache.name) cache", model, nil, cache))
             }
             guard type == .int8 else { continue }
-            for precision in [ActivationPrecision.int8, .int16] { variants.append(("int8, \(precision.name) activations", model, precision, .f16)) }
+            for precision in ActivationPrecision.allCases where precision != .standard(for: type) {
+                variants.append(("int8, \(precision.name) activations", model, precision, .standard(for: type)))
+            }
         }
-        variants.append(("int4, not calibrated", try DemoModel(.int4, isCalibrated: false, in: folder), nil, .f16))
+        for type in [WeightType.int8, .int4] {
+            variants.append(("\(type.name), not calibrated", try DemoModel(type, isCalibrated: false, in: folder), nil, .standard(for: type)))
+        }
+        let wanted = CommandLine.arguments.dropFirst()
+        if !wanted.isEmpty { variants.removeAll { !wanted.contains($0.name) } }
         var columns: [[String]] = []
         for (name, model, precision, cache) in variants {
             let session = try Session(try Model(path: model.path), precision: precision, keyValueFormat: cache)
@@ -39,6 +44,7 @@ struct RudolphQuality {
         for (row, title) in titles.enumerated() {
             print("| \(title) | " + columns.map { $0[row] }.joined(separator: " | ") + " |")
         }
+        guard wanted.isEmpty else { return }
         print()
         try printImageTokenizer(variants[0].model, pictures)
     }

@@ -9,26 +9,25 @@ public struct ConversionProgress: Sendable {
     public let total: Int
 }
 
-/// A tensor that is computed from the others: with a file that is complete but for it.
-struct ComputedTensor {
-    let name: String
-    /// The fastest one first.
-    let dimensions: [Int]
-    /// The f16 values, from the path of that file.
-    let compute: (String) throws(ConversionError) -> [UInt16]
+/// Tensors that are computed from the others: with a file that is complete but for them.
+struct ComputedTensors {
+    /// Dimensions with the fastest one first.
+    let tensors: [(name: String, type: GGUF.TensorType, dimensions: [Int])]
+    /// The bytes of each, from the path of that file.
+    let compute: (String) throws(ConversionError) -> [[UInt8]]
 
-    var bytes: Int { 2 * dimensions.reduce(1, *) }
+    func bytes(_ index: Int) -> Int { tensors[index].dimensions.reduce(tensors[index].type.block.bytes, *) }
 }
 
 enum PackedFileWriter {
     /// Writes a GGUF file with `metadata`, the digests, `tensors` in order, each with the name of the file it comes from, and `last`. The file
-    /// appears when it is complete; until then nothing is under its name, and nothing is left when this throws. `stored` is called
-    /// after each tensor with what its encoding lost; `feedback` before it, for what its errors can be made up with; `check` with the path of the
-    /// file when it is complete but for its name. Returns the file's size.
+    /// appears when it is complete; until then nothing is under its name, and nothing is left when this throws. `prepare` is called
+    /// before each tensor, for what is stored in its place, of the same size, and what its errors can be made up with; `stored` after it with
+    /// what its encoding lost; `check` with the path of the file when it is complete but for its name. Returns the file's size.
     static func write(
         _ path: String, metadata: [(key: String, value: MetadataValue)], tensors: [(file: String, tensor: StoredTensor)],
-        last: ComputedTensor? = nil, threads: Int, progress: (ConversionProgress) -> Bool,
-        feedback: (StoredTensor) throws(ConversionError) -> ErrorFeedback? = { _ in nil },
+        last: ComputedTensors? = nil, threads: Int, progress: (ConversionProgress) -> Bool,
+        prepare: (StoredTensor) throws(ConversionError) -> (StoredTensor, ErrorFeedback?) = { ($0, nil) },
         check: (String) throws(ConversionError) -> Void = { _ in },
         stored: (StoredTensor, Distortion) -> Void = { _, _ in }
     ) throws(ConversionError) -> Int {
@@ -38,7 +37,9 @@ enum PackedFileWriter {
         for (_, tensor) in tensors {
             header.append(name: tensor.name, dimensions: tensor.dimensions, type: tensor.type, bytes: tensor.bytes)
         }
-        if let last { header.append(name: last.name, dimensions: last.dimensions, type: .f16, bytes: last.bytes) }
+        for (index, tensor) in (last?.tensors ?? []).enumerated() {
+            header.append(name: tensor.name, dimensions: tensor.dimensions, type: tensor.type, bytes: last?.bytes(index) ?? 0)
+        }
         // Digests have a fixed length, so the header's size is known before they are.
         header.set(Key.tensorHashes, .strings(header.tensors.map { _ in SHA256.noDigest }))
         header.set(Key.headerHash, .string(SHA256.noDigest))
@@ -48,9 +49,10 @@ enum PackedFileWriter {
         let total = tensors.reduce(0) { $0 + $1.tensor.rows * $1.tensor.columns }
         let encoder = TensorEncoder(threads: threads, for: tensors.map(\.tensor))
         var done = 0, hashes: [String] = []
-        for (source, tensor) in tensors {
+        for (source, planned) in tensors {
             var hash = try SHA256()
-            let distortion = try encoder.encode(tensor, feedback: feedback(tensor), file: source) { (bytes, values) throws(ConversionError) in
+            let (tensor, feedback) = try prepare(planned)
+            let distortion = try encoder.encode(tensor, feedback: feedback, file: source) { (bytes, values) throws(ConversionError) in
                 try hash.update(bytes)
                 try file.append(bytes)
                 done += values
@@ -61,20 +63,18 @@ enum PackedFileWriter {
             stored(tensor, distortion)
         }
         if let last {
-            let start = file.size
-            try file.append([UInt8](repeating: 0, count: GGUF.aligned(last.bytes)))
-            let values = try last.compute(file.temporaryPath)
-            guard 2 * values.count == last.bytes else {
-                throw .invalid(file: path, reason: "\(last.name) has \(2 * values.count) bytes, expected \(last.bytes)")
+            let starts = try last.tensors.indices.map { (index) throws(ConversionError) in
+                let start = file.size
+                try file.append([UInt8](repeating: 0, count: GGUF.aligned(last.bytes(index))))
+                return start
             }
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(last.bytes)
-            for half in values {
-                bytes.append(UInt8(truncatingIfNeeded: half))
-                bytes.append(UInt8(truncatingIfNeeded: half >> 8))
+            for (index, bytes) in try last.compute(file.temporaryPath).enumerated() {
+                guard bytes.count == last.bytes(index) else {
+                    throw .invalid(file: path, reason: "\(last.tensors[index].name) has \(bytes.count) bytes, expected \(last.bytes(index))")
+                }
+                try file.write(bytes, at: starts[index])
+                try hashes.append(SHA256.hexDigest(bytes))
             }
-            try file.write(bytes, at: start)
-            try hashes.append(SHA256.hexDigest(bytes))
         }
 
         header.set(Key.tensorHashes, .strings(hashes))

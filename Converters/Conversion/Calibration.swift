@@ -25,7 +25,10 @@ final class Calibration {
     private let failure: (String) -> ConversionError
     private let memory: Int
     private let features = rk_cpu_features()
+    /// Those whose columns are equalized. int4's own errors outweigh those of its inputs, and equalizing takes nothing off them.
+    private let matrices: [LayerInput: any RowSource]
     private var moments: [LayerInput: InputMoments] = [:]
+    private var columnFactors: [LayerInput: [Float]] = [:]
     private let scratch = InputMoments.Scratch(positions: Session.positionsAtOnce)
 
     /// Positions that the draft read.
@@ -39,20 +42,24 @@ final class Calibration {
 
     /// - Parameters:
     ///   - draft: the draft's path. It is mapped: the name may go at once.
+    ///   - tensors: what is to be stored.
     ///   - output: the file's name, for messages.
     ///   - memory: bytes that may be used for what is learnt, of one layer at least: the less, the more often all is read.
     init(
-        draft: String, output: String, threads: Int, memory: Int = Calibration.affordableMemory,
+        draft: String, of tensors: [StoredTensor] = [], output: String, threads: Int, memory: Int = Calibration.affordableMemory,
         progress: @escaping (ConversionProgress) -> Bool
     ) throws(ConversionError) {
         let failure = { (reason: String) in ConversionError.invalid(file: output, reason: "its draft does not run: \(reason)") }
         do throws(RudolphError) {
-            session = try Session(try Model(path: draft), threads: threads)
+            session = try Session(try Model(path: draft), threads: threads, keyValueFormat: .f16)
             configuration = session.model.configuration
             sequences = try Self.madeUp(by: session, progress)
         } catch {
             throw error.kind == .stopped ? .cancelled : failure(error.reason(withoutName: draft))
         }
+        var matrices: [LayerInput: any RowSource] = [:]
+        for tensor in tensors where tensor.encoding == .packed(.int8) { if let input = tensor.input { matrices[input] = tensor.source } }
+        self.matrices = matrices
         self.progress = progress
         self.failure = failure
         self.memory = memory
@@ -111,11 +118,35 @@ final class Calibration {
         return sequences
     }
 
+    /// A tensor with its columns equalized, or what feeds them, and what its errors can be made up with. They should be asked for in the order of
+    /// the layers, each once.
+    func prepared(_ tensor: StoredTensor) throws(ConversionError) -> (StoredTensor, ErrorFeedback?) {
+        var scaled = Scaled(source: tensor.source), result = tensor
+        if let (matrix, from) = tensor.feeds, let factors = try columnFactors(matrix) {
+            let inverse = [Float](repeating: 1, count: from) + factors.map { 1 / $0 }
+            if tensor.input == nil { scaled.columnFactors = inverse } else { scaled.rowFactors = inverse }
+        }
+        if let input = tensor.input { scaled.columnFactors = try columnFactors(input) }
+        result.source = scaled
+        return (result, try tensor.input.map { (input) throws(ConversionError) in try feedback(input) })
+    }
+
     /// For one matrix. They should be asked for in the order of the layers, each once.
     func feedback(_ input: LayerInput) throws(ConversionError) -> ErrorFeedback {
         if moments[input] == nil { try learn(from: input.layer) }
         guard let found = moments.removeValue(forKey: input) else { throw failure("it has no layer \(input.layer)") }
-        return ErrorFeedback(found)
+        return ErrorFeedback(found, columnFactors: columnFactors[input])
+    }
+
+    /// Of a matrix whose inputs can be divided by them where they are made: not of `down`, before which lies GELU.
+    private func columnFactors(_ input: LayerInput) throws(ConversionError) -> [Float]? {
+        guard input.matrix != .down, let matrix = matrices[input] else { return nil }
+        if let known = columnFactors[input] { return known }
+        if moments[input] == nil { try learn(from: input.layer) }
+        guard let largest = moments[input]?.largest else { throw failure("it has no layer \(input.layer)") }
+        let factors = ColumnEqualization.factors(matrix, .threeQuarters) { largest[$0] }
+        columnFactors[input] = factors
+        return factors
     }
 
     private func columns(_ matrix: LayerMatrix) -> Int { matrix == .down ? 4 * configuration.hiddenSize : configuration.hiddenSize }

@@ -10,8 +10,8 @@ public struct Conversion: Sendable {
     public var configuration: ModelConfiguration
     /// What the four matrices of a layer become.
     public var type: WeightType
-    /// Whether the columns of int4 matrices make up for each other's rounding errors. It takes minutes, in which a draft of the model makes
-    /// up texts and pictures and reads them; nothing else needs to be given.
+    /// Whether the columns of int8 and int4 matrices make up for each other's rounding errors. It takes minutes, in which a draft of the
+    /// model makes up texts and pictures and reads them; nothing else needs to be given.
     public var isCalibrated: Bool
     public var threads: Int
     /// Treats every warning as an error.
@@ -82,8 +82,8 @@ public struct Conversion: Sendable {
         let textPart = try TransformerPlan(checkpoint, configuration, type)
         warnings += textPart.warnings
         for mask in MaskBuffer.allCases { try mask.check(checkpoint, configuration) }
-        if isCalibrated, type == .int4, let missing = Calibration.missingTaskToken(configuration) {
-            warnings.append("int4 is not calibrated: \(configuration.name) has no task token \(missing)")
+        if isCalibrated, type.isInteger, let missing = Calibration.missingTaskToken(configuration) {
+            warnings.append("\(type.name) is not calibrated: \(configuration.name) has no task token \(missing)")
         }
         if isStrict, let warning = warnings.first { throw .invalid(file: output, reason: "not written, --strict: \(warning)") }
         warnings.forEach(warn)
@@ -102,10 +102,8 @@ public struct Conversion: Sendable {
         }
         report.fileSize = try PackedFileWriter.write(
             output, metadata: metadata, tensors: plan, last: leftText, threads: threads, progress: progress,
-            feedback: { (tensor) throws(ConversionError) in
-                guard let calibration, let input = tensor.input else { return nil }
-                return try calibration.feedback(input)
-            }, check: { (path) throws(ConversionError) in try checkOpens(path, output) }
+            prepare: { (tensor) throws(ConversionError) in try calibration?.prepared(tensor) ?? (tensor, nil) },
+            check: { (path) throws(ConversionError) in try checkOpens(path, output) }
         ) { report.add($0, $1) }
         return report
     }
@@ -115,7 +113,7 @@ public struct Conversion: Sendable {
         _ metadata: [(key: String, value: MetadataValue)], _ plan: [(file: String, tensor: StoredTensor)], _ output: String,
         _ progress: @escaping (ConversionProgress) -> Bool
     ) throws(ConversionError) -> Calibration? {
-        guard isCalibrated, type == .int4, Calibration.missingTaskToken(configuration) == nil else { return nil }
+        guard isCalibrated, type.isInteger, Calibration.missingTaskToken(configuration) == nil else { return nil }
         let draft = try AtomicFile.temporaryPath(beside: output, "draft")
         do throws(ConversionError) {
             _ = try PackedFileWriter.write(
@@ -125,21 +123,21 @@ public struct Conversion: Sendable {
             throw .system(file: output, operation: operation, code: code)
         }
         defer { unlink(draft) }
-        return try Calibration(draft: draft, output: output, threads: threads, progress: progress)
+        return try Calibration(draft: draft, of: plan.map(\.tensor), output: output, threads: threads, progress: progress)
     }
 
     /// The left text of plain captions, so that nobody who captions has to compute it. Models without its task token have none.
-    private func captionLeftText(for output: String) -> ComputedTensor? {
+    private func captionLeftText(for output: String) -> ComputedTensors? {
         guard configuration.taskTokens.isEmpty || configuration.taskTokens.contains(where: { $0.name == TaskToken.imageToText })
         else { return nil }
-        return ComputedTensor(
-            name: FileSchema.captionLeftText,
-            dimensions: [
-                configuration.hiddenSize / configuration.heads, configuration.leftTextLength, configuration.heads, 2 * configuration.layers,
-            ]
-        ) { [threads] (path) throws(ConversionError) in
+        let isInt8 = KeyValueFormat.standard(for: type) == .int8
+        let slots = [configuration.leftTextLength, configuration.heads, 2 * configuration.layers]
+        var tensors = [(FileSchema.captionLeftText, isInt8 ? GGUF.TensorType.i8 : .f16, [configuration.hiddenSize / configuration.heads] + slots)]
+        if isInt8 { tensors.append((FileSchema.captionLeftTextScales, .f32, slots)) }
+        return ComputedTensors(tensors: tensors) { [threads] (path) throws(ConversionError) in
             do throws(RudolphError) {
-                return try Session(try Model(path: path), threads: threads).computeCaptionLeftText()
+                let (elements, scales) = try Session(try Model(path: path), threads: threads).computeCaptionLeftText()
+                return isInt8 ? [elements, scales] : [elements]
             } catch {
                 throw .invalid(file: output, reason: "does not run: \(error.reason(withoutName: path))")
             }

@@ -25,7 +25,8 @@ public enum Export {
         let source = try Source(input)
         // Keys and values are of the packed weights, not of those that are written here.
         var plan: [(file: String, tensor: StoredTensor)] = []
-        for tensor in source.file.tensors where tensor.name != FileSchema.captionLeftText {
+        let leftText = [FileSchema.captionLeftText, FileSchema.captionLeftTextScales]
+        for tensor in source.file.tensors where !leftText.contains(tensor.name) {
             plan.append((input, try source.plain(tensor, as: type)))
         }
         var report = Report()

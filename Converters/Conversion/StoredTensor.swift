@@ -26,12 +26,15 @@ extension TensorView: RowSource {}
 struct StoredTensor {
     let name: String
     let kind: TensorClass
-    let source: any RowSource
+    var source: any RowSource
     let encoding: Encoding
     /// In the container, the fastest one first.
     let dimensions: [Int]
-    /// Of a matrix that can make up for its rounding errors.
+    /// Of a matrix that can make up for its rounding errors: itself.
     var input: LayerInput?
+    /// The matrix whose inputs are what this matrix's rows, or a vector's elements, make from number `from` on: each can be divided by a factor
+    /// that the other's column is multiplied by.
+    var feeds: (matrix: LayerInput, from: Int)?
 
     var rows: Int { source.rows }
     var columns: Int { source.columns }

@@ -54,11 +54,14 @@ struct TransformerPlan {
     private mutating func addLayer(_ layer: Int) throws(ConversionError) {
         let name = "transformer.layers.\(layer)."
         func input(_ matrix: LayerMatrix) -> LayerInput { LayerInput(layer: layer, matrix: matrix) }
-        try addVectors(name + "input_layernorm")
-        try addLinear(name + "attention.query_key_value", .attention, input(.queryKeyValue), rows: 3 * hidden, columns: hidden)
+        try addVectors(name + "input_layernorm", feeds: input(.queryKeyValue))
+        // Values are what `dense` multiplies, averaged.
+        try addLinear(
+            name + "attention.query_key_value", .attention, input(.queryKeyValue), rows: 3 * hidden, columns: hidden,
+            feeds: (input(.dense), 2 * hidden))
         try addLinear(name + "attention.dense", .attention, input(.dense), rows: hidden, columns: hidden)
         try addVectors(name + "before_first_addition_layernorm")
-        try addVectors(name + "post_attention_layernorm")
+        try addVectors(name + "post_attention_layernorm", feeds: input(.up))
         try addLinear(name + "mlp.dense_h_to_4h", .feedForward, input(.up), rows: 4 * hidden, columns: hidden)
         try addLinear(name + "mlp.dense_4h_to_h", .feedForward, input(.down), rows: hidden, columns: 4 * hidden)
         try addVectors(name + "before_second_addition_layernorm")
@@ -70,31 +73,39 @@ struct TransformerPlan {
         let head = try intake.take("to_logits.1.weight", [allRows, hidden])
         let norm = (weight: try intake.take("to_logits.0.weight", [hidden]), bias: try intake.take("to_logits.0.bias", [hidden]))
         let headType: WeightType = type == .int4 ? .int8 : type
-        let factors =
-            headType == .int8
-            ? ColumnEqualization.factors(head, normWeight: norm.weight, normBias: norm.bias) : [Float](repeating: 1, count: hidden)
-        let inverse = factors.map { 1 / $0 }
+        var factors: [Float]?
+        if headType == .int8 {
+            let sizes = ColumnEqualization.sizes(normWeight: norm.weight, normBias: norm.bias)
+            factors = ColumnEqualization.factors(head, .half) { sizes[$0] }
+        }
+        let inverse = factors?.map { 1 / $0 }
         for (name, vector) in [("to_logits.0.weight", norm.weight), ("to_logits.0.bias", norm.bias)] {
-            tensors.append(StoredTensor(name, .vectors, ScaledColumns(source: vector.asRow(), factors: inverse), .f32, shape: [hidden]))
+            tensors.append(StoredTensor(name, .vectors, Scaled(source: vector.asRow(), columnFactors: inverse), .f32, shape: [hidden]))
         }
         let bias = try intake.take("to_logits.1.bias", [allRows])
         for (name, rows) in [(FileSchema.textHead, 0..<textRows), (FileSchema.imageHead, textRows..<allRows)] {
             tensors.append(
-                StoredTensor("\(name).weight", .head, ScaledColumns(source: head.rows(rows), factors: factors), .packed(headType)))
+                StoredTensor("\(name).weight", .head, Scaled(source: head.rows(rows), columnFactors: factors), .packed(headType)))
             tensors.append(StoredTensor(vector: "\(name).bias", bias.rows(rows)))
         }
     }
 
-    private mutating func addVectors(_ name: String) throws(ConversionError) {
-        for part in ["\(name).weight", "\(name).bias"] { tensors.append(StoredTensor(vector: part, try intake.take(part, [hidden]))) }
+    private mutating func addVectors(_ name: String, feeds matrix: LayerInput? = nil) throws(ConversionError) {
+        for part in ["\(name).weight", "\(name).bias"] {
+            var vector = StoredTensor(vector: part, try intake.take(part, [hidden]))
+            vector.feeds = matrix.map { ($0, 0) }
+            tensors.append(vector)
+        }
     }
 
     private mutating func addLinear(
-        _ name: String, _ kind: TensorClass, _ input: LayerInput, rows: Int, columns: Int
+        _ name: String, _ kind: TensorClass, _ input: LayerInput, rows: Int, columns: Int, feeds: (matrix: LayerInput, from: Int)? = nil
     ) throws(ConversionError) {
         var matrix = StoredTensor("\(name).weight", kind, try intake.take("\(name).weight", [rows, columns]), .packed(type))
         matrix.input = input
-        tensors.append(matrix)
-        tensors.append(StoredTensor(vector: "\(name).bias", try intake.take("\(name).bias", [rows])))
+        matrix.feeds = feeds
+        var bias = StoredTensor(vector: "\(name).bias", try intake.take("\(name).bias", [rows]))
+        bias.feeds = feeds
+        tensors += [matrix, bias]
     }
 }

@@ -22,7 +22,8 @@ package enum Encoding: Equatable, Sendable {
         }
     }
 
-    /// Encodes `rows` rows, `columns` floats each, row after row. `out` has room for bytes(rows:columns:). Packed int4 takes `feedback`.
+    /// Encodes `rows` rows, `columns` floats each, row after row. `out` has room for bytes(rows:columns:). Packed int8 and int4 take
+    /// `feedback`.
     func encode(_ values: UnsafePointer<Float>, rows: Int, columns: Int, feedback: ErrorFeedback? = nil, to out: UnsafeMutableRawPointer) {
         switch self {
         case .f32:

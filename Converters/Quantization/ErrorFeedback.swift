@@ -8,29 +8,39 @@ import Dispatch
 /// nothing of each other.
 struct ErrorFeedback: Sendable {
     static let block = 1024
+    /// Columns that are quantized at once.
+    static let group = Int4Group.count
     /// Added to the diagonal of H, as a share of its mean: moments are estimates, and columns without input have none.
     private static let damping = 0.01
 
     /// F of each block: `width` rows of `width`, the columns padded to whole groups with zeros.
     private let blocks: [(width: Int, factors: [Float])]
 
-    init(_ moments: InputMoments) {
+    /// - Parameter factors: of the matrix's columns, which its inputs were divided by after the moments were taken; nil for 1.
+    init(_ moments: InputMoments, columnFactors factors: [Float]? = nil) {
+        let inverse = factors.map { $0.map { 1 / Double($0) } }
         let columns = InputMoments.blocks(of: moments.columns)
-        let factors = columns.map { UnsafeMutableBufferPointer<Float>.allocate(capacity: Self.padded($0.count) * Self.padded($0.count)) }
-        defer { for block in factors { block.deallocate() } }
-        nonisolated(unsafe) let (moments, targets) = (moments, factors)
-        DispatchQueue.concurrentPerform(iterations: columns.count) { Self.factor(moments, columns[$0], into: targets[$0]) }
-        blocks = zip(columns, factors).map { (Self.padded($0.count), [Float]($1)) }
+        let buffers = columns.map { UnsafeMutableBufferPointer<Float>.allocate(capacity: Self.padded($0.count) * Self.padded($0.count)) }
+        defer { for block in buffers { block.deallocate() } }
+        nonisolated(unsafe) let (moments, targets) = (moments, buffers)
+        DispatchQueue.concurrentPerform(iterations: columns.count) { Self.factor(moments, inverse, columns[$0], into: targets[$0]) }
+        blocks = zip(columns, buffers).map { (Self.padded($0.count), [Float]($1)) }
     }
 
-    private static func padded(_ count: Int) -> Int { (count + Int4Group.count - 1) / Int4Group.count * Int4Group.count }
+    private static func padded(_ count: Int) -> Int { (count + group - 1) / group * group }
 
     /// F of one block.
-    private static func factor(_ moments: InputMoments, _ block: Range<Int>, into factors: UnsafeMutableBufferPointer<Float>) {
+    private static func factor(
+        _ moments: InputMoments, _ scales: [Double]?, _ block: Range<Int>, into factors: UnsafeMutableBufferPointer<Float>
+    ) {
         let count = block.count, width = padded(count)
         factors.initialize(repeating: 0)
+        func moment(_ row: Int, _ column: Int) -> Double {
+            let moment = Double(moments.row(row, of: block)[column])
+            return scales.map { moment * $0[block.lowerBound + row] * $0[block.lowerBound + column] } ?? moment
+        }
         var mean = 0.0
-        for index in 0..<count { mean += Double(moments.row(index, of: block)[index]) / Double(count) }
+        for index in 0..<count { mean += moment(index, index) / Double(count) }
         guard mean > 0, mean.isFinite else { return }
 
         withUnsafeTemporaryAllocation(of: Double.self, capacity: count * count) { memory in
@@ -40,12 +50,12 @@ struct ErrorFeedback: Sendable {
             for column in (0..<count).reversed() {
                 let own = row(column), later = column + 1
                 let pivot =
-                    Double(moments.row(column, of: block)[column]) + damping * mean - dot(own + later, own + later, count - later)
+                    moment(column, column) + damping * mean - dot(own + later, own + later, count - later)
                 // Rounding alone could make it less.
                 own[column] = max(pivot, damping * mean * 1e-3).squareRoot()
                 for other in 0..<column {
                     let line = row(other)
-                    line[column] = (Double(moments.row(other, of: block)[column]) - dot(line + later, own + later, count - later)) / own[column]
+                    line[column] = (moment(other, column) - dot(line + later, own + later, count - later)) / own[column]
                 }
             }
             // I + U is R with columns divided by its diagonal. The rows of its inverse, from the last one on, take the place of R's.
@@ -85,33 +95,41 @@ struct ErrorFeedback: Sendable {
         return sums.sum()
     }
 
-    /// Quantizes the group of columns from `first` on in one row.
+    /// Quantizes a group of 32 columns from `first` on in one row: each becomes scale * step.
     /// - Parameters:
-    ///   - weights: the group's 32 weights, zeros past the last column; then room for as many.
+    ///   - weights: the group's weights, zeros past the last column; then room for as many.
     ///   - errors: e of the row's columns, those of the whole matrix padded to groups; the group's own are added.
     ///   - steps: takes the integers.
-    /// - Returns: the scale's bits.
+    ///   - scale: chooses the scale for the weights with what they make up for.
+    ///   - step: a weight, of which it gets the inverse of the scale too, as an integer.
+    @inline(__always)
     func quantize(
-        _ weights: UnsafeMutablePointer<Float>, from first: Int, errors: UnsafeMutablePointer<Float>, steps: UnsafeMutablePointer<Float>
-    ) -> UInt16 {
+        _ weights: UnsafeMutablePointer<Float>, from first: Int, errors: UnsafeMutablePointer<Float>, steps: UnsafeMutablePointer<Float>,
+        scale: (UnsafePointer<Float>) -> Float, step: (Float, Float) -> Float
+    ) {
         let (index, begin) = first.quotientAndRemainder(dividingBy: Self.block)
-        guard index < blocks.count, begin < blocks[index].width else { return Int4Group.quantize(weights, steps: steps) }
-        let width = blocks[index].width, errors = errors + index * Self.block, corrected = weights + Int4Group.count
-        return blocks[index].factors.withUnsafeBufferPointer { factors in
-            guard let rows = factors.baseAddress.map({ $0 + begin }) else { return 0 }
+        // Columns that the moments do not have make up for nothing.
+        guard index < blocks.count, begin < blocks[index].width else {
+            let inverse = Self.inverse(scale(weights))
+            for column in 0..<Self.group { steps[column] = step(weights[column], inverse) }
+            return
+        }
+        let width = blocks[index].width, errors = errors + index * Self.block, corrected = weights + Self.group
+        blocks[index].factors.withUnsafeBufferPointer { factors in
+            guard let rows = factors.baseAddress.map({ $0 + begin }) else { return }
             Self.add(errors, begin, rows, width, to: weights, corrected)
-            let bits = Int4Group.quantize(corrected, steps: steps)
-            let scale = HalfPrecision.toFloat(bits), inverse = scale == 0 ? 0 : 1 / scale
-            for column in 0..<Int4Group.count {
-                steps[column] = Int4Group.step(corrected[column], inverse)
+            let scale = scale(corrected), inverse = Self.inverse(scale)
+            for column in 0..<Self.group {
+                steps[column] = step(corrected[column], inverse)
                 let error = corrected[column] - steps[column] * scale
                 errors[begin + column] = error
                 let row = rows + (begin + column) * width
-                for other in 0..<Int4Group.count { corrected[other] += error * row[other] }
+                for other in 0..<Self.group { corrected[other] += error * row[other] }
             }
-            return bits
         }
     }
+
+    private static func inverse(_ scale: Float) -> Float { scale == 0 ? 0 : 1 / scale }
 
     /// sums = weights + the errors' rows, 32 columns of each.
     @inline(__always)

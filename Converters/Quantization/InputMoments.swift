@@ -1,21 +1,29 @@
 import CKernels
 
-/// Second moments of what a matrix multiplies: sums over positions of x_i x_j, for the columns i, j of each block of `ErrorFeedback.block`.
+/// What a matrix multiplies: the largest magnitudes of its columns, and second moments, sums over positions of x_i x_j, for the columns i, j of
+/// each block of `ErrorFeedback.block`.
 /// The sums are the same to the bit with any number of workers and every instruction set.
 final class InputMoments {
     let columns: Int
     /// Block after block; in each, row after row, `stride` floats apart.
     private let sums: UnsafeMutablePointer<Float>
     private let count: Int
+    /// The largest magnitude of each column.
+    let largest: UnsafeMutablePointer<Float>
 
     init(columns: Int) {
         self.columns = columns
         count = Self.bytes(columns: columns) / 4
         sums = .allocate(capacity: count)
         sums.initialize(repeating: 0, count: count)
+        largest = .allocate(capacity: columns)
+        largest.initialize(repeating: 0, count: columns)
     }
 
-    deinit { sums.deallocate() }
+    deinit {
+        sums.deallocate()
+        largest.deallocate()
+    }
 
     static func bytes(columns: Int) -> Int {
         blocks(of: columns).reduce(0) { $0 + 4 * $1.count * stride($1) }
@@ -62,8 +70,11 @@ final class InputMoments {
             guard let x = rows.data.map({ $0 + block.lowerBound }) else { return }
             rk_pack_f32(worker, scratch.panels, x, Int32(block.count), rows.count, 1, rows.stride)
             forEachOfMine { row in
-                let line = scratch.transposed + row * positions
-                for position in 0..<positions { line[position] = x[position * rows.stride + row] }
+                let line = scratch.transposed + row * positions, column = block.lowerBound + row
+                for position in 0..<positions {
+                    line[position] = x[position * rows.stride + row]
+                    largest[column] = max(largest[column], abs(line[position]))
+                }
             }
             var matrix = rk_matrix(data: scratch.panels, type: RK_F32, rows: Int32(block.count), columns: rows.count, row_sums: nil)
             var input = rk_input()

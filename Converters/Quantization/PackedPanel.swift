@@ -23,8 +23,8 @@ package enum PackedPanel {
     /// An int4 block of 64 columns: 2 x 16 half scales, then 8 x 64 bytes of nibbles.
     private static let int4Block = 2 * 16 * 2 + 8 * 64
 
-    /// Packs 1 to 16 rows of `columns` floats, row after row. `out` has room for bytes(_:columns:) and is aligned to 4 bytes. int4 takes
-    /// `feedback` where it is given.
+    /// Packs 1 to 16 rows of `columns` floats, row after row. `out` has room for bytes(_:columns:) and is aligned to 4 bytes. int8 and int4
+    /// take `feedback` where it is given.
     static func pack(
         _ values: UnsafePointer<Float>, rows count: Int, columns: Int, as type: WeightType, feedback: ErrorFeedback? = nil,
         to out: UnsafeMutableRawPointer
@@ -42,8 +42,20 @@ package enum PackedPanel {
                 for column in 0..<columns { panel[column * rows + row] = HalfPrecision.fromFloat(values[row * columns + column]) }
             }
         case .int8:
-            let scales = out.assumingMemoryBound(to: Float.self)
-            let bytes = (out + rows * 4).assumingMemoryBound(to: Int8.self)
+            packInt8(values, rows: count, columns: columns, feedback, to: out)
+        case .int4:
+            packInt4(values, rows: count, columns: columns, feedback, to: out)
+        }
+    }
+
+    private static func packInt8(
+        _ values: UnsafePointer<Float>, rows count: Int, columns: Int, _ feedback: ErrorFeedback?, to out: UnsafeMutableRawPointer
+    ) {
+        let scales = out.assumingMemoryBound(to: Float.self)
+        let bytes = (out + rows * 4).assumingMemoryBound(to: Int8.self)
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * group + padded(columns)) { scratch in
+            guard let weights = scratch.baseAddress else { return }
+            let steps = weights + 2 * group, errors = steps + group
             for row in 0..<count {
                 let line = values + row * columns
                 var largest: Float = 0
@@ -51,10 +63,21 @@ package enum PackedPanel {
                 let scale = largest / 127
                 guard scale >= .leastNormalMagnitude else { continue }
                 scales[row] = scale
-                for column in 0..<columns { bytes[column / 4 * 64 + row * 4 + column % 4] = Rounding.int8(line[column] / scale) }
+                func store(_ step: Int8, _ column: Int) { bytes[column / 4 * 64 + row * 4 + column % 4] = step }
+                guard let feedback else {
+                    for column in 0..<columns { store(Rounding.int8(line[column] / scale), column) }
+                    continue
+                }
+                for first in stride(from: 0, to: columns, by: group) {
+                    let inside = min(group, columns - first)
+                    weights.update(repeating: 0, count: group)
+                    weights.update(from: line + first, count: inside)
+                    feedback.quantize(
+                        weights, from: first, errors: errors, steps: steps, scale: { _ in scale },
+                        step: { Float(Rounding.int8($0 * $1)) })
+                    for index in 0..<inside { store(Int8(steps[index]), first + index) }
+                }
             }
-        case .int4:
-            packInt4(values, rows: count, columns: columns, feedback, to: out)
         }
     }
 
@@ -73,7 +96,12 @@ package enum PackedPanel {
                     weights.update(repeating: 0, count: group)
                     weights.update(from: values + row * columns + first, count: inside)
                     if let feedback, inside > 0 {
-                        scales[row] = feedback.quantize(weights, from: first, errors: errors, steps: steps)
+                        feedback.quantize(
+                            weights, from: first, errors: errors, steps: steps,
+                            scale: { group in
+                                scales[row] = Int4Group.quantize(group, steps: steps)
+                                return HalfPrecision.toFloat(scales[row])
+                            }, step: Int4Group.step)
                     } else {
                         scales[row] = Int4Group.quantize(weights, steps: steps)
                     }

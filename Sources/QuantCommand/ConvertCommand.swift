@@ -37,8 +37,8 @@ struct ConvertCommand: ParsableCommand {
     @Flag(
         inversion: .prefixedNo,
         help: ArgumentHelp(
-            "Let the columns of int4 matrices make up for each other's rounding errors: nearly half the damage, for minutes in which the model "
-                + "makes up texts and pictures and reads them (default: for int4)."))
+            "Let the columns of int8 and int4 matrices make up for each other's rounding errors: nearly half the damage, for minutes in which "
+                + "the model makes up texts and pictures and reads them (default: for both)."))
     var calibration: Bool?
 
     @Option(name: .shortAndLong, help: ArgumentHelp("The packed file to write.", valueName: "file"), completion: .file(extensions: ["gguf"]))
@@ -60,8 +60,8 @@ struct ConvertCommand: ParsableCommand {
         if let preset, ModelConfiguration.preset(preset) == nil {
             throw ValidationError("There is no preset '\(preset)'; there are \(ModelConfiguration.presetNames.joined(separator: ", ")).")
         }
-        if calibration == true, type.type != .int4 {
-            throw ValidationError("--calibration is for int4 matrices; --type is \(type.type.name).")
+        if calibration == true, !type.type.isInteger {
+            throw ValidationError("--calibration is for int8 and int4 matrices; --type is \(type.type.name).")
         }
         let most = Session.maximumThreads
         if let threads, !(1...most).contains(threads) { throw ValidationError("--threads is \(threads), expected 1 to \(most).") }
@@ -110,7 +110,7 @@ struct ConvertCommand: ParsableCommand {
         }
         let calibrated =
             report.calibratedPositions == 0
-            ? [] : ["calibrated with \(report.calibratedPositions) positions: single weights of int4 err more, products with them less"]
+            ? [] : ["calibrated with \(report.calibratedPositions) positions: single weights err more, products with them less"]
         return rows + calibrated + ["\(output): \(millions(report.fileSize))B in \(format(seconds, 1)) s"]
     }
 

@@ -85,7 +85,7 @@ struct InfoCommand: ParsableCommand {
             "memory        \(megabytes(summary.neededBytes)) for a greedy caption, \(megabytes(summary.captionBytes(usual))) for one of "
                 + "\(usual.count) candidates, the transformer's part of the file included\(available)",
             "buffers       \(megabytes(summary.transformerBytes)) transformer, "
-                + "\(megabytes(summary.cacheBytes)) keys and values (\(sessionOptions.keyValueFormat.name)), "
+                + "\(megabytes(summary.cacheBytes)) keys and values (\((sessionOptions.keyValueFormat ?? .standard(for: model.weightType)).name)), "
                 + "\(megabytes(summary.imageEncoderBytes)) image encoder"
                 + (model.hasImageDecoder ? ", \(megabytes(summary.imageDecoderBytes)) image decoder" : ""),
         ] + activations + [

@@ -26,8 +26,9 @@ struct SharedOptions: ParsableArguments {
     /// Opens a session, which Ctrl-C stops. Where the memory for the work is not there, says so on standard error.
     func openSession(
         _ model: Model, threads: Int?, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil,
-        keyValueFormat: KeyValueFormat = .f16, for work: Work
+        keyValueFormat: KeyValueFormat? = nil, for work: Work
     ) throws -> Session {
+        let keyValueFormat = keyValueFormat ?? .standard(for: model.weightType)
         let summary = model.summary(threads: threads, precision: precision, imageArithmetic: imageArithmetic, keyValueFormat: keyValueFormat)
         if !quiet, let warning = work.memoryWarning(model, summary, keyValueFormat) { note("Warning: \(warning)") }
         let session = try Session(
@@ -102,8 +103,12 @@ struct TransformerOptions: ParsableArguments {
 
     @Option(
         name: .customLong("kv"),
-        help: ArgumentHelp("How keys and values are kept: f16, or int8 in about half the memory and a little less exact.", valueName: "format"))
-    var keyValueFormat = KeyValueFormat.f16
+        help: ArgumentHelp(
+            """
+            How keys and values are kept: f16, or int8 in about half the memory and a little less exact (default: int8 for int4 models, else \
+            f16).
+            """, valueName: "format"))
+    var keyValueFormat: KeyValueFormat?
 }
 
 /// What commands take that use the image tokenizer.
@@ -125,7 +130,7 @@ struct SessionOptions: ParsableArguments {
 
     var threads: Int? { threadOptions.threads }
     var precision: ActivationPrecision? { transformerOptions.precision }
-    var keyValueFormat: KeyValueFormat { transformerOptions.keyValueFormat }
+    var keyValueFormat: KeyValueFormat? { transformerOptions.keyValueFormat }
     var imageArithmetic: ImageArithmetic? { imageOptions.imageArithmetic }
 }
 

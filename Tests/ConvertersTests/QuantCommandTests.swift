@@ -106,7 +106,7 @@ import Testing
             [], ["--preset", "350M"], ["--preset", "1B", "-o", "x"] + Self.inputs, ["-o", "x"] + Self.inputs,
             ["--preset", "350M", "--config", "c", "-o", "x"] + Self.inputs, ["--preset", "350M", "--type", "int3", "-o", "x"] + Self.inputs,
             ["--preset", "350M", "--threads", "0", "-o", "x"] + Self.inputs,
-            ["--preset", "350M", "--type", "int8", "--calibration", "-o", "x"] + Self.inputs, ["verify"], ["export", "x"], ["nonsense"],
+            ["--preset", "350M", "--type", "f16", "--calibration", "-o", "x"] + Self.inputs, ["verify"], ["export", "x"], ["nonsense"],
         ] {
             let run = try run(arguments, in: folder)
             #expect(run.status == 64, "\(arguments): \(run.messages)")

@@ -147,10 +147,10 @@ import Testing
 
     @Test func sessionOptionsHaveDefaults() throws {
         var options = rudolph_session_options(
-            threads: 7, int8_cache: 7, release_image_tokenizer: 7, image_arithmetic: 7, activations: 7, reserved_number: 7,
+            threads: 7, cache: 7, release_image_tokenizer: 7, image_arithmetic: 7, activations: 7, reserved_number: 7,
             reserved: (7, 7, 7, 7, 7, 7))
         rudolph_session_options_default(&options)
-        #expect(options.threads == 0 && options.int8_cache == 0 && options.release_image_tokenizer == 0)
+        #expect(options.threads == 0 && options.cache == 0 && options.release_image_tokenizer == 0)
         #expect(options.image_arithmetic == 0 && options.activations == 0 && options.reserved_number == 0 && options.reserved.5 == 0)
         rudolph_session_options_default(nil)
         try withModel { model in
@@ -190,6 +190,7 @@ import Testing
         let changes: [((inout rudolph_session_options) -> Void, String)] = [
             ({ $0.threads = -1 }, "-1 threads, expected 1 to 1024"),
             ({ $0.image_arithmetic = 4 }, "image_arithmetic is 4, expected 0 to 3"),
+            ({ $0.cache = 3 }, "cache is 3, expected 0 to 2"),
             ({ $0.activations = -1 }, "activations is -1, expected 0 to 3"),
             ({ $0.activations = 4 }, "activations is 4, expected 0 to 3"),
             ({ $0.reserved_number = 1 }, "reserved fields of the options are not zero"),
@@ -205,19 +206,21 @@ import Testing
         }
     }
 
-    @Test func sessionsCanKeepKeysAndValuesInEightBits() throws {
+    @Test func sessionsKeepKeysAndValuesAsTheyAreTold() throws {
         let image = try #require(try Golden.images().first)
         let picture = try Golden.picture(image.png)
         try withModel { model in
-            let (handle, session) = try open(model) { $0.int8_cache = 1 }
-            #expect(session.keyValueFormat == .int8 && session.threads == 1 && session.keepsImageTokenizer)
-            var text = [CChar](repeating: 0, count: 256)
-            var caption = rudolph_caption_options()
-            rudolph_caption_options_default(&caption)
-            caption.greedy = 1
-            #expect(call { rudolph_caption(handle, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
-            #expect(text[0] != 0)
-            rudolph_session_close(handle)
+            for (number, expected) in [(0, KeyValueFormat.int8), (1, .f16), (2, .int8)] {
+                let (handle, session) = try open(model) { $0.cache = Int32(number) }
+                #expect(session.keyValueFormat == expected && session.threads == 1 && session.keepsImageTokenizer)
+                var text = [CChar](repeating: 0, count: 256)
+                var caption = rudolph_caption_options()
+                rudolph_caption_options_default(&caption)
+                caption.greedy = 1
+                #expect(call { rudolph_caption(handle, picture.pixels, 64, 64, &caption, &text, 256, $0, $1) } == (0, ""))
+                #expect(text[0] != 0)
+                rudolph_session_close(handle)
+            }
         }
     }
 

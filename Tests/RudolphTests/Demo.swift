@@ -9,17 +9,17 @@ import Testing
 enum Demo {
     static let types: [WeightType] = [.f16, .int8, .int4]
     /// Weights with the usual keys and values, and one of them with the other kind.
-    static let typesAndCaches = zip(types + [.int4], [KeyValueFormat.f16, .f16, .f16, .int8])
+    static let typesAndCaches = zip(types + [.int4], [KeyValueFormat.f16, .f16, .int8, .f16])
 
     static func path(_ type: WeightType) throws -> String {
         try model(type).path
     }
 
-    /// int4 without calibration.
-    static func plainInt4Path() throws -> String { try DemoModel(.int4, isCalibrated: false, in: folder.get()).path }
+    /// Without calibration.
+    static func plainPath(_ type: WeightType) throws -> String { try DemoModel(type, isCalibrated: false, in: folder.get()).path }
 
     /// A session of its own on the shared model. Tests run at the same time, so each takes one thread unless threads are its matter.
-    static func session(_ type: WeightType = .f16, threads: Int = 1, cache: KeyValueFormat = .f16) throws -> Session {
+    static func session(_ type: WeightType = .f16, threads: Int = 1, cache: KeyValueFormat? = nil) throws -> Session {
         let model = try model(type)
         return try kernels.withLock { try Session(model, threads: threads, keyValueFormat: cache) }
     }

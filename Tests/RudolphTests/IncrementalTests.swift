@@ -50,24 +50,32 @@ import Testing
         let ids = try session.captionLeftText()
         #expect(ids.count == configuration.leftTextLength)
         let stored = try #require(session.model.captionLeftText)
-        let count = KeyValueCache.storedHalves(configuration, positions: ids.count)
-        #expect(stored.range.count == 2 * count)
+        let bytes = KeyValueCache.storedBytes(configuration, session.keyValueFormat, positions: ids.count)
+        #expect(stored.ranges.map(\.count) == [bytes.elements, bytes.scales].filter { $0 > 0 })
 
         let computed = try session.computeCaptionLeftText()
-        #expect(computed == [UInt16](UnsafeBufferPointer(start: stored.f16, count: count)), "\(type.name)")
-        var loaded = [UInt16](repeating: 0, count: count)
+        #expect(computed.elements == [UInt8](UnsafeRawBufferPointer(start: stored.elements, count: bytes.elements)), "\(type.name)")
+        #expect(computed.scales == [UInt8](UnsafeRawBufferPointer(start: stored.scales, count: bytes.scales)), "\(type.name)")
         session.forgetLeftText()
-        for slot in 0..<count { session.prefix.layers[0].keys.assumingMemoryBound(to: UInt16.self)[slot % (ids.count * configuration.headSize)] = 1 }
+        for layer in session.prefix.layers {
+            layer.keys.initializeMemory(as: UInt8.self, repeating: 1, count: configuration.hiddenSize * ids.count)
+            if let scales = layer.value_scales { scales.update(repeating: 1, count: layer.slots) }
+        }
         var passes = 0
         try session.readLeftText(ids) { _ in
             passes += 1
             return true
         }
         #expect(passes == 0)
-        loaded.withUnsafeMutableBufferPointer { buffer in
-            if let base = buffer.baseAddress { session.prefix.store(base, positions: ids.count, configuration) }
+        var elements = [UInt8](repeating: 0, count: bytes.elements), scales = [UInt8](repeating: 0, count: bytes.scales)
+        elements.withUnsafeMutableBytes { elements in
+            scales.withUnsafeMutableBytes { scales in
+                guard let to = elements.baseAddress else { return }
+                session.prefix.store(
+                    elements: to, scales: bytes.scales == 0 ? nil : scales.baseAddress, positions: ids.count, configuration)
+            }
         }
-        #expect(loaded == computed, "\(type.name)")
+        #expect(elements == computed.elements && scales == computed.scales, "\(type.name)")
 
         for precision in ActivationPrecision.allCases {
             for format in KeyValueFormat.allCases {
@@ -77,7 +85,7 @@ import Testing
                     passes += 1
                     return true
                 }
-                let isTaken = format == .f16 && (type != .int8 || precision == .mixed)
+                let isTaken = format == .standard(for: type) && (type != .int8 || precision == .mixed)
                 #expect((passes == 0) == isTaken, "\(type.name), activations \(precision.name), keys and values \(format.name)")
             }
         }

@@ -238,6 +238,10 @@ import Testing
             "keys and values", { $0.tensor("captions.left_text.keys_values") { $0.dimensions.swapAt(1, 3) } },
             "captions.left_text.keys_values has dimensions"
         ),
+        (
+            "scales of keys and values", { $0.tensor("captions.left_text.scales") { $0.dimensions.swapAt(0, 2) } },
+            "captions.left_text.scales has dimensions"
+        ),
     ]
 
     /// A list that is as long as one may be leaves no room for its own key.

@@ -105,9 +105,16 @@ enum {
     RUDOLPH_ACTIVATIONS_INT16 = 3,   // 16 bits: up to twice the time for a picture or a prompt, the same for a token
 };
 
+// How keys and values of earlier positions are kept.
+enum {
+    RUDOLPH_CACHE_DEFAULT = 0, // int8 for int4 models, else f16
+    RUDOLPH_CACHE_F16 = 1,
+    RUDOLPH_CACHE_INT8 = 2,    // about half the memory, a little less exact
+};
+
 typedef struct rudolph_session_options {
     int32_t threads;                 // as above
-    int32_t int8_cache;              // 1: keys and values of earlier positions in 8 bits: about half the memory, a little less exact
+    int32_t cache;                   // RUDOLPH_CACHE_...
     int32_t release_image_tokenizer; // 1: what turns pictures into tokens and back is freed after each picture, before captions and
                                      //    answers are generated: the least memory at once, some time for the next picture
     int32_t image_arithmetic;        // RUDOLPH_IMAGES_...

@@ -70,7 +70,7 @@ public func rudolph_session_open_with(
         try checkReserved(fields.reserved_number)
         let opened = try Session(
             shared, threads: fields.threads == 0 ? nil : Int(fields.threads), precision: try precision(fields.activations),
-            imageArithmetic: try imageArithmetic(fields.image_arithmetic), keyValueFormat: fields.int8_cache == 0 ? .f16 : .int8)
+            imageArithmetic: try imageArithmetic(fields.image_arithmetic), keyValueFormat: try keyValueFormat(fields.cache))
         opened.keepsImageTokenizer = fields.release_image_tokenizer == 0
         session.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
     }
@@ -435,6 +435,15 @@ private func precision(_ number: Int32) throws(RudolphError) -> ActivationPrecis
     case 2: .mixed
     case 3: .int16
     default: throw RudolphError("activations is \(number), expected 0 to 3")
+    }
+}
+
+private func keyValueFormat(_ number: Int32) throws(RudolphError) -> KeyValueFormat? {
+    switch number {
+    case 0: nil
+    case 1: .f16
+    case 2: .int8
+    default: throw RudolphError("cache is \(number), expected 0 to 2")
     }
 }
 

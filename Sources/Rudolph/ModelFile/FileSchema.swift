@@ -55,4 +55,6 @@ package enum FileSchema {
     package static let imageHead = "to_logits.1.image"
     /// Keys and values of the left text of plain captions.
     package static let captionLeftText = "captions.left_text.keys_values"
+    /// Where those are int8.
+    package static let captionLeftTextScales = "captions.left_text.scales"
 }

@@ -126,7 +126,7 @@ struct ImageWeightsBuilder {
         _ name: String, out: Int, in channels: Int, kernel: Int, stride: Int = 1, upsample: Bool = false
     ) throws(RudolphError) -> rk_conv {
         let linear = try binder.linear(name, rows: out, columns: kernel * kernel * channels)
-        guard !linear.type.quantizesInput else {
+        guard !linear.type.isInteger else {
             throw .invalidFile("\(binder.path): tensor \(name).weight is \(linear.type.name), expected f16 or f32")
         }
         let extent = try binder.range(of: name + ".weight")

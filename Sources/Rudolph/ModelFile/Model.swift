@@ -17,7 +17,7 @@ public final class Model: @unchecked Sendable {
     public let weightType: WeightType
     /// Of its texts.
     public let tokenizer: Tokenizer
-    /// Positions of the sequences that the file's int4 weights were calibrated with; nil where they were not.
+    /// Positions of the sequences that the file's weights were calibrated with; nil where they were not.
     public let calibratedPositions: Int?
 
     let file: GGUF

@@ -25,8 +25,8 @@ public enum WeightType: UInt32, CaseIterable, Sendable {
     }
 
     var kernelType: rk_type { rk_type(rawValue) }
-    /// Whether the rows that it multiplies are quantized first.
-    var quantizesInput: Bool { self == .int8 || self == .int4 }
+    /// Whether elements are integers with scales; the rows that they multiply are then quantized first.
+    package var isInteger: Bool { self == .int8 || self == .int4 }
 }
 
 /// A matrix of panels in the mapped file, with its bias.
@@ -208,14 +208,15 @@ final class TensorBinder {
         return Linear(matrix: matrix, bias: try bias(name + ".bias", count: rows), type: shape.type)
     }
 
-    /// A tensor of f16 values with these dimensions, the fastest first.
-    func f16(_ name: String, dimensions: [Int]) throws(RudolphError) -> UnsafePointer<rk_f16> {
+    /// A plain tensor of this type with these dimensions, the fastest first.
+    func data(_ name: String, _ type: GGUF.TensorType, dimensions: [Int]) throws(RudolphError) -> UnsafeRawPointer {
         let tensor = try file.tensor(named: name)
-        guard tensor.type == .f16, tensor.dimensions == dimensions else {
+        guard tensor.type == type, tensor.dimensions == dimensions else {
             throw .invalidFile(
-                "\(path): tensor \(name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), expected \(dimensions) of type 1 (f16)")
+                "\(path): tensor \(name) has dimensions \(tensor.dimensions) of type \(tensor.type.rawValue), "
+                    + "expected \(dimensions) of type \(type.rawValue)")
         }
-        return try pointer(tensor).assumingMemoryBound(to: rk_f16.self)
+        return try pointer(tensor)
     }
 
     func layerNorm(_ name: String, size: Int) throws(RudolphError) -> rk_layer_norm {

@@ -17,7 +17,7 @@ public struct ModelSummary: Sendable {
             } else if name.hasPrefix("transformer.") {
                 self = .layers
             } else {
-                self = name == FileSchema.captionLeftText ? .leftText : .embeddings
+                self = name.hasPrefix("captions.left_text.") ? .leftText : .embeddings
             }
         }
 
@@ -99,7 +99,7 @@ extension Model {
     ///   - threads: 1 to `Session.maximumThreads`, or the nearest of these; nil takes what a `Session` would.
     ///   - precision: as in `Session`, as all that follow.
     public func summary(
-        threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat = .f16
+        threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil, keyValueFormat: KeyValueFormat? = nil
     ) -> ModelSummary {
         let threads = min(max(1, threads ?? Session.defaultThreads), Session.maximumThreads)
         let parts = ModelSummary.Kind.allCases.map { kind in
@@ -120,7 +120,8 @@ extension Model {
             parts: parts,
             transformerBytes: Transformer.bytes(
                 configuration, rows: Session.positionsAtOnce, threads: threads, precision: precision),
-            cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: configuration.sequenceLength)),
+            cacheBytes: KeyValueCache.bytes(
+                configuration, keyValueFormat ?? .standard(for: weightType), .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: imageArithmetic),
             imageDecoderBytes: ImageDecoder.bytes(self, threads: threads, arithmetic: imageArithmetic),
             availableBytes: rp_available_memory(),
@@ -151,13 +152,14 @@ extension Model {
     /// - Parameters:
     ///   - count: candidates of a caption, or pictures drawn at the same time; guided drawings count twice. 1 to 65,536, or the nearest of these.
     ///   - keyValueFormat: as in `Session`.
-    public func summary(batch count: Int, keyValueFormat: KeyValueFormat = .f16) -> BatchSummary {
+    public func summary(batch count: Int, keyValueFormat: KeyValueFormat? = nil) -> BatchSummary {
         let count = min(max(1, count), Self.mostSequences)
         let sequences = UInt64(count)
         let rows = UInt64(min(count, Session.positionsAtOnce))
         // The shortest prompt is begin and task token; the text after it is the candidates' own. One candidate goes on in the shared cache.
         let prompt = configuration.taskTokens.isEmpty ? 1 : 2
-        func bytes(_ kind: KeyValueCache.Kind) -> UInt64 { KeyValueCache.bytes(configuration, keyValueFormat, kind) }
+        let format = keyValueFormat ?? .standard(for: weightType)
+        func bytes(_ kind: KeyValueCache.Kind) -> UInt64 { KeyValueCache.bytes(configuration, format, kind) }
         let caption = count <= 1 ? 0 : bytes(.positions(capacity: max(0, configuration.rightTextLength - prompt)))
         return BatchSummary(
             count: count, captionBytes: sequences * caption,

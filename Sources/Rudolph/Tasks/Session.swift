@@ -64,13 +64,14 @@ public final class Session {
     ///     `.mixed` for int8 models, else `.int8`.
     ///   - imageArithmetic: of the image tokenizer; nil takes `.fast` where the model's weights are integers, else `.winograd`. But for `.fast` a
     ///     picture's tokens do not depend on the processor.
-    ///   - keyValueFormat: of the keys and values of earlier positions; int8 takes about half the memory.
+    ///   - keyValueFormat: of the keys and values of earlier positions; nil takes `.int8` for int4 models, else `.f16`; int8 takes
+    ///     about half the memory.
     /// - Throws: for any other number of threads, for more than the system lets this process have at that time (`ulimit -u`, a container's limit
     ///   of pids), and where there is not enough memory. The OpenMP runtime starts them at the first task, others for each thread that runs tasks,
     ///   and ends the process where the system refuses one then.
     public init(
         _ model: Model, threads: Int? = nil, precision: ActivationPrecision? = nil, imageArithmetic: ImageArithmetic? = nil,
-        keyValueFormat: KeyValueFormat = .f16
+        keyValueFormat: KeyValueFormat? = nil
     ) throws(RudolphError) {
         let threads = threads ?? Self.defaultThreads
         guard (1...Self.maximumThreads).contains(threads) else {
@@ -80,14 +81,14 @@ public final class Session {
         self.model = model
         self.threads = threads
         self.imageArithmetic = imageArithmetic ?? .standard(for: model.weightType)
-        self.keyValueFormat = keyValueFormat
+        self.keyValueFormat = keyValueFormat ?? .standard(for: model.weightType)
         self.precision = precision ?? .standard(for: model.weightType)
-        let stored = model.captionLeftText?.precision
-        takesStored = keyValueFormat == .f16 && (stored == nil || stored == self.precision)
+        let stored = model.captionLeftText
+        takesStored = stored?.format == self.keyValueFormat && (stored?.precision == nil || stored?.precision == self.precision)
         transformer = try Transformer(
             model, threads: threads, maximumRows: Self.positionsAtOnce, precision: self.precision, stop: stop)
         prefix = try KeyValueCache(
-            model.configuration, keyValueFormat, start: 0, .positions(capacity: model.configuration.sequenceLength))
+            model.configuration, self.keyValueFormat, start: 0, .positions(capacity: model.configuration.sequenceLength))
     }
 
     /// Throws where the system does not let this process have `count` threads: the OpenMP runtime would end it. Steps need less stack than this.
@@ -217,27 +218,31 @@ public final class Session {
         if ids == leftText { return }
         leftText = []
         if takesStored, let stored = model.captionLeftText, ids == (try captionLeftText()) {
-            prefix.load(stored.f16, positions: ids.count, model.configuration)
-            model.release(stored.range)
+            prefix.load(elements: stored.elements, scales: stored.scales, positions: ids.count, model.configuration)
+            for range in stored.ranges { model.release(range) }
         } else {
             try read(ids, from: 0, progress)
         }
         leftText = ids
     }
 
-    /// Computes the keys and values of the left text of plain captions as a model file stores them: f16, for each layer keys, then
-    /// values, each [head][position][element]. What the file has already is not looked at.
-    package func computeCaptionLeftText() throws(RudolphError) -> [UInt16] {
+    /// Computes the keys and values of the left text of plain captions as a model file stores them, see `StoredKeysAndValues`. What the file has
+    /// already is not looked at.
+    package func computeCaptionLeftText() throws(RudolphError) -> (elements: [UInt8], scales: [UInt8]) {
         try tasks.take()
         defer { tasks.giveBack() }
         let ids = try captionLeftText()
         leftText = []
         try read(ids, from: 0, nil)
-        let count = KeyValueCache.storedHalves(model.configuration, positions: ids.count)
-        return [UInt16](unsafeUninitializedCapacity: count) { buffer, initialized in
-            if let base = buffer.baseAddress { prefix.store(base, positions: ids.count, model.configuration) }
-            initialized = count
+        let bytes = KeyValueCache.storedBytes(model.configuration, keyValueFormat, positions: ids.count)
+        var elements = [UInt8](repeating: 0, count: bytes.elements), scales = [UInt8](repeating: 0, count: bytes.scales)
+        elements.withUnsafeMutableBytes { elements in
+            scales.withUnsafeMutableBytes { scales in
+                guard let to = elements.baseAddress else { return }
+                prefix.store(elements: to, scales: bytes.scales == 0 ? nil : scales.baseAddress, positions: ids.count, model.configuration)
+            }
         }
+        return (elements, scales)
     }
 
     /// Computes one whole sequence and shows `observer` what the matrices of all layers multiply.

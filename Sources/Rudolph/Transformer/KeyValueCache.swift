@@ -8,6 +8,9 @@ public enum KeyValueFormat: Sendable, CaseIterable {
     /// 8 bits, and a scale for each head and position: 53 % of the memory with heads of 64, a little less exact (see Docs/QUALITY.md).
     case int8
 
+    /// What a model is run with unless the caller says otherwise: 4-bit weights' own rounding is far coarser than that of 8-bit keys and values.
+    package static func standard(for type: WeightType) -> KeyValueFormat { type == .int4 ? .int8 : .f16 }
+
     /// The name on command lines.
     public var name: String { self == .f16 ? "f16" : "int8" }
 
@@ -31,6 +34,7 @@ final class KeyValueCache {
     let start: Int
     let capacity: Int
     let isRing: Bool
+    let format: KeyValueFormat
     /// One view for each layer.
     let layers: [rk_key_value_cache]
     private let memory: UnsafeMutableRawPointer
@@ -68,6 +72,7 @@ final class KeyValueCache {
         // Where there is a picture, all positions before the text are used. Of the text itself often few are, and a candidate's cache has only those.
         if start == 0 { rp_prefer_large_pages(memory) }
         self.memory = memory
+        self.format = format
         self.start = start
         switch kind {
         case .positions(let capacity): (self.capacity, isRing) = (capacity, false)
@@ -92,36 +97,59 @@ final class KeyValueCache {
         self.layers = layers
     }
 
-    /// Halves of the first `positions` positions as a model file has them: for each layer keys, then values, each
-    /// [head][position][element].
-    static func storedHalves(_ configuration: Configuration, positions: Int) -> Int {
-        2 * configuration.layers * configuration.hiddenSize * positions
+    /// Bytes of the first `positions` positions as a model file has them: for each layer keys, then values, each [head][position][element], and
+    /// int8's scales in the same order.
+    static func storedBytes(
+        _ configuration: Configuration, _ format: KeyValueFormat, positions: Int
+    ) -> (elements: Int, scales: Int) {
+        let slots = 2 * configuration.layers * configuration.heads * positions
+        return (slots * configuration.headSize * format.elementSize, format == .int8 ? slots * MemoryLayout<Float>.size : 0)
     }
 
-    /// Takes the first `positions` positions, which are in every layer's first slots, from `stored`. For f16 only.
-    func load(_ stored: UnsafePointer<rk_f16>, positions: Int, _ configuration: Configuration) {
-        forEachHead(positions, configuration) { $0.update(from: stored + $1, count: $2) }
+    /// Takes the first `positions` positions, which are in every layer's first slots, from a model file, which has them in this cache's format.
+    func load(elements: UnsafeRawPointer, scales: UnsafeRawPointer?, positions: Int, _ configuration: Configuration) {
+        forEachHead(positions, configuration) { $0.copyMemory(from: elements + $1, byteCount: $2) }
+        if let scales { forEachHead(scalesOf: positions, configuration) { $0.copyMemory(from: scales + $1, byteCount: $2) } }
     }
 
     /// The reverse of `load`.
-    func store(_ stored: UnsafeMutablePointer<rk_f16>, positions: Int, _ configuration: Configuration) {
-        forEachHead(positions, configuration) { (stored + $1).update(from: $0, count: $2) }
+    func store(elements: UnsafeMutableRawPointer, scales: UnsafeMutableRawPointer?, positions: Int, _ configuration: Configuration) {
+        forEachHead(positions, configuration) { (elements + $1).copyMemory(from: $0, byteCount: $2) }
+        if let scales { forEachHead(scalesOf: positions, configuration) { (scales + $1).copyMemory(from: $0, byteCount: $2) } }
     }
 
-    /// Calls `body` with each head's slots, the place of its first one in a model file, and how many f16 values they have.
+    /// Calls `body` with each head's slots, the place of its first one in a model file, and their bytes.
     private func forEachHead(
-        _ positions: Int, _ configuration: Configuration, _ body: (UnsafeMutablePointer<rk_f16>, _ stored: Int, _ count: Int) -> Void
+        _ positions: Int, _ configuration: Configuration, _ body: (UnsafeMutableRawPointer, _ stored: Int, _ bytes: Int) -> Void
     ) {
-        let count = positions * configuration.headSize
+        let slotBytes = configuration.headSize * format.elementSize
         var stored = 0
         for layer in layers {
-            for part in [layer.keys, layer.values] {
-                guard let f16 = part?.assumingMemoryBound(to: rk_f16.self) else { return }
-                for head in 0..<configuration.heads {
-                    body(f16 + head * layer.slots * configuration.headSize, stored, count)
-                    stored += count
-                }
-            }
+            Self.forEachHead(layer.keys, layer.slots, slotBytes, positions, configuration, &stored, body)
+            Self.forEachHead(layer.values, layer.slots, slotBytes, positions, configuration, &stored, body)
+        }
+    }
+
+    /// The same of int8's scales.
+    private func forEachHead(
+        scalesOf positions: Int, _ configuration: Configuration, _ body: (UnsafeMutableRawPointer, _ stored: Int, _ bytes: Int) -> Void
+    ) {
+        let slotBytes = MemoryLayout<Float>.size
+        var stored = 0
+        for layer in layers {
+            Self.forEachHead(layer.key_scales, layer.slots, slotBytes, positions, configuration, &stored, body)
+            Self.forEachHead(layer.value_scales, layer.slots, slotBytes, positions, configuration, &stored, body)
+        }
+    }
+
+    private static func forEachHead(
+        _ first: UnsafeMutableRawPointer?, _ slots: Int, _ slotBytes: Int, _ positions: Int, _ configuration: Configuration,
+        _ stored: inout Int, _ body: (UnsafeMutableRawPointer, _ stored: Int, _ bytes: Int) -> Void
+    ) {
+        guard let first else { return }
+        for head in 0..<configuration.heads {
+            body(first + head * slots * slotBytes, stored, positions * slotBytes)
+            stored += positions * slotBytes
         }
     }
 

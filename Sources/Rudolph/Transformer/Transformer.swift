@@ -76,7 +76,7 @@ final class Transformer {
 
         /// The integers as `linear` takes them, nil where it takes floats.
         func integers(for linear: Linear?) -> rk_integer_rows? {
-            guard let linear, linear.type.quantizesInput, var rows = integers else { return nil }
+            guard let linear, linear.type.isInteger, var rows = integers else { return nil }
             if linear.type != .int8 {
                 rows.is_int16 = 0
                 rows.offsets = nil
