@@ -64,20 +64,20 @@ void rk_conv_read(const rk_conv *conv, const rk_norm_kernels *norm, float *to, c
     else memcpy(to, from, (size_t)pixels * (size_t)conv->in_channels * sizeof *to);
 }
 
-// The patch of output pixel (oy, ox): [kernel][kernel][in_channels], zeros outside the image.
-static void gather(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const float *x, int height, int width, int oy, int ox) {
+// [kernel][kernel][in_channels], zeros outside the image.
+static void gather(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const rk_conv_images *images, int pixel) {
     const int kernel = conv->kernel, shift = conv->upsample ? 1 : 0;
-    const int y0 = oy * conv->stride - conv->padding, x0 = ox * conv->stride - conv->padding;
-    const int first = rk_min(kernel, rk_max(0, -x0)), last = rk_max(first, rk_min(kernel, (width << shift) - x0));
+    const int y0 = pixel / images->out_width * conv->stride - conv->padding, x0 = pixel % images->out_width * conv->stride - conv->padding;
+    const int first = rk_min(kernel, rk_max(0, -x0)), last = rk_max(first, rk_min(kernel, (images->width << shift) - x0));
     const size_t channels = (size_t)conv->in_channels, row = channels * (size_t)kernel;
 
     for (int ky = 0; ky < kernel; ky++, patch += row) {
         const int iy = y0 + ky;
-        if (iy < 0 || iy >= height << shift || first == last) {
+        if (iy < 0 || iy >= images->height << shift || first == last) {
             memset(patch, 0, row * sizeof *patch);
             continue;
         }
-        const float *source = x + (size_t)(iy >> shift) * (size_t)width * channels;
+        const float *source = images->x + (size_t)(iy >> shift) * (size_t)images->width * channels;
         memset(patch, 0, (size_t)first * channels * sizeof *patch);
         if (shift) {
             for (int kx = first; kx < last; kx++)
@@ -89,54 +89,49 @@ static void gather(const rk_conv *conv, const rk_norm_kernels *norm, float *patc
     }
 }
 
-const float *rk_conv_patch(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const float *x, int height, int width, int oy, int ox) {
-    if (is_pointwise(conv)) return x + ((size_t)oy * (size_t)width + (size_t)ox) * (size_t)conv->in_channels;
-    gather(conv, norm, patch, x, height, width, oy, ox);
+const float *rk_conv_patch(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const rk_conv_images *images, int pixel) {
+    if (is_pointwise(conv)) return images->x + (size_t)pixel * (size_t)conv->in_channels;
+    gather(conv, norm, patch, images, pixel);
     return patch;
 }
 
 // A chunk is a tile of output pixels times a group of panels. All tiles pass one group before the next one comes, so that the group's
 // weights stay in the caches that the cores share; gathering a patch again costs a hundredth of its products.
-void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
-                 float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
-    if (rk_conv_is_winograd(conv))
-        return rk_winograd_run(worker, features, conv, x, height, width, out, out_height, out_width, out_stride, residual, scratch);
-    if (rk_conv_is_int16(conv))
-        return rk_conv_int16_run(worker, features, conv, x, height, width, out, out_height, out_width, out_stride, residual, scratch);
+void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const rk_conv_images *images, float *scratch) {
+    if (rk_conv_is_winograd(conv)) return rk_winograd_run(worker, features, conv, images, scratch);
+    if (rk_conv_is_int16(conv)) return rk_conv_int16_run(worker, features, conv, images, scratch);
     const rk_matrix *weights = &conv->weights;
     const rk_matmul_kernel multiply = rk_matmul_kernels_for(features).tile[weights->type];
     const rk_norm_kernels norm = rk_norm_kernels_for(features);
     const int pointwise = is_pointwise(conv);
     const int panels = rk_divide_up(weights->rows, RK_PANEL), groups = rk_divide_up(panels, RK_CONV_GROUP);
-    const int pixels = out_height * out_width, most = most_pixels(conv, pointwise);
+    const int pixels = images->out_height * images->out_width, most = most_pixels(conv, pointwise);
     const int tile = rk_conv_tile(pixels, groups, worker->count, most, TILE_STEP), tiles = rk_divide_up(pixels, tile);
-    const size_t panel_bytes = rk_panel_bytes(weights->type, weights->columns);
+    const size_t panel_bytes = rk_panel_bytes(weights->type, weights->columns), out_stride = images->out_stride;
     float *patches = scratch + (size_t)worker->index * worker_scratch(conv);
     float *sums = patches + (pointwise ? 0 : (size_t)tile * patch_stride(conv));
 
     for (int chunk; (chunk = rk_next_chunk(worker, tiles * groups)) >= 0;) {
         const int first = chunk % tiles * tile, panel = chunk / tiles * RK_CONV_GROUP;
         const size_t channel = (size_t)panel * RK_PANEL;
-        float *result = out + (size_t)first * out_stride + channel;
+        float *result = images->out + (size_t)first * out_stride + channel;
         rk_matmul_tile product = {
             .weights = (const char *)weights->data + (size_t)panel * panel_bytes,
             .panels = rk_min(RK_CONV_GROUP, panels - panel),
             .columns = weights->columns,
-            .x = pointwise ? x + (size_t)first * (size_t)conv->in_channels : patches,
+            .x = pointwise ? images->x + (size_t)first * (size_t)conv->in_channels : patches,
             .x_stride = pointwise ? (size_t)conv->in_channels : patch_stride(conv),
             .count = rk_min(tile, pixels - first),
             .bias = conv->bias ? conv->bias + channel : NULL,
-            .out = residual ? sums : result,
-            .out_stride = residual ? RK_CONV_GROUP * RK_PANEL : out_stride,
+            .out = images->residual ? sums : result,
+            .out_stride = images->residual ? RK_CONV_GROUP * RK_PANEL : out_stride,
         };
         if (!pointwise)
-            for (int p = 0; p < product.count; p++)
-                gather(conv, &norm, patches + (size_t)p * product.x_stride, x, height, width, (first + p) / out_width,
-                       (first + p) % out_width);
+            for (int p = 0; p < product.count; p++) gather(conv, &norm, patches + (size_t)p * product.x_stride, images, first + p);
         multiply(&product);
-        if (residual) {
+        if (images->residual) {
             const int count = rk_min(RK_CONV_GROUP * RK_PANEL, weights->rows - (int)channel);
-            const float *added = residual + (size_t)first * out_stride + channel;
+            const float *added = images->residual + (size_t)first * out_stride + channel;
             for (int p = 0; p < product.count; p++)
                 for (int c = 0; c < count; c++)
                     result[(size_t)p * out_stride + (size_t)c] =

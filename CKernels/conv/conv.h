@@ -24,13 +24,11 @@ enum { RK_CONV_PIXELS = 192, RK_CONV_GROUP = 16 };
 
 // As rk_conv_scratch and rk_conv_run, for convolutions by Winograd's transform.
 size_t rk_winograd_scratch(uint32_t features, const rk_conv *conv, int workers);
-void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
-                     float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch);
+void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const rk_conv_images *images, float *scratch);
 
 // The same for convolutions whose products are those of 16-bit integers, but not by Winograd's transform.
 size_t rk_conv_int16_scratch(uint32_t features, const rk_conv *conv, int workers);
-void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
-                       float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch);
+void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const rk_conv_images *images, float *scratch);
 
 // Floats that 16-bit integers and their factors take: `columns` of a block of tiles or patches, and of a panel of weights.
 RK_INLINE size_t rk_int16_block(const rk_conv_kernels *kernels, int columns) {
@@ -41,8 +39,8 @@ RK_INLINE size_t rk_int16_panel(int columns) { return RK_PANEL + (size_t)columns
 // Pixels to a tile: equal tiles of a multiple of `step`, not more than `most`, at least two chunks for every worker, `groups` to a tile.
 int rk_conv_tile(int pixels, int groups, int workers, int most, int step);
 
-// The patch of output pixel (oy, ox): where it lies in x, or gathered into `patch`.
-const float *rk_conv_patch(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const float *x, int height, int width, int oy, int ox);
+// The patch of an output pixel, counted row after row: where it lies in x, or gathered into `patch`.
+const float *rk_conv_patch(const rk_conv *conv, const rk_norm_kernels *norm, float *patch, const rk_conv_images *images, int pixel);
 
 // Copies pixels side by side as conv reads them: normalized where it says so.
 void rk_conv_read(const rk_conv *conv, const rk_norm_kernels *norm, float *to, const float *from, int pixels);

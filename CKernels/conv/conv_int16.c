@@ -33,53 +33,64 @@ size_t rk_conv_int16_scratch(uint32_t features, const rk_conv *conv, int workers
     return (size_t)workers * floats_of(layout_for(conv, &kernels, most_pixels(conv)));
 }
 
-static void read_patch(const rk_conv *conv, const rk_conv_kernels *kernels, float *patches, int blocks, int pixel, const float *x) {
-    const int block = kernels->block;
-    for (int c = 0; c < conv->weights.columns; c += SLICE) {
-        const int some = columns_from(conv, c);
-        const size_t at = slice_offset(kernels, c, blocks) + rk_int16_block(kernels, some) * (size_t)(pixel / block);
-        kernels->patch(patches + at, pixel % block, x + c, some);
+// A convolution, and one worker's memory for it.
+typedef struct pass {
+    const rk_conv *conv;
+    const rk_conv_images *images;
+    rk_conv_kernels kernels;
+    rk_norm_kernels norm;
+    int blocks; // of pixels in a tile
+    float *patch, *patches, *weights, *sums;
+} pass;
+
+// The patch of a pixel of the image, as that of pixel `at` of the tile.
+static void read_patch(const pass *p, int at, int pixel) {
+    const float *x = rk_conv_patch(p->conv, &p->norm, p->patch, p->images, pixel);
+    const int block = p->kernels.block;
+    for (int c = 0; c < p->conv->weights.columns; c += SLICE) {
+        const int some = columns_from(p->conv, c);
+        float *slice = p->patches + slice_offset(&p->kernels, c, p->blocks);
+        p->kernels.patch(slice + rk_int16_block(&p->kernels, some) * (size_t)(at / block), at % block, x + c, some);
     }
 }
 
 // `panels` panels from `panel` on times the patches of `count` pixels.
-static void multiply(const rk_conv *conv, const rk_conv_kernels *kernels, float *sums, const float *patches, int blocks, float *weights,
-                     int panel, int panels, int count) {
-    const rk_matrix *matrix = &conv->weights;
+static void multiply(const pass *p, int panel, int panels, int count) {
+    const rk_matrix *matrix = &p->conv->weights;
     const size_t bytes = rk_panel_bytes(matrix->type, matrix->columns);
     for (int c = 0; c < matrix->columns; c += SLICE) {
-        const int some = columns_from(conv, c);
+        const int some = columns_from(p->conv, c);
         for (int n = 0; n < panels; n++) {
             const void *from = (const char *)matrix->data + bytes * (size_t)(panel + n);
-            kernels->columns(weights + rk_int16_panel(some) * (size_t)n, from, matrix->type, c, some);
+            p->kernels.columns(p->weights + rk_int16_panel(some) * (size_t)n, from, matrix->type, c, some);
         }
-        kernels->multiply(sums, patches + slice_offset(kernels, c, blocks), rk_int16_block(kernels, some), weights, panels, some, count, c > 0);
+        const float *slice = p->patches + slice_offset(&p->kernels, c, p->blocks);
+        p->kernels.multiply(p->sums, slice, rk_int16_block(&p->kernels, some), p->weights, panels, some, count, c > 0);
     }
 }
 
-void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width, float *out, int out_height,
-                       int out_width, size_t out_stride, const float *residual, float *scratch) {
+void rk_conv_int16_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const rk_conv_images *images, float *scratch) {
     const rk_conv_kernels kernels = rk_conv_kernels_for(features, RK_CONV_INT16);
-    const rk_norm_kernels norm = rk_norm_kernels_for(features);
     const int panels = rk_divide_up(conv->weights.rows, RK_PANEL), groups = rk_divide_up(panels, RK_CONV_GROUP);
-    const int pixels = out_height * out_width, tile = rk_conv_tile(pixels, groups, worker->count, most_pixels(conv), STEP);
-    const int tiles = rk_divide_up(pixels, tile), blocks = tile / kernels.block;
+    const int pixels = images->out_height * images->out_width, tile = rk_conv_tile(pixels, groups, worker->count, most_pixels(conv), STEP);
+    const int tiles = rk_divide_up(pixels, tile);
     const layout l = layout_for(conv, &kernels, tile);
-    float *patch = scratch + (size_t)worker->index * floats_of(l), *patches = patch + l.patch;
-    float *weights = patches + l.patches, *sums = weights + l.weights;
+    float *patch = scratch + (size_t)worker->index * floats_of(l), *patches = patch + l.patch, *weights = patches + l.patches;
+    const pass p = {
+        .conv = conv, .images = images, .kernels = kernels, .norm = rk_norm_kernels_for(features), .blocks = tile / kernels.block,
+        .patch = patch, .patches = patches, .weights = weights, .sums = weights + l.weights,
+    };
 
     for (int chunk; (chunk = rk_next_chunk(worker, tiles * groups)) >= 0;) {
         const int first = chunk % tiles * tile, count = rk_min(tile, pixels - first);
         const int group = chunk / tiles * RK_CONV_GROUP, end = rk_min(panels, group + RK_CONV_GROUP);
-        for (int p = 0; p < count; p++) {
-            const float *from = rk_conv_patch(conv, &norm, patch, x, height, width, (first + p) / out_width, (first + p) % out_width);
-            read_patch(conv, &kernels, patches, blocks, p, from);
-        }
+        for (int at = 0; at < count; at++) read_patch(&p, at, first + at);
         for (int panel = group, some; panel < end; panel += some) {
             some = rk_min(kernels.panels, end - panel);
-            multiply(conv, &kernels, sums, patches, blocks, weights, panel, some, count);
-            const size_t channel = (size_t)panel * RK_PANEL, at = (size_t)first * out_stride + channel;
-            kernels.pixels(out + at, out_stride, residual ? residual + at : NULL, sums, some, count, conv->bias ? conv->bias + channel : NULL);
+            multiply(&p, panel, some, count);
+            const size_t channel = (size_t)panel * RK_PANEL, at = (size_t)first * images->out_stride + channel;
+            kernels.pixels(images->out + at, images->out_stride, images->residual ? images->residual + at : NULL, p.sums, some, count,
+                           conv->bias ? conv->bias + channel : NULL);
         }
     }
     rk_barrier(worker);

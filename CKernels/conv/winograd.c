@@ -164,48 +164,45 @@ typedef struct region {
     int top, left, width;
 } region;
 
+// A job, and one worker's memory for it.
+typedef struct pass {
+    job job;
+    rk_norm_kernels norm;
+    rk_conv_images images;
+    region whole; // the image as it is
+    grid all;
+    int blocks; // of tiles in the memory for transformed ones
+    float *shared, *private, *band;
+} pass;
+
 // The 6 x 6 pixels under a tile; zeros outside the image.
-static void find_pixels(const rk_conv *conv, const region *from, int height, int width, place tile,
-                        const float *pixels[RK_WINOGRAD_POSITIONS]) {
-    const int shift = conv->upsample ? 1 : 0;
+static void find_pixels(const pass *p, const region *from, place tile, const float *pixels[RK_WINOGRAD_POSITIONS]) {
+    const rk_conv *conv = p->job.conv;
+    const int shift = conv->upsample ? 1 : 0, height = p->images.height << shift, width = p->images.width << shift;
     for (int y = 0; y < RK_WINOGRAD_IN; y++) {
         for (int x = 0; x < RK_WINOGRAD_IN; x++) {
             const int iy = tile.y - 1 + y, ix = tile.x - 1 + x;
-            const int inside = iy >= 0 && iy < height << shift && ix >= 0 && ix < width << shift;
+            const int inside = iy >= 0 && iy < height && ix >= 0 && ix < width;
             const ptrdiff_t pixel = (ptrdiff_t)((iy >> shift) - from->top) * from->width + (ix >> shift) - from->left;
             pixels[RK_WINOGRAD_IN * y + x] = inside ? from->x + pixel * conv->in_channels : from->zeros;
         }
     }
 }
 
-// Normalizes the pixels under the tiles first ..< end of one pair of rows into `band`.
-static region read_band(const rk_conv *conv, const rk_norm_kernels *norm, float *band, const region *from, int height, int width, grid tiles,
-                        int first, int end) {
-    const int shift = conv->upsample ? 1 : 0;
-    const place begin = find_tile(tiles, first), last = find_tile(tiles, end - 1), second = find_tile(tiles, rk_min(first + 1, end - 1));
+// Normalizes the pixels under the tiles first ..< end of one pair of rows into the band.
+static region read_band(const pass *p, int first, int end) {
+    const rk_conv *conv = p->job.conv;
+    const int shift = conv->upsample ? 1 : 0, height = p->images.height, width = p->images.width;
+    const place begin = find_tile(p->all, first), last = find_tile(p->all, end - 1), second = find_tile(p->all, rk_min(first + 1, end - 1));
     const int above = rk_min(begin.y, second.y), below = rk_max(begin.y, second.y);
     const int top = rk_max(0, above - 1) >> shift, bottom = rk_min(height, ((below + STEP) >> shift) + 1);
     const int left = rk_max(0, begin.x - 1) >> shift, right = rk_min(width, ((last.x + STEP) >> shift) + 1);
-    const region read = {band, from->zeros, top, left, right - left};
+    const region read = {p->band, p->whole.zeros, top, left, right - left};
+    float *band = p->band;
     for (int y = top; y < bottom; y++, band += (size_t)read.width * (size_t)conv->in_channels)
-        rk_conv_read(conv, norm, band, from->x + ((size_t)y * (size_t)width + (size_t)left) * (size_t)conv->in_channels, read.width);
+        rk_conv_read(conv, &p->norm, band, p->images.x + ((size_t)y * (size_t)width + (size_t)left) * (size_t)conv->in_channels, read.width);
     return read;
 }
-
-// A job, and one worker's memory for it.
-typedef struct pass {
-    job job;
-    rk_norm_kernels norm;
-    region image;
-    int height, width;
-    grid all;
-    float *out;
-    const float *residual;
-    int out_height, out_width;
-    size_t out_stride;
-    int blocks; // of tiles in the memory for transformed ones
-    float *shared, *private, *band;
-} pass;
 
 static int channels_from(const job *j, int c) { return rk_min(j->slice, j->conv->in_channels - c); }
 
@@ -221,10 +218,10 @@ static void read_tiles(const pass *p, positions v, int start, int first, int end
     const int block = p->job.kernels.block;
     for (int last; first < end; first = last) {
         last = rk_min(end, (pair_of(p->all, first) + 1) * 2 * p->all.across);
-        const region from = conv->scale ? read_band(conv, &p->norm, p->band, &p->image, p->height, p->width, p->all, first, last) : p->image;
+        const region from = conv->scale ? read_band(p, first, last) : p->whole;
         for (int tile = first; tile < last; tile++) {
             const float *pixels[RK_WINOGRAD_POSITIONS];
-            find_pixels(conv, &from, p->height, p->width, find_tile(p->all, tile), pixels);
+            find_pixels(p, &from, find_tile(p->all, tile), pixels);
             for (int c = 0; c < conv->in_channels; c += p->job.slice) {
                 const int some = channels_from(&p->job, c), at = tile - start;
                 p->job.kernels.input(v.first + block_offset(p, c, at / block), v.stride, at % block, pixels, some, conv->upsample);
@@ -245,20 +242,21 @@ static void multiply(const pass *p, positions m, positions v, positions u, int p
 
 // The pixels of a group's channels from the products of the tiles first ..< first + count.
 static void write_tiles(const pass *p, positions m, int panel, int panels, int first, int count) {
+    const rk_conv_images *images = &p->images;
     for (int t = 0; t < count; t++) {
         const place tile = find_tile(p->all, first + t);
         float *pixels[STEP * STEP];
         const float *added[STEP * STEP];
         for (int i = 0; i < STEP * STEP; i++) {
             const int y = tile.y + i / STEP, x = tile.x + i % STEP;
-            const size_t at = ((size_t)y * (size_t)p->out_width + (size_t)x) * p->out_stride + (size_t)panel * RK_PANEL;
-            const int inside = y < p->out_height && x < p->out_width;
-            pixels[i] = inside ? p->out + at : NULL;
-            added[i] = inside && p->residual ? p->residual + at : NULL;
+            const size_t at = ((size_t)y * (size_t)images->out_width + (size_t)x) * images->out_stride + (size_t)panel * RK_PANEL;
+            const int inside = y < images->out_height && x < images->out_width;
+            pixels[i] = inside ? images->out + at : NULL;
+            added[i] = inside && images->residual ? images->residual + at : NULL;
         }
         for (int n = 0; n < panels; n++, m = after(m, RK_PANEL)) {
             const float *bias = p->job.conv->bias ? p->job.conv->bias + (size_t)(panel + n) * RK_PANEL : NULL;
-            p->job.kernels.output(pixels, p->residual ? added : NULL, m.first, m.stride, bias);
+            p->job.kernels.output(pixels, images->residual ? added : NULL, m.first, m.stride, bias);
             for (int i = 0; i < STEP * STEP; i++) {
                 if (pixels[i]) pixels[i] += RK_PANEL;
                 if (added[i]) added[i] += RK_PANEL;
@@ -343,19 +341,16 @@ static void run_by_tiles(rk_worker *worker, const pass *p, int tiles) {
     rk_barrier(worker);
 }
 
-void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
-                     float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch) {
-    const grid all = {rk_divide_up(out_width, STEP), rk_divide_up(out_height, STEP)};
+void rk_winograd_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const rk_conv_images *images, float *scratch) {
+    const grid all = {rk_divide_up(images->out_width, STEP), rk_divide_up(images->out_height, STEP)};
     const rk_conv_kernels kernels = kernels_of(features, conv);
     const int tiles = all.across * all.down;
     const plan how = make_plan(conv, &kernels, rk_divide_up(tiles, kernels.block), worker->count);
     float *zeros = scratch, *shared = zeros + conv->in_channels;
     float *private = shared + how.layout.shared + (size_t)worker->index * (how.layout.private + band_floats(conv));
     const pass p = {
-        .job = how.job, .norm = rk_norm_kernels_for(features),
-        .image = {x, zeros, 0, 0, width}, .height = height, .width = width, .all = all,
-        .out = out, .residual = residual, .out_height = out_height, .out_width = out_width, .out_stride = out_stride,
-        .blocks = how.blocks, .shared = shared, .private = private, .band = private + how.layout.private,
+        .job = how.job, .norm = rk_norm_kernels_for(features), .images = *images, .whole = {.x = images->x, .zeros = zeros, .width = images->width},
+        .all = all, .blocks = how.blocks, .shared = shared, .private = private, .band = private + how.layout.private,
     };
     if (worker->index == 0) memset(zeros, 0, (size_t)conv->in_channels * sizeof *zeros);
     rk_barrier(worker);

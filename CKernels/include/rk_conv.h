@@ -98,10 +98,17 @@ rk_conv_algorithm rk_conv_fastest(uint32_t features);
 // Scratch floats that rk_conv_run needs with these features for `workers` workers, with scales or without.
 size_t rk_conv_scratch(uint32_t features, const rk_conv *conv, int workers);
 
-// Step: out[out_height][out_width][rows] = conv(x[height][width][in_channels]) (+ residual of the same shape, or NULL; it may be out).
-// out_height and out_width are given by the caller. rows must be a multiple of 16 or out must have room as rk_matmul says: pixels
-// are out_stride floats apart, at least rows rounded up to 16. residual uses out_stride too. out may not be x.
-void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const float *x, int height, int width,
-                 float *out, int out_height, int out_width, size_t out_stride, const float *residual, float *scratch);
+// What a convolution reads and writes. The output's size is the caller's choice.
+typedef struct rk_conv_images {
+    const float *x;        // [height][width][in_channels]
+    int height, width;
+    float *out;            // [out_height][out_width][rows], not x
+    int out_height, out_width;
+    size_t out_stride;     // floats from pixel to pixel of out: at least rows rounded up to 16, as whole panels are written
+    const float *residual; // added to the output, laid out as out, which it may be; or NULL
+} rk_conv_images;
+
+// Step: out = conv(x) + residual.
+void rk_conv_run(rk_worker *worker, uint32_t features, const rk_conv *conv, const rk_conv_images *images, float *scratch);
 
 #endif

@@ -30,8 +30,11 @@ typedef struct problem {
 
 static void run_conv(void *context, rk_worker *worker) {
     problem *p = context;
-    rk_conv_run(worker, p->features, &p->conv, p->x, p->shape.height, p->shape.width, p->out, p->out_height, p->out_width,
-                p->out_stride, p->residual, p->scratch);
+    const rk_conv_images images = {
+        .x = p->x, .height = p->shape.height, .width = p->shape.width,
+        .out = p->out, .out_height = p->out_height, .out_width = p->out_width, .out_stride = p->out_stride, .residual = p->residual,
+    };
+    rk_conv_run(worker, p->features, &p->conv, &images, p->scratch);
 }
 
 static void run_whole_conv(void *context, rk_worker *worker) {

@@ -67,9 +67,10 @@ struct ImagePass {
             conv.scale = UnsafePointer(scales)
             conv.shift = UnsafePointer(scales + widest)
         }
-        rk_conv_run(
-            worker, features, &conv, input, Int32(height), Int32(width), output, Int32(outHeight ?? height), Int32(outWidth ?? width),
-            paddedToPanel(Int(conv.weights.rows)), residual, scratch)
+        var images = rk_conv_images(
+            x: input, height: Int32(height), width: Int32(width), out: output, out_height: Int32(outHeight ?? height),
+            out_width: Int32(outWidth ?? width), out_stride: paddedToPanel(Int(conv.weights.rows)), residual: residual)
+        rk_conv_run(worker, features, &conv, &images, scratch)
     }
 
     /// Group norm and swish first, where a norm is given.
@@ -174,8 +175,10 @@ struct ImagePass {
         scratch: UnsafeMutablePointer<Float>
     ) {
         var conv = conv.summed(algorithm)
-        rk_conv_run(
-            worker, features, &conv, input, 1, Int32(pixels), output, 1, Int32(pixels), paddedToPanel(Int(conv.weights.rows)), nil, scratch)
+        var images = rk_conv_images(
+            x: input, height: 1, width: Int32(pixels), out: output, out_height: 1, out_width: Int32(pixels),
+            out_stride: paddedToPanel(Int(conv.weights.rows)), residual: nil)
+        rk_conv_run(worker, features, &conv, &images, scratch)
     }
 
     private func multiply(
