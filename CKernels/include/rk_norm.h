@@ -29,15 +29,22 @@ typedef struct rk_norm_kernels {
 
 rk_norm_kernels rk_norm_kernels_for(uint32_t features);
 
-// Step: group norm over an image [pixels][channels] as a factor `scale` and a summand `shift` for each channel. Statistics: f32 sums of blocks of
-// 64 pixels per channel about the first pixel, joined in double in block order, so they depend neither on threads nor on the CPU. `groups`
-// divides `channels`. scratch: rk_group_norm_scratch(pixels, channels) floats.
-size_t rk_group_norm_scratch(int pixels, int channels);
-void rk_group_norm_scales(rk_worker *worker, uint32_t features, float *scale, float *shift, const float *x, const float *weight,
-                          const float *bias, int pixels, int channels, int groups, float epsilon, float *scratch);
+// Of images [pixels][channels]: the channels of each group are normalized together.
+typedef struct rk_group_norm {
+    const float *weight, *bias; // [channels]
+    int channels;
+    int groups; // divides the channels
+    float epsilon;
+} rk_group_norm;
 
-// Step: scale_shift with these scales and shifts. y may be x.
-void rk_group_norm(rk_worker *worker, uint32_t features, float *y, const float *x, const float *weight, const float *bias,
-                   int pixels, int channels, int groups, float epsilon, int swish, float *scratch);
+// Step: what a group norm makes of an image x, as a factor `scale` and a summand `shift` for each channel. Statistics: f32 sums of blocks of
+// 64 pixels per channel about the first pixel, joined in double in block order, so they depend neither on threads nor on the CPU.
+// scratch: rk_group_norm_scratch(pixels, channels) floats.
+size_t rk_group_norm_scratch(int pixels, int channels);
+void rk_group_norm_scales(rk_worker *worker, uint32_t features, const rk_group_norm *norm, float *scale, float *shift, const float *x, int pixels,
+                          float *scratch);
+
+// Step: scale_shift with these scales and shifts, without swish. y may be x.
+void rk_group_norm_run(rk_worker *worker, uint32_t features, const rk_group_norm *norm, float *y, const float *x, int pixels, float *scratch);
 
 #endif

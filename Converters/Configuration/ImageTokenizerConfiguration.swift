@@ -47,9 +47,10 @@ extension ImageTokenizerConfiguration {
         }
         typealias Limits = Configuration.Limits
         let channels = try outputs("encoder.conv_in.weight")
-        guard channels.isMultiple(of: 32), channels <= Self.mostChannels else {
+        guard channels.isMultiple(of: Self.normGroups), channels <= Self.mostChannels else {
             throw checkpoint.failure(
-                "encoder.conv_in.weight has \(channels) channels, expected a multiple of the 32 groups of its norms up to \(Self.mostChannels)")
+                "encoder.conv_in.weight has \(channels) channels, expected a multiple of the \(Self.normGroups) groups of its norms "
+                    + "up to \(Self.mostChannels)")
         }
         let levels = try count("encoder.down.", atMost: Self.mostLevels)
         var multipliers: [Int] = []

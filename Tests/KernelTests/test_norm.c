@@ -127,16 +127,16 @@ static void test_channels(const test_isa *isa, int pixels, int channels, int gap
 
 typedef struct group_norm {
     uint32_t features;
+    rk_group_norm norm;
     float *y;
-    const float *x, *weight, *bias;
-    int pixels, channels, groups, swish;
+    const float *x;
+    int pixels;
     float *scratch;
 } group_norm;
 
 static void run_group_norm(void *context, rk_worker *worker) {
     group_norm *g = context;
-    rk_group_norm(worker, g->features, g->y, g->x, g->weight, g->bias, g->pixels, g->channels, g->groups, 1e-6f, g->swish,
-                  g->scratch);
+    rk_group_norm_run(worker, g->features, &g->norm, g->y, g->x, g->pixels, g->scratch);
 }
 
 static void run_whole_group_norm(void *context, rk_worker *worker) {
@@ -146,35 +146,36 @@ static void run_whole_group_norm(void *context, rk_worker *worker) {
 
 // The largest error against two passes in double. x * scale + shift cancels where the mean is many deviations from 0.
 static double group_norm_error(const group_norm *g) {
-    const int size = g->channels / g->groups;
+    const int channels = g->norm.channels, size = channels / g->norm.groups;
     double worst = 0;
-    for (int group = 0; group < g->groups; group++) {
+    for (int group = 0; group < g->norm.groups; group++) {
         double mean = 0, variance = 0;
         const double n = (double)g->pixels * size;
         for (int p = 0; p < g->pixels; p++) {
             for (int c = group * size; c < (group + 1) * size; c++) {
-                mean += (double)g->x[p * g->channels + c] / n;
+                mean += (double)g->x[p * channels + c] / n;
             }
         }
         for (int p = 0; p < g->pixels; p++) {
             for (int c = group * size; c < (group + 1) * size; c++) {
-                double d = (double)g->x[p * g->channels + c] - mean;
+                double d = (double)g->x[p * channels + c] - mean;
                 variance += d * d / n;
             }
         }
         for (int p = 0; p < g->pixels; p++) {
             for (int c = group * size; c < (group + 1) * size; c++) {
-                double scale = (double)g->weight[c] / sqrt(variance + 1e-6);
-                double v = ((double)g->x[p * g->channels + c] - mean) * scale + (double)g->bias[c];
-                v = g->swish ? v / (1 + exp(-v)) : v;
-                test_worst(&worst, fabs((double)g->y[p * g->channels + c] - v) / (1 + fabs(v) + fabs(mean * scale)));
+                double scale = (double)g->norm.weight[c] / sqrt(variance + (double)g->norm.epsilon);
+                double v = ((double)g->x[p * channels + c] - mean) * scale + (double)g->norm.bias[c];
+                test_worst(&worst, fabs((double)g->y[p * channels + c] - v) / (1 + fabs(v) + fabs(mean * scale)));
             }
         }
     }
     return worst;
 }
 
-static void test_group_norm(int pixels, int channels, int groups, int swish, float limit, float offset) {
+static const float epsilon = 1e-6f;
+
+static void test_group_norm(int pixels, int channels, int groups, float limit, float offset) {
     const size_t image = (size_t)pixels * (size_t)channels;
     float *x = test_alloc(image * sizeof *x, sizeof *x), *first = test_alloc(image * sizeof *x, sizeof *x);
     float *weight = test_alloc((size_t)channels * sizeof *x, sizeof *x), *bias = test_alloc((size_t)channels * sizeof *x, sizeof *x);
@@ -188,9 +189,9 @@ static void test_group_norm(int pixels, int channels, int groups, int swish, flo
         for (int threads = 1; threads <= 3; threads++) {
             float *scratch = test_alloc(rk_group_norm_scratch(pixels, channels) * sizeof *x, sizeof *x);
             float *y = test_alloc(image * sizeof *x, sizeof *x);
-            group_norm g = {test_isas[isa].features, y, x, weight, bias, pixels, channels, groups, swish, scratch};
-            test_begin("norm", "group_norm", test_isas[isa].name, "%d pixels, %d channels, %d groups, swish %d, limit %g, offset %g, %d threads",
-                       pixels, channels, groups, swish, (double)limit, (double)offset, threads);
+            group_norm g = {test_isas[isa].features, {weight, bias, channels, groups, epsilon}, y, x, pixels, scratch};
+            test_begin("norm", "group_norm", test_isas[isa].name, "%d pixels, %d channels, %d groups, limit %g, offset %g, %d threads",
+                       pixels, channels, groups, (double)limit, (double)offset, threads);
             rk_parallel(threads, run_whole_group_norm, &g);
             if (isa == 0 && threads == 1) {
                 memcpy(first, y, image * sizeof *y);
@@ -298,8 +299,8 @@ void test_norm(void) {
     }
     const int images[][3] = {{1, 32, 32}, {5, 32, 32}, {63, 64, 32}, {64, 6, 2}, {65, 30, 5}, {300, 96, 32}, {1000, 32, 32}};
     for (size_t i = 0; i < COUNT(images); i++) {
-        test_group_norm(images[i][0], images[i][1], images[i][2], (int)i % 2, 2, i % 3 ? 0 : 50);
-        test_group_norm(images[i][0], images[i][1], images[i][2], 0, 1e-3f, 0); // variances of the size of epsilon
+        test_group_norm(images[i][0], images[i][1], images[i][2], 2, i % 3 ? 0 : 50);
+        test_group_norm(images[i][0], images[i][1], images[i][2], 1e-3f, 0); // variances of the size of epsilon
     }
     test_accuracy();
 }
@@ -344,7 +345,8 @@ void bench_norm(void) {
         for (int isa = 0; isa < test_isa_count; isa++) {
             timed t = {.kernels = rk_norm_kernels_for(test_isas[isa].features),
                        .x = x, .y = y, .weight = weight, .bias = bias, .n = cases[i].n, .channels = cases[i].channels, .slot = (int)i,
-                       .group = {test_isas[isa].features, y, x, weight, bias, cases[i].n / cases[i].channels, cases[i].channels, 32, 1, scratch}};
+                       .group = {test_isas[isa].features, {weight, bias, cases[i].channels, 32, epsilon}, y, x, cases[i].n / cases[i].channels,
+                                 scratch}};
             double seconds = test_time(call_timed, &t);
             test_report("norm", cases[i].slot, test_isas[isa].name, cases[i].shape, (double)n * 1e-9, "Gelements", seconds, isa ? scalar : 0);
             scalar = isa ? scalar : seconds;

@@ -51,19 +51,14 @@ struct ImagePass {
         turn = 1 - turn
     }
 
-    static let groups: Int32 = 32
-    static let epsilon: Float = 1e-6
-
     private func convolve(
-        _ conv: rk_conv, after norm: GroupNorm? = nil, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
+        _ conv: rk_conv, after norm: rk_group_norm? = nil, from input: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
         outHeight: Int? = nil, outWidth: Int? = nil, residual: UnsafeMutablePointer<Float>? = nil
     ) {
         if isStopped { return }
         var conv = conv.summed(algorithm)
-        if let norm {
-            rk_group_norm_scales(
-                worker, features, scales, scales + widest, input, norm.weight, norm.bias, Int32(height * width), Int32(norm.channels),
-                Self.groups, Self.epsilon, scratch)
+        if var norm {
+            rk_group_norm_scales(worker, features, &norm, scales, scales + widest, input, Int32(height * width), scratch)
             conv.scale = UnsafePointer(scales)
             conv.shift = UnsafePointer(scales + widest)
         }
@@ -74,7 +69,7 @@ struct ImagePass {
     }
 
     /// Group norm and swish first, where a norm is given.
-    mutating func convolve(_ conv: rk_conv, after norm: GroupNorm? = nil) {
+    mutating func convolve(_ conv: rk_conv, after norm: rk_group_norm? = nil) {
         convolve(conv, after: norm, from: x, to: free)
         swap(&x, &free)
     }
@@ -130,19 +125,18 @@ struct ImagePass {
 
     mutating func attention(_ block: AttentionBlock) {
         if isStopped { return }
-        let channels = block.norm.channels
+        var norm = block.norm
+        let channels = Int(norm.channels)
         let positions = height * width
         let padded = paddedToPanel(positions)
-        // Channels are a multiple of the 32 groups, so rows of queries, keys and values need no padding.
+        // Channels are a multiple of the norm's groups, which are 32, so rows of queries, keys and values need no padding.
         let queries = spare
         let keys = scratch
         let values = keys + padded * channels
         let keyPanels = values + padded * channels
         let valuePanels = keyPanels + padded * channels
         let scores = valuePanels + padded * channels
-        rk_group_norm(
-            worker, features, free, x, block.norm.weight, block.norm.bias, Int32(positions), Int32(channels), Self.groups, Self.epsilon, 0,
-            scratch)
+        rk_group_norm_run(worker, features, &norm, free, x, Int32(positions), scratch)
         pointwise(block.query, of: positions, from: free, to: queries, scratch: keyPanels)
         pointwise(block.key, of: positions, from: free, to: keys, scratch: keyPanels)
         pointwise(block.value, of: positions, from: free, to: values, scratch: keyPanels)

@@ -132,6 +132,8 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
 
     /// Four bands of three colours.
     private static let waveletChannels = 12
+    /// Of channels, in every group norm.
+    package static let normGroups = 32
     package static let mostChannels = 4096, mostLevels = 8, mostBlocks = 64, largestMultiplier = 64
 
     /// Whether the decoder ends in an inverse wavelet transform.
@@ -161,7 +163,7 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
     init(_ file: GGUF) throws(RudolphError) {
         typealias Key = FileSchema.Key
         let path = file.file.path
-        channels = try file.integer(Key.channels, in: 32...Self.mostChannels)
+        channels = try file.integer(Key.channels, in: Self.normGroups...Self.mostChannels)
         residualBlocks = try file.integer(Key.residualBlocks, in: 1...Self.mostBlocks)
         zChannels = try file.integer(Key.zChannels, in: Configuration.Limits.latentChannels)
         embeddingSize = try file.integer(Key.embeddingSize, in: Configuration.Limits.latentChannels)
@@ -174,8 +176,8 @@ public struct ImageTokenizerConfiguration: Equatable, Sendable {
         guard (1...Self.mostLevels).contains(multipliers.count) else {
             throw .invalidFile("\(path): \(Key.channelMultipliers) has \(multipliers.count) levels, expected 1 to \(Self.mostLevels)")
         }
-        guard channels.isMultiple(of: 32) else {
-            throw .invalidFile("\(path): \(Key.channels) is \(channels), expected a multiple of the 32 groups of its norms")
+        guard channels.isMultiple(of: Self.normGroups) else {
+            throw .invalidFile("\(path): \(Key.channels) is \(channels), expected a multiple of the \(Self.normGroups) groups of its norms")
         }
         for multiplier in multipliers where !(1...UInt32(Self.largestMultiplier)).contains(multiplier) {
             throw .invalidFile("\(path): \(Key.channelMultipliers) contains \(multiplier), expected 1 to \(Self.largestMultiplier)")

@@ -1,21 +1,15 @@
 import CKernels
 
-/// Group norm of `channels` channels.
-struct GroupNorm {
-    let weight, bias: UnsafePointer<Float>
-    let channels: Int
-}
-
 /// Norm, swish, convolution, twice; a 1x1 convolution on the side where the number of channels changes.
 struct ResidualBlock {
-    let norm1, norm2: GroupNorm
+    let norm1, norm2: rk_group_norm
     let conv1, conv2: rk_conv
     let shortcut: rk_conv?
 }
 
 /// Attention with one head over all positions of the picture.
 struct AttentionBlock {
-    let norm: GroupNorm
+    let norm: rk_group_norm
     let query, key, value, output: rk_conv
 }
 
@@ -39,7 +33,7 @@ struct ImageEncoderWeights {
     /// From full resolution down.
     let levels: [ImageLevel]
     let middle: MiddleBlocks
-    let normOut: GroupNorm
+    let normOut: rk_group_norm
     /// The part of the file that holds them.
     let range: Range<Int>?
     /// All convolutions, to size buffers.
@@ -80,7 +74,7 @@ struct ImageDecoderWeights {
     let middle: MiddleBlocks
     /// From the lowest resolution to the highest.
     let levels: [ImageLevel]
-    let normOut: GroupNorm
+    let normOut: rk_group_norm
     let range: Range<Int>?
     let convolutions: [rk_conv]
 
@@ -140,10 +134,10 @@ struct ImageWeightsBuilder {
         return conv
     }
 
-    func norm(_ name: String, _ channels: Int) throws(RudolphError) -> GroupNorm {
-        GroupNorm(
+    func norm(_ name: String, _ channels: Int) throws(RudolphError) -> rk_group_norm {
+        rk_group_norm(
             weight: try binder.floats(name + ".weight", count: channels), bias: try binder.floats(name + ".bias", count: channels),
-            channels: channels)
+            channels: Int32(channels), groups: Int32(ImageTokenizerConfiguration.normGroups), epsilon: 1e-6)
     }
 
     mutating func residual(_ name: String, in channels: Int, out: Int) throws(RudolphError) -> ResidualBlock {
