@@ -14,27 +14,26 @@ static void quantize_row(const rk_quantize_kernels *kernels, const rk_integer_ro
         : kernels->row((int8_t *)rows->values + first, rows->starts + first / RK_GROUP, offset, x, n, rows->stride);
 }
 
-void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, float epsilon,
-                  const rk_integer_rows *quantized) {
+void rk_rows_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_layer_norm norm, const rk_integer_rows *quantized) {
     const rk_norm_kernels kernels = rk_norm_kernels_for(features);
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
     FOR_ROWS(t, worker, x.count) {
         float *row = y.data + (size_t)t * y.stride;
-        kernels.layer_norm(row, x.data + (size_t)t * x.stride, norm.weight, norm.bias, x.n, epsilon);
+        kernels.layer_norm(row, x.data + (size_t)t * x.stride, norm.weight, norm.bias, x.n, norm.epsilon);
         if (quantized) quantize_row(&quantize, quantized, t, row, x.n);
     }
     rk_barrier(worker);
 }
 
 void rk_rows_add_norm(rk_worker *worker, uint32_t features, rk_rows y, rk_rows x, rk_rows a, rk_layer_norm inner,
-                      rk_layer_norm outer, float epsilon, const rk_integer_rows *quantized) {
+                      rk_layer_norm outer, const rk_integer_rows *quantized) {
     const rk_norm_kernels kernels = rk_norm_kernels_for(features);
     const rk_quantize_kernels quantize = rk_quantize_kernels_for(features);
     FOR_ROWS(t, worker, x.count) {
         float *sum = x.data + (size_t)t * x.stride;
         float *row = y.data + (size_t)t * y.stride;
-        kernels.layer_norm_add(sum, a.data + (size_t)t * a.stride, inner.weight, inner.bias, x.n, epsilon);
-        kernels.layer_norm(row, sum, outer.weight, outer.bias, x.n, epsilon);
+        kernels.layer_norm_add(sum, a.data + (size_t)t * a.stride, inner.weight, inner.bias, x.n, inner.epsilon);
+        kernels.layer_norm(row, sum, outer.weight, outer.bias, x.n, outer.epsilon);
         if (quantized) quantize_row(&quantize, quantized, t, row, x.n);
     }
     rk_barrier(worker);
@@ -80,11 +79,11 @@ void rk_rows_argmax(rk_worker *worker, rk_rows x, int32_t *indices) {
     rk_barrier(worker);
 }
 
-void rk_rows_store(rk_worker *worker, uint32_t features, rk_rows keys, rk_rows values, int heads, int head_size,
-                   const rk_key_value_cache *caches, const int32_t *cache_indices, const int32_t *slots) {
+void rk_rows_store(rk_worker *worker, uint32_t features, rk_rows keys, rk_rows values, int head_size, const rk_key_value_cache *caches,
+                   const int32_t *cache_indices, const int32_t *slots) {
     enum { BLOCK = 16 }; // rows, whose heads lie side by side in a cache: written together
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
-    const int block = keys.count >= worker->count * BLOCK ? BLOCK : 1;
+    const int heads = keys.n / head_size, block = keys.count >= worker->count * BLOCK ? BLOCK : 1;
     for (int chunk; (chunk = rk_next_chunk(worker, rk_divide_up(keys.count, block))) >= 0;) {
         const int end = rk_min(keys.count, (chunk + 1) * block);
         for (int h = 0; h < heads; h++) {

@@ -301,14 +301,14 @@ static void run_whole_step(void *context, rk_worker *worker) {
 typedef struct store {
     uint32_t features;
     rk_rows keys, values;
-    int heads, head_size;
+    int head_size;
     const rk_key_value_cache *caches;
     const int32_t *cache_indices, *slots;
 } store;
 
 static void run_store(void *context, rk_worker *worker) {
     store *s = context;
-    rk_rows_store(worker, s->features, s->keys, s->values, s->heads, s->head_size, s->caches, s->cache_indices, s->slots);
+    rk_rows_store(worker, s->features, s->keys, s->values, s->head_size, s->caches, s->cache_indices, s->slots);
 }
 
 // Rows stored as int8, and attention over them against attention over the floats that they were.
@@ -325,7 +325,7 @@ static void test_store(const test_isa *isa, int heads, int head_size, float limi
         cache_indices[t] = t % CACHES;
         slots[t] = SLOTS - 1 - t / CACHES;
     }
-    store s = {isa->features, {keys, stride, KEYS, heads * head_size}, {values, stride, KEYS, heads * head_size}, heads, head_size,
+    store s = {isa->features, {keys, stride, KEYS, heads * head_size}, {values, stride, KEYS, heads * head_size}, head_size,
                c.cache, cache_indices, slots};
     rk_parallel(2, run_store, &s);
 

@@ -43,7 +43,7 @@ static rk_layer_norm make_norm(int n) {
     float *weight = test_alloc((size_t)n * sizeof *weight, sizeof *weight), *bias = test_alloc((size_t)n * sizeof *bias, sizeof *bias);
     test_fill_floats(weight, (size_t)n, TEST_RANDOM, 2);
     test_fill_floats(bias, (size_t)n, TEST_RANDOM, 1);
-    return (rk_layer_norm){weight, bias};
+    return (rk_layer_norm){weight, bias, epsilon};
 }
 
 static void free_norm(rk_layer_norm norm) { test_free((void *)norm.weight), test_free((void *)norm.bias); }
@@ -80,7 +80,7 @@ static void plain_norm(float *y, const float *x, rk_layer_norm norm, int n) {
     for (int i = 0; i < n; i++) sums[i % RK_LANES] += x[i];
     const float mean = joined(sums) / (float)n;
     for (int i = 0; i < n; i++) squares[i % RK_LANES] = fmaf(x[i] - mean, x[i] - mean, squares[i % RK_LANES]);
-    const float r = 1.0f / sqrtf(joined(squares) / (float)n + epsilon);
+    const float r = 1.0f / sqrtf(joined(squares) / (float)n + norm.epsilon);
     for (int i = 0; i < n; i++) y[i] = fmaf((x[i] - mean) * r, norm.weight[i], norm.bias[i]);
 }
 
@@ -147,13 +147,13 @@ typedef struct call {
 static void run_call(void *context, rk_worker *worker) {
     const call *c = context;
     switch (c->step) {
-    case ADD_NORM: rk_rows_add_norm(worker, c->features, c->y, c->x, c->a, c->inner, c->outer, epsilon, c->quantized); break;
+    case ADD_NORM: rk_rows_add_norm(worker, c->features, c->y, c->x, c->a, c->inner, c->outer, c->quantized); break;
     case QUANTIZE: rk_rows_quantize(worker, c->features, c->x, c->quantized); break;
     case NORM_THEN_QUANTIZE: // reads what other workers wrote
-        rk_rows_norm(worker, c->features, c->y, c->x, c->outer, epsilon, NULL);
+        rk_rows_norm(worker, c->features, c->y, c->x, c->outer, NULL);
         rk_rows_quantize(worker, c->features, c->y, c->quantized);
         break;
-    default: rk_rows_norm(worker, c->features, c->y, c->x, c->outer, epsilon, c->quantized); break;
+    default: rk_rows_norm(worker, c->features, c->y, c->x, c->outer, c->quantized); break;
     }
     test_step_ended(worker);
 }
@@ -280,14 +280,14 @@ static void test_argmax(void) {
 typedef struct store {
     uint32_t features;
     rk_rows keys, values;
-    int heads, head_size;
+    int head_size;
     const rk_key_value_cache *caches;
     const int32_t *cache_indices, *slots;
 } store;
 
 static void run_store(void *context, rk_worker *worker) {
     const store *s = context;
-    rk_rows_store(worker, s->features, s->keys, s->values, s->heads, s->head_size, s->caches, s->cache_indices, s->slots);
+    rk_rows_store(worker, s->features, s->keys, s->values, s->head_size, s->caches, s->cache_indices, s->slots);
     test_step_ended(worker);
 }
 
@@ -352,7 +352,7 @@ static void test_store(const test_isa *isa, int int8, int count, int heads, int 
             plain_store(cache->values, cache->value_scales, slot, row(values, t) + h * head_size, head_size);
         }
     }
-    store s = {isa->features, keys, values, heads, head_size, actual, cache_indices, at};
+    store s = {isa->features, keys, values, head_size, actual, cache_indices, at};
     rk_parallel(threads, run_store, &s);
     for (int c = 0; c < CACHES; c++) {
         check_array(expected[c].keys, actual[c].keys, bytes);

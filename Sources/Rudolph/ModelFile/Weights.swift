@@ -220,8 +220,7 @@ final class TensorBinder {
     }
 
     func layerNorm(_ name: String, size: Int) throws(RudolphError) -> rk_layer_norm {
-        rk_layer_norm(
-            weight: try floats(name + ".weight", count: size), bias: try floats(name + ".bias", count: size))
+        rk_layer_norm(weight: try floats(name + ".weight", count: size), bias: try floats(name + ".bias", count: size), epsilon: 1e-5)
     }
 
     func table(_ name: String, rows: Int, columns: Int) throws(RudolphError) -> EmbeddingTable {

@@ -244,8 +244,8 @@ final class Transformer {
         multiply(worker, layer.queryKeyValue, normed, plan.count, to: wide, next: layer.dense)
         plan.withCaches(ofLayer: index) { caches in
             rk_rows_store(
-                worker, features, wide.rows(plan.count, h, from: h), wide.rows(plan.count, h, from: 2 * h),
-                Int32(configuration.heads), Int32(configuration.headSize), caches, plan.cacheIndices, plan.slots(ofLayer: index))
+                worker, features, wide.rows(plan.count, h, from: h), wide.rows(plan.count, h, from: 2 * h), Int32(configuration.headSize), caches,
+                plan.cacheIndices, plan.slots(ofLayer: index))
         }
     }
 
@@ -292,7 +292,7 @@ final class Transformer {
         let linear = headMatrix
         let rows = normed.rows(count, configuration.hiddenSize)
         withQuantized(normed, for: linear) { quantized in
-            rk_rows_norm(worker, features, rows, rows, model.transformer.headNorm, Self.epsilon, quantized)
+            rk_rows_norm(worker, features, rows, rows, model.transformer.headNorm, quantized)
         }
         multiply(worker, linear, normed, count, to: Buffer(floats: base, stride: logits.stride))
         findDamage(worker, base, count)
@@ -324,8 +324,6 @@ final class Transformer {
         linear.matrix.rows = Int32(plan.head.rows)
         return linear
     }
-
-    private static let epsilon: Float = 1e-5
 
     private func embed(_ row: Row, to output: UnsafeMutablePointer<Float>) {
         let weights = model.transformer
@@ -377,7 +375,7 @@ final class Transformer {
     private func norm(_ worker: UnsafeMutablePointer<rk_worker>, _ norm: rk_layer_norm, _ count: Int, for next: Linear) {
         let h = configuration.hiddenSize
         withQuantized(normed, for: next) { quantized in
-            rk_rows_norm(worker, features, normed.rows(count, h), hidden.rows(count, h), norm, Self.epsilon, quantized)
+            rk_rows_norm(worker, features, normed.rows(count, h), hidden.rows(count, h), norm, quantized)
         }
     }
 
@@ -386,8 +384,7 @@ final class Transformer {
     ) {
         let h = configuration.hiddenSize
         withQuantized(normed, for: next) { quantized in
-            rk_rows_add_norm(
-                worker, features, normed.rows(count, h), hidden.rows(count, h), output.rows(count, h), inner, outer, Self.epsilon, quantized)
+            rk_rows_add_norm(worker, features, normed.rows(count, h), hidden.rows(count, h), output.rows(count, h), inner, outer, quantized)
         }
     }
 
