@@ -40,7 +40,7 @@ __attribute__((const)) size_t rk_panel_bytes(rk_type type, int columns);
 typedef struct rk_matrix {
     const void *data;
     rk_type type;
-    int rows;    // the true number; ceil(rows / 16) panels follow each other
+    int rows;    // the true number, or fewer; ceil(rows / 16) panels follow each other
     int columns; // the true number
     const float *row_sums; // [rows] of the weights: their product with a row of ones. Where rows of x have offsets, else NULL
 } rk_matrix;
@@ -85,15 +85,14 @@ typedef struct rk_input {
     int count;         // rows
 } rk_input;
 
-// Step: out[t][r] for the rows first_row ..< first_row + row_count of the matrix (first_row a multiple of 16), with bias (indexed by
-// the matrix row, no element past first_row + row_count is read, or NULL) and activation. out has out_stride floats a row, out[t][0] is
-// first_row; it must have room for row_count rounded up to 16.
-void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
-               int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride);
+// Step: out[t][r] for all rows of the matrix, with bias ([rows], or NULL) and activation. out has out_stride floats a row, at least rows
+// rounded up to 16, as whole panels are written.
+void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, const float *bias,
+               rk_activation activation, float *out, size_t out_stride);
 
-// Tells a worker that the product of `count` rows of x with the first `row_count` rows of a matrix comes, after some steps: while it waits for others
-// it prefetches the weights of its static share. NULL: that nothing of the kind comes. Many rows of x are not memory-bound: nothing is prefetched.
-void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int row_count, int count);
+// Tells a worker that the product of `count` rows of x with a matrix comes, after some steps: while it waits for others it prefetches the weights
+// of its static share. NULL: that nothing of the kind comes. Many rows of x are not memory-bound: nothing is prefetched.
+void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int count);
 
 // Packs float rows into RK_F32 panels: element (r, k) is source[r * row_stride + k * column_stride]. For matrices that are made at run time.
 void rk_pack_f32(rk_worker *worker, float *panels, const float *source, int rows, int columns, size_t row_stride,

@@ -61,15 +61,15 @@ static int prefetch_distance(uint32_t features, rk_type type, int is_int16, int 
     return type == RK_INT4 && count <= RK_INT4_L2_ROWS ? 2 << 10 : 4 << 10;
 }
 
-// A product as one tile, from the panel of `first_row` on.
-static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row, const float *bias, float *out,
-                            size_t out_stride) {
+// A product as one tile.
+static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk_input *input, const float *bias, float *out, size_t out_stride) {
     const int integer = matrix->type == RK_INT8 || matrix->type == RK_INT4;
     rk_matmul_tile tile = {
-        .weights = (const char *)matrix->data + rk_panel_bytes(matrix->type, matrix->columns) * ((size_t)first_row / RK_PANEL),
+        .weights = matrix->data,
+        .panels = rk_divide_up(matrix->rows, RK_PANEL),
         .columns = integer ? rk_padded_columns(matrix->columns) : matrix->columns,
         .count = input->count,
-        .bias = bias ? bias + first_row : NULL,
+        .bias = bias,
         .out = out,
         .out_stride = out_stride,
         .streams = features & RK_CPU_PREFETCH && !(features & RK_CPU_INTEL) ? 2 : 4,
@@ -145,25 +145,25 @@ static schedule schedule_for(const rk_worker *worker, int panels, int count) {
     return (schedule){.step = 4, .static_chunks = worker->count == 1 ? 0 : panels * 5 / 8 / worker->count / 4 * 4};
 }
 
-void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int row_count, int count) {
-    const int panels = matrix ? schedule_for(worker, rk_divide_up(row_count, RK_PANEL), count).static_chunks : 0;
+void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int count) {
+    const int panels = matrix ? schedule_for(worker, rk_divide_up(matrix->rows, RK_PANEL), count).static_chunks : 0;
     const size_t bytes = panels ? rk_panel_bytes(matrix->type, matrix->columns) * (size_t)panels : 0;
     const size_t l2 = rk_cpu_l2_bytes(), most = l2 ? l2 / 4 : 64 << 10; // an L2 of unknown size may be shared, as a Pi 4's MB is by four cores
     worker->prefetch = panels ? (const char *)matrix->data + bytes * (size_t)worker->index : NULL;
     worker->prefetch_bytes = bytes < most ? bytes : most;
 }
 
-void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, int first_row,
-               int row_count, const float *bias, rk_activation activation, float *out, size_t out_stride) {
+void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, const float *bias,
+               rk_activation activation, float *out, size_t out_stride) {
     enum { ACTIVATED = 32 << 10 }; // floats that an activation still finds in L2
     const rk_matmul_kernels kernels = rk_matmul_kernels_for(features);
     void (*const gelu)(float *, int) = activation == RK_GELU ? rk_norm_kernels_for(features).gelu : NULL;
-    const rk_matmul_tile product = whole(features, matrix, input, first_row, bias, out, out_stride);
+    const rk_matmul_tile product = whole(features, matrix, input, bias, out, out_stride);
     const rk_matmul_kernel kernel = product.x16 ? kernels.int16 : kernels.tile[matrix->type];
     const size_t element = product.x16 ? sizeof *product.x16 : product.x8 ? sizeof *product.x8 : sizeof *product.x;
     const float *const offsets = product.x8 ? input->integers.offsets : NULL;
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
-    const int panels = rk_divide_up(row_count, RK_PANEL);
+    const int panels = product.panels;
     const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
     const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels; // panels to a tile
     const schedule schedule = schedule_for(worker, panels, input->count);
@@ -173,8 +173,9 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
         for (const int end = chunk + taken; chunk < end;) {
             const int row = chunk / panels * rows, panel = chunk % panels, some = rk_min(most, rk_min(panels - panel, end - chunk));
             const rk_matmul_tile tile = part(product, panel_bytes, panel, some, row, rk_min(rows, input->count - row));
-            run_tile(kernel, tile, row_count - panel * RK_PANEL, panel_bytes);
-            if (offsets) add_offsets(&tile, offsets + row, matrix->row_sums + first_row + panel * RK_PANEL, row_count - panel * RK_PANEL);
+            const int left = matrix->rows - panel * RK_PANEL;
+            run_tile(kernel, tile, left, panel_bytes);
+            if (offsets) add_offsets(&tile, offsets + row, matrix->row_sums + panel * RK_PANEL, left);
             if (gelu) {
                 for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, some * RK_PANEL);
             }

@@ -81,7 +81,7 @@ final class InputMoments {
             input.x = UnsafePointer(scratch.transposed)
             input.stride = positions
             input.count = Int32(block.count)
-            rk_matmul(worker, features, &matrix, &input, 0, matrix.rows, nil, RK_NONE, scratch.product, stride)
+            rk_matmul(worker, features, &matrix, &input, nil, RK_NONE, scratch.product, stride)
             forEachOfMine { row in
                 let line = self.row(row, of: block), added = scratch.product + row * stride
                 for column in 0..<block.count { line[column] += added[column] }

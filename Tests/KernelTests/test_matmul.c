@@ -224,7 +224,6 @@ typedef struct product {
     uint32_t features;
     rk_matrix matrix;
     rk_input input;
-    int first_row, row_count;
     const float *bias;
     rk_activation activation;
     float *out;
@@ -233,7 +232,7 @@ typedef struct product {
 
 static void run_product(void *context, rk_worker *worker) {
     const product *p = context;
-    rk_matmul(worker, p->features, &p->matrix, &p->input, p->first_row, p->row_count, p->bias, p->activation, p->out, p->out_stride);
+    rk_matmul(worker, p->features, &p->matrix, &p->input, p->bias, p->activation, p->out, p->out_stride);
 }
 
 static void run_whole_product(void *context, rk_worker *worker) {
@@ -241,23 +240,22 @@ static void run_whole_product(void *context, rk_worker *worker) {
     test_step_ended(worker);
 }
 
-// The step: any part of the rows, cut into chunks for several workers, with bias, activation and, for some rows of int8, offsets.
-static void check_step(int kind, int rows, int columns, int count, int first_row, int row_count, int threads) {
+// The step: the first `used` rows of a matrix of `rows`, cut into chunks for several workers, with bias, activation and, for some of int8, offsets.
+static void check_step(int kind, int rows, int used, int columns, int count, int threads) {
     const rk_type type = weights_of(kind);
     void *weights = make_weights(type, rows, columns, TEST_RANDOM);
     rows_of_x x = make_x(kind, count, columns, TEST_RANDOM);
-    float *bias = test_alloc((size_t)(first_row + row_count) * sizeof(float), 4);
-    test_fill_floats(bias, (size_t)(first_row + row_count), TEST_RANDOM, 1);
-    const int width = (row_count + RK_PANEL - 1) / RK_PANEL * RK_PANEL, gap = test_random_below(3) * 7; // floats between rows of out
+    float *bias = test_alloc((size_t)used * sizeof(float), 4);
+    test_fill_floats(bias, (size_t)used, TEST_RANDOM, 1);
+    const int width = (used + RK_PANEL - 1) / RK_PANEL * RK_PANEL, gap = test_random_below(3) * 7; // floats between rows of out
     const size_t stride = (size_t)(width + gap), floats = (size_t)count * stride - (size_t)gap;
     float *expected = test_alloc(floats * sizeof(float), 4);
 
     // The scalar kernel on everything at once.
     float *padded = test_alloc((size_t)width * sizeof(float), 4);
     memset(padded, 0, (size_t)width * sizeof(float));
-    memcpy(padded, bias + first_row, (size_t)row_count * sizeof(float));
-    rk_matmul_tile tile = make_tile(kind, (const char *)weights + rk_panel_bytes(type, columns) * (size_t)(first_row / RK_PANEL),
-                                    width / RK_PANEL, columns, &x.input);
+    memcpy(padded, bias, (size_t)used * sizeof(float));
+    rk_matmul_tile tile = make_tile(kind, weights, width / RK_PANEL, columns, &x.input);
     tile.out = expected;
     tile.out_stride = stride;
     tile.bias = padded;
@@ -266,12 +264,12 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     float *offsets = NULL, *row_sums = NULL;
     if (is_integer(type) && kind != INT16 && test_random_below(2)) {
         x.input.integers.offsets = offsets = test_alloc((size_t)count * sizeof(float), 4);
-        row_sums = test_alloc((size_t)(first_row + row_count) * sizeof(float), 4); // no row after those is looked at
+        row_sums = test_alloc((size_t)used * sizeof(float), 4); // no row after those is looked at
         test_fill_floats(offsets, (size_t)count, TEST_RANDOM, 3);
-        test_fill_floats(row_sums, (size_t)(first_row + row_count), TEST_RANDOM, 2);
+        test_fill_floats(row_sums, (size_t)used, TEST_RANDOM, 2);
         for (int t = 0; t < count; t++) {
-            for (int r = 0; r < row_count; r++) {
-                const float added = offsets[t] * row_sums[first_row + r];
+            for (int r = 0; r < used; r++) {
+                const float added = offsets[t] * row_sums[r];
                 expected[(size_t)t * stride + (size_t)r] += added;
             }
         }
@@ -284,15 +282,14 @@ static void check_step(int kind, int rows, int columns, int count, int first_row
     for (int variant = 0; variant < MAKERS * test_isa_count; variant++) {
         const test_isa isa = test_isas[variant / MAKERS];
         const uint32_t features = variant_features(variant);
-        test_begin("matmul", kind_names[kind], isa.name, "step, %d x %d, rows %d ..< %d, %d rows of x, %d threads%s%s",
-                   rows, columns, first_row, first_row + row_count, count, threads, makers[variant % MAKERS].name, offsets ? ", offsets" : "");
+        test_begin("matmul", kind_names[kind], isa.name, "step, %d of %d x %d, %d rows of x, %d threads%s%s",
+                   used, rows, columns, count, threads, makers[variant % MAKERS].name, offsets ? ", offsets" : "");
         float *actual = test_alloc(floats * sizeof(float), 4);
-        product p = {features, {weights, type, rows, columns, row_sums}, x.input, first_row, row_count, bias, activation, actual,
-                     stride};
+        product p = {features, {weights, type, used, columns, row_sums}, x.input, bias, activation, actual, stride};
         rk_parallel(threads, run_whole_product, &p);
         for (int t = 0; t < count; t++) {
             const size_t row = (size_t)t * stride, behind = row + (size_t)width;
-            if (!test_equal_floats(expected + row, actual + row, (size_t)row_count)) break;
+            if (!test_equal_floats(expected + row, actual + row, (size_t)used)) break;
             if (t < count - 1 && !test_equal_floats(expected + behind, actual + behind, (size_t)gap)) break;
         }
         test_guards(actual);
@@ -310,17 +307,17 @@ static void check_steps(void) {
     for (int kind = 0; kind < KINDS; kind++) {
         for (int rows = 1; rows <= 50; rows += 7) {
             for (int threads = 1; threads <= 3; threads += 2) {
-                check_step(kind, rows, 1 + test_random_below(200), 1 + test_random_below(60), 0, rows, threads);
+                check_step(kind, rows, rows, 1 + test_random_below(200), 1 + test_random_below(60), threads);
             }
         }
-        check_step(kind, 200, 96, 3, 48, 101, 2);
-        check_step(kind, 64, 520, 150, 16, 48, 2);
-        check_step(kind, 64, 1000, 151, 16, 48, 2); // blocks of rows, of bytes too, that lie further apart than their columns
-        check_step(kind, 1000, 64, 1, 0, 1000, 2);
-        check_step(kind, 1010, 64, 24, 0, 1010, 3);
-        check_step(kind, 1010, 64, 25, 16, 994, 2);
-        check_step(kind, 200, 96, 1, 48, 101, 1);
-        check_step(kind, 32, 33, 600, 0, 32, 2);
+        check_step(kind, 200, 101, 96, 3, 2);
+        check_step(kind, 64, 48, 520, 150, 2);
+        check_step(kind, 64, 48, 1000, 151, 2); // blocks of rows, of bytes too, that lie further apart than their columns
+        check_step(kind, 1000, 1000, 64, 1, 2);
+        check_step(kind, 1010, 1010, 64, 24, 3);
+        check_step(kind, 1010, 994, 64, 25, 2);
+        check_step(kind, 200, 101, 96, 1, 1);
+        check_step(kind, 32, 32, 33, 600, 2);
     }
 }
 
@@ -328,34 +325,34 @@ enum { WORKERS = 3, STEPS = 50 };
 
 typedef struct announced {
     const rk_matrix *matrix;
-    int row_count, count;
+    int count;
     rk_worker before[WORKERS], after[WORKERS];
 } announced;
 
 static void run_announced(void *context, rk_worker *worker) {
     announced *a = context;
-    rk_matmul_prefetch(worker, a->matrix, a->row_count, a->count);
+    rk_matmul_prefetch(worker, a->matrix, a->count);
     a->before[worker->index] = *worker;
     for (int step = 0; step < STEPS; step++) rk_barrier(worker);
     a->after[worker->index] = *worker;
 }
 
 // What workers prefetch while they wait: their static shares of the weights, which follow each other, of few rows of x only.
-static void check_prefetch(rk_type type, int rows, int row_count, int count, int threads) {
+static void check_prefetch(rk_type type, int rows, int count, int threads) {
     const int columns = 192;
     const size_t bytes = rk_panel_bytes(type, columns), all = bytes * (size_t)((rows + RK_PANEL - 1) / RK_PANEL);
-    test_begin("matmul", "prefetch", "any", "type %d, %d of %d rows, %d rows of x, %d threads", type, row_count, rows, count, threads);
+    test_begin("matmul", "prefetch", "any", "type %d, %d rows, %d rows of x, %d threads", type, rows, count, threads);
     char *weights = test_alloc(all, 64);
     const rk_matrix matrix = {.data = weights, .type = type, .rows = rows, .columns = columns};
-    announced a = {.matrix = &matrix, .row_count = row_count, .count = count};
+    announced a = {.matrix = &matrix, .count = count};
     rk_parallel(threads, run_announced, &a);
     const size_t l2 = rk_cpu_l2_bytes(), most = l2 ? l2 / 4 : 64 << 10;
-    const int workers = a.before[0].count, few = workers > 1 && count <= 24 && (row_count + RK_PANEL - 1) / RK_PANEL >= 16 * workers;
+    const int workers = a.before[0].count, few = workers > 1 && count <= 24 && (rows + RK_PANEL - 1) / RK_PANEL >= 16 * workers;
     for (int i = 0; i < workers; i++) {
         const rk_worker before = a.before[i], after = a.after[i];
         test_expect((before.prefetch_bytes > 0) == few && before.prefetch_bytes <= most, "worker %d: %zu bytes", i, before.prefetch_bytes);
         if (!few) continue;
-        const char *end = i + 1 < workers ? a.before[i + 1].prefetch : weights + bytes * (size_t)((row_count + RK_PANEL - 1) / RK_PANEL);
+        const char *end = i + 1 < workers ? a.before[i + 1].prefetch : weights + all;
         test_expect(i > 0 || before.prefetch == weights, "worker 0 begins at %td", before.prefetch - weights);
         test_expect(before.prefetch + before.prefetch_bytes <= end, "worker %d: %zu bytes from %td", i, before.prefetch_bytes,
                     before.prefetch - weights);
@@ -413,8 +410,7 @@ void test_matmul(void) {
             const int rows[] = {1, 511, 512, 513, 1000, 4096}, counts[] = {1, 24, 25};
             for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
                 for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
-                    check_prefetch(type, rows[i], rows[i], counts[k], threads);
-                    check_prefetch(type, rows[i], (rows[i] + 1) / 2, counts[k], threads);
+                    check_prefetch(type, rows[i], counts[k], threads);
                 }
             }
         }
@@ -473,7 +469,7 @@ static void bench_shape(int kind, int rows, int columns, int threads) {
         for (int i = 0; i < (isa ? COUNTS : 1); i++) {
             const rk_matrix matrix = {.type = type, .rows = rows, .columns = columns};
             timed t = {
-                .product = {test_isas[isa].features, matrix, x.input, 0, rows, NULL, RK_NONE, out, (size_t)rows},
+                .product = {test_isas[isa].features, matrix, x.input, NULL, RK_NONE, out, (size_t)rows},
                 .weights = weights, .bytes = bytes, .copies = copies, .products = isa && counts[i] <= 8 ? 16 : 1, .threads = threads};
             t.product.input.count = counts[i];
             const double seconds = test_time(call_timed, &t) / t.products;

@@ -123,7 +123,7 @@ final class ImageEncoder {
             input.x = UnsafePointer(pass.x + start * rowStride)
             input.stride = rowStride
             input.count = Int32(count)
-            rk_matmul(worker, features, &matrix, &input, 0, Int32(codes), weights.codes.bias, RK_NONE, buffers.scratch, codeStride)
+            rk_matmul(worker, features, &matrix, &input, weights.codes.bias, RK_NONE, buffers.scratch, codeStride)
             for row in stride(from: Int(worker.pointee.index), to: count, by: Int(worker.pointee.count)) {
                 isChosen[start + row] = areFinite(buffers.scratch + row * codeStride, codes)
             }

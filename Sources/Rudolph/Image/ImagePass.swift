@@ -184,6 +184,6 @@ struct ImagePass {
         input.stride = stride
         input.count = Int32(count)
         var matrix = rk_matrix(data: panels, type: RK_F32, rows: Int32(rows), columns: Int32(columns), row_sums: nil)
-        rk_matmul(worker, features, &matrix, &input, 0, Int32(rows), nil, RK_NONE, output, outputStride)
+        rk_matmul(worker, features, &matrix, &input, nil, RK_NONE, output, outputStride)
     }
 }

@@ -396,8 +396,8 @@ final class Transformer {
 
     /// What a worker will multiply next: it prefetches the weights while it waits.
     private func prefetch(_ worker: UnsafeMutablePointer<rk_worker>, _ next: Linear?, _ count: Int) {
-        guard var matrix = next?.matrix else { return rk_matmul_prefetch(worker, nil, 0, 0) }
-        rk_matmul_prefetch(worker, &matrix, matrix.rows, Int32(count))
+        guard var matrix = next?.matrix else { return rk_matmul_prefetch(worker, nil, 0) }
+        rk_matmul_prefetch(worker, &matrix, Int32(count))
     }
 
     /// Multiplies the first `count` rows of a buffer, to `output`; `next` is what is multiplied after it.
@@ -409,6 +409,6 @@ final class Transformer {
         var input = rk_input(
             x: buffer.floats, stride: buffer.stride, integers: buffer.integers(for: linear) ?? rk_integer_rows(), count: Int32(count))
         var matrix = linear.matrix
-        rk_matmul(worker, features, &matrix, &input, 0, matrix.rows, linear.bias, activation, output.floats, output.stride)
+        rk_matmul(worker, features, &matrix, &input, linear.bias, activation, output.floats, output.stride)
     }
 }
