@@ -18,7 +18,7 @@ package enum Encoding: Equatable, Sendable {
         case .f32: rows * columns * 4
         case .f16: rows * columns * 2
         case .q8_0: rows * columns / 32 * Q8Block.bytes
-        case .packed(let type): (rows + PackedPanel.rows - 1) / PackedPanel.rows * PackedPanel.bytes(type, columns: columns)
+        case .packed(let type): paddedToPanel(rows) / PackedPanel.rows * PackedPanel.bytes(type, columns: columns)
         }
     }
 

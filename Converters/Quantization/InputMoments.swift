@@ -1,4 +1,5 @@
 import CKernels
+import Rudolph
 
 /// What a matrix multiplies: the largest magnitudes of its columns, and second moments, sums over positions of x_i x_j, for the columns i, j of
 /// each block of `ErrorFeedback.block`.
@@ -34,7 +35,7 @@ final class InputMoments {
         Swift.stride(from: 0, to: columns, by: ErrorFeedback.block).map { $0..<min($0 + ErrorFeedback.block, columns) }
     }
 
-    static func stride(_ block: Range<Int>) -> Int { (block.count + 15) / 16 * 16 }
+    static func stride(_ block: Range<Int>) -> Int { paddedToPanel(block.count) }
 
     func row(_ row: Int, of block: Range<Int>) -> UnsafeMutablePointer<Float> {
         // All blocks before are whole.

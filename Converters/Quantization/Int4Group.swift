@@ -1,3 +1,5 @@
+import CKernels
+
 /// 32 weights as integers -8...7 and a half scale, chosen for the smallest squared error.
 ///
 /// Tried are scales that put the weight of the largest magnitude at k steps from zero, k from 5.5 to 10 on either side: below 7 the
@@ -5,7 +7,7 @@
 /// then refined once by least squares. On Gaussian-like weights the error is 5 % below that of the signed maximum at -8 and within 1 %
 /// of what a search over hundreds of scales finds.
 enum Int4Group {
-    static let count = 32
+    static var count: Int { Int(RK_GROUP) }
 
     private static let candidates: [Float] = (11...20).flatMap { [2 / Float($0), -2 / Float($0)] }
 

@@ -1,27 +1,21 @@
+import CKernels
 import Rudolph
 
 /// Panels of 16 rows in the layouts of `rk_matmul.h`. Rows and columns that pad a panel are zeros.
 package enum PackedPanel {
-    package static let rows = 16
+    package static var rows: Int { Int(RK_PANEL) }
     /// Columns that share a scale in an int4 panel.
-    static let group = Int4Group.count
+    static var group: Int { Int4Group.count }
     /// int8 and int4 panels hold columns in multiples of this.
-    static let columnBlock = 64
+    static var columnBlock: Int { Int(RK_COLUMN_BLOCK) }
 
-    static func padded(_ columns: Int) -> Int { (columns + columnBlock - 1) / columnBlock * columnBlock }
+    static func padded(_ columns: Int) -> Int { Int(rk_padded_columns(Int32(columns))) }
 
     /// Bytes of a panel.
-    package static func bytes(_ type: WeightType, columns: Int) -> Int {
-        switch type {
-        case .f32: rows * columns * 4
-        case .f16: rows * columns * 2
-        case .int8: rows * 4 + rows * padded(columns)
-        case .int4: padded(columns) / columnBlock * int4Block
-        }
-    }
+    package static func bytes(_ type: WeightType, columns: Int) -> Int { Int(rk_panel_bytes(type.kernelType, Int32(columns))) }
 
     /// An int4 block of 64 columns: 2 x 16 half scales, then 8 x 64 bytes of nibbles.
-    private static let int4Block = 2 * 16 * 2 + 8 * 64
+    private static var int4Block: Int { bytes(.int4, columns: columnBlock) }
 
     /// Packs 1 to 16 rows of `columns` floats, row after row. `out` has room for bytes(_:columns:) and is aligned to 4 bytes. int8 and int4
     /// take `feedback` where it is given.
@@ -86,10 +80,10 @@ package enum PackedPanel {
     ) {
         withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * group + padded(columns)) { scratch in
             guard let weights = scratch.baseAddress else { return }
-            let steps = weights + 2 * group, errors = steps + group
+            let steps = weights + 2 * group, errors = steps + group, blockBytes = int4Block
             for row in 0..<rows {
                 for first in stride(from: 0, to: padded(columns), by: group) {
-                    let block = out + first / columnBlock * int4Block, inner = first % columnBlock
+                    let block = out + first / columnBlock * blockBytes, inner = first % columnBlock
                     let scales = (block + inner / group * rows * 2).assumingMemoryBound(to: UInt16.self)
                     let nibbles = (block + 64 + inner / 8 * 64).assumingMemoryBound(to: UInt8.self)
                     let inside = row < count ? max(0, min(group, columns - first)) : 0
@@ -141,9 +135,10 @@ package enum PackedPanel {
                 }
             }
         case .int4:
+            let blockBytes = int4Block
             for row in 0..<count {
                 for column in 0..<columns {
-                    let block = panel + column / columnBlock * int4Block, inner = column % columnBlock
+                    let block = panel + column / columnBlock * blockBytes, inner = column % columnBlock
                     let half = block.loadUnaligned(fromByteOffset: (inner / group * rows + row) * 2, as: UInt16.self)
                     let byte = block.load(fromByteOffset: 64 + inner / 8 * 64 + row * 4 + inner % 4, as: UInt8.self)
                     let nibble = inner % 8 < 4 ? byte & 15 : byte >> 4

@@ -24,7 +24,7 @@ public enum WeightType: UInt32, CaseIterable, Sendable {
         self = type
     }
 
-    var kernelType: rk_type { rk_type(rawValue) }
+    package var kernelType: rk_type { rk_type(rawValue) }
     /// Whether elements are integers with scales; the rows that they multiply are then quantized first.
     package var isInteger: Bool { self == .int8 || self == .int4 }
 }
@@ -121,7 +121,7 @@ extension GGUF {
             if let place = tensorIndices[name] {
                 let tensor = tensors[place]
                 let (bytes, overflow) = Int(clamping: rk_panel_bytes(type.kernelType, columnCount)).multipliedReportingOverflow(
-                    by: (shape.rows + 15) / 16)
+                    by: paddedToPanel(shape.rows) / Int(RK_PANEL))
                 guard tensor.type == .i8, !overflow, tensor.range.count == bytes else {
                     throw .invalidFile(
                         "\(path): tensor \(name) has \(tensor.range.count) bytes of type \(tensor.type.rawValue), expected \(bytes) of type 24 (i8) "
