@@ -10,37 +10,47 @@ RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
     return type == RK_F32 ? v16_load((const float *)w + k * RK_PANEL) : v16_load_f16((const rk_f16 *)w + k * RK_PANEL);
 }
 
-// f32 or f16: rows of x by the columns from ..< from + count of a panel, which begin at w. out holds the sums of the columns before, and takes
-// the product when these are the last. prefetch: w is the panel itself, and the next one comes from memory.
-RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const void *w, rk_type type, int from, int count, int panel, int first, const int rows,
-                                const int prefetch) {
-    const float *x = tile->x + tile->x_stride * (size_t)first + from;
-    rk_prefetch_cursor next = rk_next_panels_cursor(tile, type, panel, 1, first, rows, type == RK_F16 ? 32 : 64);
+// The columns from ..< from + count of a panel, f32 or f16, which lie at w.
+typedef struct column_range {
+    const void *w;
+    rk_type type;
+    int from, count;
+    int prefetch; // w is the panel itself, and the next one comes from memory
+} column_range;
+
+RK_INLINE column_range all_columns(const rk_matmul_tile *tile, rk_type type, int panel) {
+    return (column_range){.w = rk_tile_panel(tile, type, panel), .type = type, .count = tile->columns, .prefetch = 1};
+}
+
+// out holds the sums of the columns before, and takes the product when these are the last.
+RK_LANES_INLINE void float_rows(const rk_matmul_tile *tile, const column_range c, int panel, int first, const int rows) {
+    const float *x = tile->x + tile->x_stride * (size_t)first + c.from;
+    rk_prefetch_cursor next = rk_next_panels_cursor(tile, c.type, panel, 1, first, rows, c.type == RK_F16 ? 32 : 64);
     v16 acc[6];
-    for (int t = 0; t < rows; t++) acc[t] = from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_splat(0);
-    for (int k = 0; k < count; k++) {
-        if (prefetch) rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
-        const v16 weights = load_floats(w, type, k);
+    for (int t = 0; t < rows; t++) acc[t] = c.from ? v16_load(rk_tile_out(tile, panel, first + t)) : v16_splat(0);
+    for (int k = 0; k < c.count; k++) {
+        if (c.prefetch) rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
+        const v16 weights = load_floats(c.w, c.type, k);
         RK_UNROLL
         for (int t = 0; t < rows; t++) acc[t] = v16_fma(weights, v16_splat(x[tile->x_stride * (size_t)t + (size_t)k]), acc[t]);
     }
-    const int is_last = from + count == tile->columns;
+    const int is_last = c.from + c.count == tile->columns;
     const v16 bias = tile->bias && is_last ? v16_load(tile->bias + panel * RK_PANEL) : v16_splat(0);
     for (int t = 0; t < rows; t++) v16_store(rk_tile_out(tile, panel, first + t), is_last ? acc[t] + bias : acc[t]);
 }
 
-RK_LANES_INLINE void float_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, rk_type type) {
-    const char *w = rk_tile_panel(tile, type, panel);
-    const size_t stream = rk_panel_bytes(type, tile->columns) * (size_t)apart;
+RK_LANES_INLINE void float_row(const rk_matmul_tile *tile, const rk_panels panels, rk_type type) {
+    const char *w = rk_tile_panel(tile, type, panels.first);
+    const size_t stream = rk_panel_bytes(type, tile->columns) * (size_t)panels.apart;
     v16 acc[STREAMS];
-    rk_prefetch_biases(tile, panel, apart, panels);
-    for (int p = 0; p < panels; p++) acc[p] = v16_splat(0);
+    rk_prefetch_biases(tile, panels);
+    for (int p = 0; p < panels.count; p++) acc[p] = v16_splat(0);
     for (int k = 0; k < tile->columns; k++) {
-        for (int p = 0; p < panels; p++) acc[p] = v16_fma(load_floats(w + stream * (size_t)p, type, k), v16_splat(tile->x[k]), acc[p]);
+        for (int p = 0; p < panels.count; p++) acc[p] = v16_fma(load_floats(w + stream * (size_t)p, type, k), v16_splat(tile->x[k]), acc[p]);
     }
-    for (int p = 0; p < panels; p++) {
-        const v16 bias = tile->bias ? v16_load(tile->bias + (panel + p * apart) * RK_PANEL) : v16_splat(0);
-        v16_store(rk_tile_out(tile, panel + p * apart, 0), acc[p] + bias);
+    for (int p = 0; p < panels.count; p++) {
+        const v16 bias = tile->bias ? v16_load(tile->bias + (panels.first + p * panels.apart) * RK_PANEL) : v16_splat(0);
+        v16_store(rk_tile_out(tile, panels.first + p * panels.apart, 0), acc[p] + bias);
     }
 }
 
@@ -165,23 +175,23 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
-RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int prefetch) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
-    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart;
+RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, const rk_panels panels, const int prefetch) {
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panels.first);
+    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels.apart;
     const int8_t *x = tile->x8;
     const int32_t *starts = tile->starts;
     __m256 acc[STREAMS][2];
-    rk_prefetch_biases(tile, panel, apart, panels);
-    for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
+    rk_prefetch_biases(tile, panels);
+    for (int p = 0; p < panels.count; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
     for (size_t group = 0; group < (size_t)tile->columns / RK_GROUP; group++, x += RK_GROUP, starts++) {
         const uint8_t *w = rk_group_weights(blocks, group), *scales = rk_group_scales(blocks, group);
         __m256i sum[STREAMS][2];
-        for (int p = 0; p < panels; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+        for (int p = 0; p < panels.count; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
             const __m256i low = broadcast4(x + 8 * c), high = broadcast4(x + 8 * c + 4);
             RK_UNROLL
-            for (int p = 0; p < panels; p++) {
+            for (int p = 0; p < panels.count; p++) {
                 if (prefetch) rk_prefetch(w + stream * (size_t)p + 64 * c + tile->prefetch_distance, RK_PREFETCH_L1);
                 for (int half = 0; half < 2; half++) {
                     const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
@@ -191,35 +201,35 @@ RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, int panel, int apa
             }
         }
         RK_UNROLL
-        for (int p = 0; p < panels; p++) {
+        for (int p = 0; p < panels.count; p++) {
             for (int half = 0; half < 2; half++)
                 acc[p][half] = add_group(acc[p][half], sum[p][half], starts, load_f16(scales + stream * (size_t)p + 16 * half));
         }
     }
-    for (int p = 0; p < panels; p++) {
-        for (int half = 0; half < 2; half++) store_int4(tile, panel + p * apart, 0, half, acc[p][half]);
+    for (int p = 0; p < panels.count; p++) {
+        for (int half = 0; half < 2; half++) store_int4(tile, panels.first + p * panels.apart, 0, half, acc[p][half]);
     }
 }
 
-RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int prefetch) {
-    const float *scales = rk_tile_panel(tile, RK_INT8, panel);
-    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, const rk_panels panels, const int prefetch) {
+    const float *scales = rk_tile_panel(tile, RK_INT8, panels.first);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const char *w = (const char *)(scales + RK_PANEL);
     __m256i sum[STREAMS][2];
-    rk_prefetch_biases(tile, panel, apart, panels);
-    for (int p = 0; p < panels; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+    rk_prefetch_biases(tile, panels);
+    for (int p = 0; p < panels.count; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
     for (int k = 0; k < tile->columns; k += 4) {
         const __m256i columns = broadcast4(tile->x8 + k);
         RK_UNROLL
-        for (int p = 0; p < panels; p++) {
+        for (int p = 0; p < panels.count; p++) {
             if (prefetch) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k + tile->prefetch_distance, RK_PREFETCH_L1);
             for (int half = 0; half < 2; half++)
                 sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
         }
     }
-    for (int p = 0; p < panels; p++) {
+    for (int p = 0; p < panels.count; p++) {
         for (int half = 0; half < 2; half++)
-            store_int8(tile, panel + p * apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), sum[p][half]);
+            store_int8(tile, panels.first + p * panels.apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), sum[p][half]);
     }
 }
 
@@ -290,9 +300,9 @@ RK_TARGET RK_INLINE void unpacked_row(const rk_matmul_tile *tile, const unpacked
     }
 }
 
-#define F32(n) float_rows(tile, rk_tile_panel(tile, RK_F32, panel), RK_F32, 0, tile->columns, panel, first, n, 1)
-#define F16(n) float_rows(tile, rk_tile_panel(tile, RK_F16, panel), RK_F16, 0, tile->columns, panel, first, n, 1)
-#define F16_MANY(n) float_rows(tile, widened, RK_F32, from, count, panel, first, n, 0)
+#define F32(n) float_rows(tile, all_columns(tile, RK_F32, panel), panel, first, n)
+#define F16(n) float_rows(tile, all_columns(tile, RK_F16, panel), panel, first, n)
+#define F16_MANY(n) float_rows(tile, (column_range){.w = widened, .type = RK_F32, .from = from, .count = count}, panel, first, n)
 #define INT8(n) int8_rows(tile, panel, first, n, NULL)
 #define INT8_MANY(n) int8_rows(tile, panel, first, n, starts)
 #define INT4(n) int4_rows(tile, panel, first, n)

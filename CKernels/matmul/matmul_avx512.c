@@ -35,31 +35,31 @@ RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int r
 }
 
 // `starts`: where the sums of each row begin. `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts,
-                                   const rk_prefetch_cursor *next, const int level, int first, const int rows) {
-    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
-    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels panels, const int32_t *starts, const rk_prefetch_cursor *next,
+                                   const int level, int first, const int rows) {
+    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panels.first) + RK_PANEL * sizeof(float);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i sum[ROWS][PANELS];
-    rk_prefetch_cursor cursor = next ? *next : (rk_prefetch_cursor){w + rk_prefetch_distance(tile, panels, level), 64};
-    if (!next) rk_prefetch_start(tile, w, stream, panel, panels, level);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_cursor cursor = next ? *next : (rk_prefetch_cursor){w + rk_prefetch_distance(tile, panels.count, level), 64};
+    if (!next) rk_prefetch_start(tile, w, stream, panels, level);
+    rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
+        for (int p = 0; p < panels.count; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         __m512i weights[PANELS];
-        rk_prefetch_next(&cursor, stream, panels, level);
-        for (int p = 0; p < panels; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
+        rk_prefetch_next(&cursor, stream, panels.count, level);
+        for (int p = 0; p < panels.count; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
-            for (int p = 0; p < panels; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
+            for (int p = 0; p < panels.count; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) store_int8(tile, panel + p * apart, first + t, _mm512_cvtepi32_ps(sum[t][p]));
+        for (int p = 0; p < panels.count; p++) store_int8(tile, panels.first + p * panels.apart, first + t, _mm512_cvtepi32_ps(sum[t][p]));
     }
 }
 
@@ -81,28 +81,27 @@ RK_TARGET RK_INLINE __m512 add_block(__m512 acc, const __m512i sum[2]) {
     return _mm512_add_ps(acc, _mm512_cvtepi32_ps(total));
 }
 
-RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int level, int first,
-                                    const int rows) {
-    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
-    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, const rk_panels panels, const int level, int first, const int rows) {
+    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panels.first) + RK_PANEL * sizeof(float);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const int16_t *x = rk_tile_x16(tile, first);
     __m512 acc[ROWS][PANELS];
-    rk_prefetch_start(tile, w, stream, panel, panels, level);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_start(tile, w, stream, panels, level);
+    rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
+        for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_setzero_ps();
     }
     for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
         const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
         __m512i sum[ROWS][PANELS][2];
         for (int t = 0; t < rows; t++) {
-            for (int p = 0; p < panels; p++) sum[t][p][0] = sum[t][p][1] = _mm512_setzero_si512();
+            for (int p = 0; p < panels.count; p++) sum[t][p][0] = sum[t][p][1] = _mm512_setzero_si512();
         }
         for (int k = block; k < end; k += 4) {
             RK_UNROLL
-            for (int p = 0; p < panels; p++) {
+            for (int p = 0; p < panels.count; p++) {
                 const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-                rk_prefetch(columns + rk_prefetch_distance(tile, panels, level), level);
+                rk_prefetch(columns + rk_prefetch_distance(tile, panels.count, level), level);
                 const __m512i weights[2] = {load_as_16(columns), load_as_16(columns + 32)};
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
@@ -112,11 +111,11 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int a
             }
         }
         for (int t = 0; t < rows; t++) {
-            for (int p = 0; p < panels; p++) acc[t][p] = add_block(acc[t][p], sum[t][p]);
+            for (int p = 0; p < panels.count; p++) acc[t][p] = add_block(acc[t][p], sum[t][p]);
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) store_int8(tile, panel + p * apart, first + t, acc[t][p]);
+        for (int p = 0; p < panels.count; p++) store_int8(tile, panels.first + p * panels.apart, first + t, acc[t][p]);
     }
 }
 
@@ -126,31 +125,31 @@ RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
 }
 
 // Nibbles are unpacked in registers. `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const rk_prefetch_group_cursor *next,
-                                   const int level, int first, const int rows) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
-    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, const rk_panels panels, const rk_prefetch_group_cursor *next, const int level,
+                                   int first, const int rows) {
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panels.first);
+    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels.apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m512 acc[ROWS][PANELS];
-    const int bytes = rk_prefetch_distance(tile, panels, level);
-    const int by_line = !next && rows * panels > ROWS; // sums leave no register for another address
+    const int bytes = rk_prefetch_distance(tile, panels.count, level);
+    const int by_line = !next && rows * panels.count > ROWS; // sums leave no register for another address
     const rk_prefetch_group_cursor cursor = next ? *next : (rk_prefetch_group_cursor){blocks + bytes, 0, by_line ? 0 : RK_GROUP_LINES};
-    if (!next) rk_prefetch_start(tile, blocks, stream, panel, panels, level);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    if (!next) rk_prefetch_start(tile, blocks, stream, panels, level);
+    rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
+        for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_setzero_ps();
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m512i sum[ROWS][PANELS];
-        rk_prefetch_group(&cursor, group, stream, panels, level);
+        rk_prefetch_group(&cursor, group, stream, panels.count, level);
         for (int t = 0; t < rows; t++) {
-            for (int p = 0; p < panels; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
+            for (int p = 0; p < panels.count; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         }
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
             __m512i pairs[PANELS];
-            for (int p = 0; p < panels; p++) {
+            for (int p = 0; p < panels.count; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
                 if (by_line) rk_prefetch(columns + bytes, level);
                 pairs[p] = load_bytes(columns);
@@ -158,23 +157,23 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             RK_UNROLL
             for (int high = 0; high < 2; high++) {
                 __m512i weights[PANELS];
-                for (int p = 0; p < panels; p++) weights[p] = nibbles(pairs[p], high);
+                for (int p = 0; p < panels.count; p++) weights[p] = nibbles(pairs[p], high);
                 RK_UNROLL
                 for (int t = 0; t < rows; t++) {
                     const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * high);
-                    for (int p = 0; p < panels; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
+                    for (int p = 0; p < panels.count; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
                 }
             }
         }
         RK_UNROLL
-        for (int p = 0; p < panels; p++) {
+        for (int p = 0; p < panels.count; p++) {
             const __m512 scales = load_f16(rk_group_scales(blocks + stream * (size_t)p, group));
             RK_UNROLL
             for (int t = 0; t < rows; t++) acc[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][p]), scales, acc[t][p]);
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) store_int4(tile, panel + p * apart, first + t, acc[t][p]);
+        for (int p = 0; p < panels.count; p++) store_int4(tile, panels.first + p * panels.apart, first + t, acc[t][p]);
     }
 }
 
@@ -183,7 +182,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 #define PAIRED(n, panels, largest)                                                                                               \
     {                                                                                                                            \
         const rk_prefetch_group_cursor next = rk_next_panels_group_cursor(tile, panel, panels, first, largest);                  \
-        int4_rows(tile, panel, 1, panels, &next, RK_PREFETCH_L1, first, n);                                                      \
+        int4_rows(tile, (rk_panels){panel, 1, panels}, &next, RK_PREFETCH_L1, first, n);                                         \
     }
 #define PAIRS(largest, TWO, ONE)                                                                                                 \
     for (int panel = 0; panel < tile->panels; panel += 2) {                                                                      \
@@ -200,7 +199,7 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
         const rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT8, panel, panels, first, n, 64);                       \
-        int8_rows(tile, panel, 1, panels, starts + first, &next, RK_PREFETCH_L1, first, n);                                      \
+        int8_rows(tile, (rk_panels){panel, 1, panels}, starts + first, &next, RK_PREFETCH_L1, first, n);                         \
     }
 #define INT8_TWO(n) INT8_PAIRED(n, 2)
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
@@ -212,25 +211,30 @@ RK_TARGET RK_INLINE v16_int madd8(v16_int sums, v16_int w, v16_int x) {
 #define RK_UNPACKED_ROWS 12
 #include "matmul_unpacked.h"
 
-// Floats: rows of x by columns from ..< from + count of `panels` panels, which lie `stream` floats apart. out holds the sums of the columns before,
-// and takes the product when these are the last.
-RK_TARGET RK_INLINE void float_columns(const rk_matmul_tile *tile, const float *w, size_t stream, int panel, const int panels, int from, int count,
-                                       int first, const int rows) {
-    const float *x = tile->x + tile->x_stride * (size_t)first + from;
+// The columns from ..< from + count of some panels, in floats: those of the first panel lie at w, those of each other one `stream` floats further.
+typedef struct column_range {
+    const float *w;
+    size_t stream;
+    int from, count;
+} column_range;
+
+// Rows of x by columns of `panels` panels. out holds the sums of the columns before, and takes the product when these are the last.
+RK_TARGET RK_INLINE void float_columns(const rk_matmul_tile *tile, const column_range *c, int panel, const int panels, int first, const int rows) {
+    const float *x = tile->x + tile->x_stride * (size_t)first + c->from;
     __m512 acc[ROWS][2];
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) acc[t][p] = from ? _mm512_loadu_ps(rk_tile_out(tile, panel + p, first + t)) : _mm512_setzero_ps();
+        for (int p = 0; p < panels; p++) acc[t][p] = c->from ? _mm512_loadu_ps(rk_tile_out(tile, panel + p, first + t)) : _mm512_setzero_ps();
     }
-    for (int k = 0; k < count; k++) {
+    for (int k = 0; k < c->count; k++) {
         __m512 weights[2];
-        for (int p = 0; p < panels; p++) weights[p] = _mm512_loadu_ps(w + stream * (size_t)p + k * RK_PANEL);
+        for (int p = 0; p < panels; p++) weights[p] = _mm512_loadu_ps(c->w + c->stream * (size_t)p + k * RK_PANEL);
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m512 column = _mm512_set1_ps(x[tile->x_stride * (size_t)t + (size_t)k]);
             for (int p = 0; p < panels; p++) acc[t][p] = _mm512_fmadd_ps(weights[p], column, acc[t][p]);
         }
     }
-    const int is_last = from + count == tile->columns;
+    const int is_last = c->from + c->count == tile->columns;
     for (int p = 0; p < panels; p++) {
         const __m512 bias = tile->bias && is_last ? _mm512_loadu_ps(tile->bias + (panel + p) * RK_PANEL) : _mm512_setzero_ps();
         for (int t = 0; t < rows; t++) {
@@ -240,47 +244,47 @@ RK_TARGET RK_INLINE void float_columns(const rk_matmul_tile *tile, const float *
     }
 }
 
-#define ONE_PANEL(n) float_columns(tile, w, stream, panel, 1, from, count, first, n)
-#define TWO_PANELS(n) float_columns(tile, w, stream, panel, 2, from, count, first, n)
+#define ONE_PANEL(n) float_columns(tile, c, panel, 1, first, n)
+#define TWO_PANELS(n) float_columns(tile, c, panel, 2, first, n)
 
-RK_TARGET static void float_panels(const rk_matmul_tile *tile, const float *w, size_t stream, int panel, int panels, int from, int count) {
+RK_TARGET static void float_panels(const rk_matmul_tile *tile, const column_range *c, int panel, int panels) {
     if (panels == 2) RK_FOR_ROWS(tile->count, 12, TWO_PANELS)
     else RK_FOR_ROWS(tile->count, 12, ONE_PANEL)
 }
 
 RK_TARGET static void f32(const rk_matmul_tile *tile) {
     for (int panel = 0; panel < tile->panels; panel += 2) {
-        const size_t stream = (size_t)tile->columns * RK_PANEL;
-        float_panels(tile, rk_tile_panel(tile, RK_F32, panel), stream, panel, rk_min(2, tile->panels - panel), 0, tile->columns);
+        const column_range all = {.w = rk_tile_panel(tile, RK_F32, panel), .stream = (size_t)tile->columns * RK_PANEL, .count = tile->columns};
+        float_panels(tile, &all, panel, rk_min(2, tile->panels - panel));
     }
 }
 
 // f16 becomes f32 in registers.
-RK_TARGET RK_INLINE void f16_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
-    const rk_f16 *w = rk_tile_panel(tile, RK_F16, panel);
-    const size_t stream = (size_t)tile->columns * RK_PANEL * (size_t)apart;
+RK_TARGET RK_INLINE void f16_rows(const rk_matmul_tile *tile, const rk_panels panels, int first, const int rows) {
+    const rk_f16 *w = rk_tile_panel(tile, RK_F16, panels.first);
+    const size_t stream = (size_t)tile->columns * RK_PANEL * (size_t)panels.apart;
     const float *x = tile->x + tile->x_stride * (size_t)first;
     __m512 acc[ROWS][PANELS];
-    rk_prefetch_start(tile, w, stream * sizeof *w, panel, panels, RK_PREFETCH_L1);
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_start(tile, w, stream * sizeof *w, panels, RK_PREFETCH_L1);
+    rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels; p++) acc[t][p] = _mm512_setzero_ps();
+        for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_setzero_ps();
     }
     for (int k = 0; k < tile->columns; k++) {
         __m512 weights[PANELS];
-        for (int p = 0; p < panels; p++) {
+        for (int p = 0; p < panels.count; p++) {
             const rk_f16 *column = w + stream * (size_t)p + k * RK_PANEL;
-            rk_prefetch((const char *)column + rk_prefetch_distance(tile, panels, RK_PREFETCH_L1), RK_PREFETCH_L1);
+            rk_prefetch((const char *)column + rk_prefetch_distance(tile, panels.count, RK_PREFETCH_L1), RK_PREFETCH_L1);
             weights[p] = load_f16(column);
         }
         RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m512 column = _mm512_set1_ps(x[tile->x_stride * (size_t)t + (size_t)k]);
-            for (int p = 0; p < panels; p++) acc[t][p] = _mm512_fmadd_ps(weights[p], column, acc[t][p]);
+            for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_fmadd_ps(weights[p], column, acc[t][p]);
         }
     }
-    for (int p = 0; p < panels; p++) {
-        const int at = panel + p * apart;
+    for (int p = 0; p < panels.count; p++) {
+        const int at = panels.first + p * panels.apart;
         const __m512 bias = tile->bias ? _mm512_loadu_ps(tile->bias + at * RK_PANEL) : _mm512_setzero_ps();
         for (int t = 0; t < rows; t++) _mm512_storeu_ps(rk_tile_out(tile, at, first + t), _mm512_add_ps(acc[t][p], bias));
     }
@@ -298,7 +302,7 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
                 const rk_f16 *w = (const rk_f16 *)rk_tile_panel(tile, RK_F16, panel + p) + from * RK_PANEL;
                 for (int k = 0; k < count * RK_PANEL; k += RK_PANEL) _mm512_storeu_ps(widened[p] + k, load_f16(w + k));
             }
-            float_panels(tile, widened[0], COLUMNS * RK_PANEL, panel, panels, from, count);
+            float_panels(tile, &(column_range){.w = widened[0], .stream = COLUMNS * RK_PANEL, .from = from, .count = count}, panel, panels);
         }
     }
 }

@@ -15,20 +15,19 @@ enum { ROWS = 6, PANELS = 4, VECTORS = 2 * PANELS };
 RK_INLINE int prefetch_distance(const rk_matmul_tile *tile, int rows) { return rows > 1 ? 8 << 10 : tile->prefetch_distance; }
 
 // `starts`: where the sums of each row begin.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int32_t *starts, int first,
-                                   const int rows) {
-    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
-    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels panels, const int32_t *starts, int first, const int rows) {
+    const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panels.first) + RK_PANEL * sizeof(float);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const int8_t *x = rk_tile_x8(tile, first);
     const __m256i offset = _mm256_set1_epi8(-128);
     __m256i sum[ROWS][VECTORS];
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[t]);
+        for (int v = 0; v < 2 * panels.count; v++) sum[t][v] = _mm256_set1_epi32(starts[t]);
     }
     for (int k = 0; k < tile->columns; k += 4) {
         RK_UNROLL
-        for (int p = 0; p < panels; p++) {
+        for (int p = 0; p < panels.count; p++) {
             const char *columns = w + stream * (size_t)p + k * RK_PANEL;
             rk_prefetch(columns + prefetch_distance(tile, rows), RK_PREFETCH_L1);
             const __m256i low = _mm256_xor_si256(load_bytes(columns), offset), high = _mm256_xor_si256(load_bytes(columns + 32), offset);
@@ -41,33 +40,33 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int ap
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int v = 0; v < 2 * panels; v++) {
-            const int at = panel + v / 2 * apart;
+        for (int v = 0; v < 2 * panels.count; v++) {
+            const int at = panels.first + v / 2 * panels.apart;
             store_int8(tile, at, first + t, v % 2, rk_tile_panel(tile, RK_INT8, at), sum[t][v]);
         }
     }
 }
 
 // Few rows of x: nibbles are unpacked in registers.
-RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int apart, const int panels, int first, const int rows) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
-    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)apart, groups = (size_t)tile->columns / RK_GROUP;
+RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, const rk_panels panels, int first, const int rows) {
+    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panels.first);
+    const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels.apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     __m256 acc[ROWS][VECTORS];
-    rk_prefetch_biases(tile, panel, apart, panels);
+    rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int v = 0; v < 2 * panels; v++) acc[t][v] = _mm256_setzero_ps();
+        for (int v = 0; v < 2 * panels.count; v++) acc[t][v] = _mm256_setzero_ps();
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
         __m256i sum[ROWS][VECTORS];
         for (int t = 0; t < rows; t++) {
-            for (int v = 0; v < 2 * panels; v++) sum[t][v] = _mm256_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
+            for (int v = 0; v < 2 * panels.count; v++) sum[t][v] = _mm256_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
         }
         RK_UNROLL
         for (int c = 0; c < 4; c++) {
             RK_UNROLL
-            for (int p = 0; p < panels; p++) {
+            for (int p = 0; p < panels.count; p++) {
                 const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
                 rk_prefetch(columns + prefetch_distance(tile, rows), RK_PREFETCH_L1);
                 const __m256i pairs[2] = {load_bytes(columns), load_bytes(columns + 32)};
@@ -83,14 +82,14 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int ap
             }
         }
         RK_UNROLL
-        for (int v = 0; v < 2 * panels; v++) {
+        for (int v = 0; v < 2 * panels.count; v++) {
             const __m256 scales = load_f16(rk_group_scales(blocks + stream * (size_t)(v / 2), group) + 16 * (v % 2));
             RK_UNROLL
             for (int t = 0; t < rows; t++) acc[t][v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][v]), scales, acc[t][v]);
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int v = 0; v < 2 * panels; v++) store_int4(tile, panel + v / 2 * apart, first + t, v % 2, acc[t][v]);
+        for (int v = 0; v < 2 * panels.count; v++) store_int4(tile, panels.first + v / 2 * panels.apart, first + t, v % 2, acc[t][v]);
     }
 }
 

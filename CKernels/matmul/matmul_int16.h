@@ -56,23 +56,23 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
     }
 }
 
-RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int apart, const int panels, const int prefetch) {
+RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, const rk_panels panels, const int prefetch) {
     enum { TURN = 16 }; // columns
-    const float *scales = rk_tile_panel(tile, RK_INT8, panel);
-    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)apart;
+    const float *scales = rk_tile_panel(tile, RK_INT8, panels.first);
+    const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const char *w = (const char *)(scales + RK_PANEL);
     __m256 acc[STREAMS][2];
-    rk_prefetch_biases(tile, panel, apart, panels);
-    for (int p = 0; p < panels; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
+    rk_prefetch_biases(tile, panels);
+    for (int p = 0; p < panels.count; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
     for (int block = 0; block < tile->columns; block += RK_INT16_BLOCK) {
         const int end = rk_min(block + RK_INT16_BLOCK, tile->columns);
         __m256i sum[STREAMS][4];
-        for (int p = 0; p < panels; p++) {
+        for (int p = 0; p < panels.count; p++) {
             for (int i = 0; i < 4; i++) sum[p][i] = _mm256_setzero_si256();
         }
         for (int k = block; k < end; k += TURN) {
             RK_NO_UNROLL // one stream's sums fit into the registers
-            for (int p = 0; p < panels; p++) {
+            for (int p = 0; p < panels.count; p++) {
                 RK_UNROLL
                 for (int line = 0; line < TURN * RK_PANEL; line += 64) {
                     if (prefetch) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k + tile->prefetch_distance + line, RK_PREFETCH_L1);
@@ -85,13 +85,13 @@ RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, int panel, int ap
                 }
             }
         }
-        for (int p = 0; p < panels; p++) {
+        for (int p = 0; p < panels.count; p++) {
             for (int half = 0; half < 2; half++) acc[p][half] = add_block(acc[p][half], sum[p] + 2 * half);
         }
     }
-    for (int p = 0; p < panels; p++) {
+    for (int p = 0; p < panels.count; p++) {
         for (int half = 0; half < 2; half++)
-            store_scaled(tile, panel + p * apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), acc[p][half]);
+            store_scaled(tile, panels.first + p * panels.apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), acc[p][half]);
     }
 }
 

@@ -6,15 +6,20 @@
 
 #include "matmul.h"
 
+// Panels that are multiplied together: `count` of them from `first` on, each `apart` panels after the one before.
+typedef struct rk_panels {
+    int first, apart, count;
+} rk_panels;
+
 // Few rows of x are memory-bound. The hardware prefetcher runs ahead in each of several streams, and two cores read 1.1 times as much from
 // four streams each as from one (Zen 3; software prefetch reads less than either). So the panels are taken `streams` at once, in turns of one
-// or a few cache lines of each: `panel` and those that lie `apart` panels after it and after each other. CALL(tile, panel, apart, streams, ...), and
-// CALL(tile, panel, 1, 1, ...) for those that are left.
+// or a few cache lines of each: CALL(tile, those panels, ...), and the same one at a time for those that are left.
 #define RK_FOR_STREAMS(tile, streams, CALL, ...)                                                                                 \
     {                                                                                                                            \
         const int apart = (tile)->panels / (streams);                                                                            \
-        for (int panel = 0; panel < apart; panel++) CALL(tile, panel, apart, streams, ##__VA_ARGS__);                            \
-        for (int panel = (streams) * apart; panel < (tile)->panels; panel++) CALL(tile, panel, 1, 1, ##__VA_ARGS__);             \
+        for (int panel = 0; panel < apart; panel++) CALL(tile, (rk_panels){panel, apart, streams}, ##__VA_ARGS__);               \
+        for (int panel = (streams) * apart; panel < (tile)->panels; panel++)                                                     \
+            CALL(tile, (rk_panels){panel, 1, 1}, ##__VA_ARGS__);                                                                 \
     }
 
 // Likewise with a last argument, a constant: whether the kernel prefetches weights. Tested within its loop, that would part the loop's body.
@@ -31,8 +36,9 @@ RK_INLINE void rk_prefetch(const void *line, const int level) {
 }
 
 // The biases of these panels, which no cache holds either and which are needed last.
-RK_INLINE void rk_prefetch_biases(const rk_matmul_tile *tile, int panel, int apart, int panels) {
-    for (int p = 0; p < panels && tile->bias; p++) rk_prefetch(tile->bias + (panel + p * apart) * RK_PANEL, RK_PREFETCH_L1);
+RK_INLINE void rk_prefetch_biases(const rk_matmul_tile *tile, const rk_panels panels) {
+    for (int p = 0; p < panels.count && tile->bias; p++)
+        rk_prefetch(tile->bias + (panels.first + p * panels.apart) * RK_PANEL, RK_PREFETCH_L1);
 }
 
 // The prefetch distance of few rows of x on AVX-512, in each of `panels` streams. Into L1: 8 KB in all together, as more would evict x.
@@ -41,11 +47,11 @@ RK_INLINE int rk_prefetch_distance(const rk_matmul_tile *tile, int panels, const
 }
 
 // The first rk_prefetch_distance() bytes of the weights w of the first panels, which nothing else prefetches: all at once.
-RK_INLINE void rk_prefetch_start(const rk_matmul_tile *tile, const void *w, size_t stream, int panel, int panels, const int level) {
-    if (panel > 0) return;
-    const int bytes = rk_prefetch_distance(tile, panels, level);
+RK_INLINE void rk_prefetch_start(const rk_matmul_tile *tile, const void *w, size_t stream, const rk_panels panels, const int level) {
+    if (panels.first > 0) return;
+    const int bytes = rk_prefetch_distance(tile, panels.count, level);
     for (int line = 0; line < bytes; line += 64) {
-        for (int p = 0; p < panels; p++) rk_prefetch((const char *)w + stream * (size_t)p + line, level);
+        for (int p = 0; p < panels.count; p++) rk_prefetch((const char *)w + stream * (size_t)p + line, level);
     }
 }
 
