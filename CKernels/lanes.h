@@ -30,6 +30,12 @@ RK_LANES_INLINE v16 v16_select(v16_int mask, v16 yes, v16 no) {
     return (v16)((mask & (v16_int)yes) | (~mask & (v16_int)no));
 }
 
+// The first n < 16 lanes, then `past`.
+RK_LANES_INLINE v16 v16_first(v16 v, int n, float past) {
+    const v16_int lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return v16_select(lane < n, v, v16_splat(past));
+}
+
 // Each lane rounded to the nearest integer, ties to even.
 RK_LANES_INLINE v16_int v16_rounded(v16 x) { return __builtin_convertvector(__builtin_elementwise_rint(x), v16_int); }
 

@@ -39,7 +39,7 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
         for (int t = first; t < end;) {
             float *o = out + (size_t)t * out_stride + offset;
             const float *q = queries + (size_t)t * query_stride + offset;
-            const size_t stride = most_scores(runs, run_offsets + t, end - t), scratch = 16 * (size_t)head_size;
+            const size_t stride = most_scores(runs, run_offsets + t, end - t), scratch = rk_block_scratch(head_size);
             const int fitting = scores_stride < scratch ? 0 : (int)((scores_stride - scratch) / stride);
             const int queries = rk_min(end - t, fitting);
             if (queries > 1) {

@@ -1,10 +1,11 @@
 #include "attention.h"
 
 #if defined(__x86_64__)
+#include "../madd.h"
+
 #define RK_TARGET RK_TARGET_AVX512
-#define RK_SOFTMAX rk_norm_avx512.softmax
 #define RK_KEY_LANES 16
-#define RK_KEY_PRODUCTS(a, b) (key_integers)_mm512_madd_epi16((__m512i)(a), (__m512i)(b))
+#define RK_ADD_PRODUCTS(sum, a, b) (key_integers)rk_madd16_avx512((__m512i)(sum), (__m512i)(a), (__m512i)(b))
 #define RK_VALUE_QUERIES 6
 #define RK_VALUE_BLOCKS 4
 #define RK_FEW_QUERIES 8

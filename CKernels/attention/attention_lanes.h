@@ -1,8 +1,8 @@
-// The kernels of rk_attention.h on sixteen lanes; each instruction set includes this once, after defining RK_TARGET, RK_SOFTMAX, the
-// softmax of its rk_norm_kernels, RK_KEY_LANES, the floats of a register, the sums of values that its registers hold: of RK_VALUE_QUERIES
-// queries, RK_VALUE_BLOCKS times 16 elements, and RK_FEW_QUERIES, up to how many are few (prefetch_next_tile).
+// The kernels of rk_attention.h on sixteen lanes; each instruction set includes this once, after defining RK_TARGET, RK_KEY_LANES, the floats of
+// a register, on x86-64 RK_ADD_PRODUCTS(sums, a, b), which adds those of pairs of integers, the sums of values that its registers hold: of
+// RK_VALUE_QUERIES queries, RK_VALUE_BLOCKS times 16 elements, and RK_FEW_QUERIES, up to how many are few (prefetch_next_tile).
 #include "../lanes.h"
-#include "../norm/norm.h"
+#include "../norm/softmax_lanes.h"
 #include "attention.h"
 
 typedef int8_t v32_bytes __attribute__((vector_size(32)));
@@ -46,9 +46,8 @@ RK_LANES_INLINE v4_int sums_of_four(const v8_int sums[4]) {
     return __builtin_shufflevector(s, s, 0, 1, 2, 3) + __builtin_shufflevector(s, s, 4, 5, 6, 7);
 }
 
-// Of the quantization of x to integers up to `limit`: see attention_scalar.c.
-RK_LANES_INLINE float scale_of(float *factor, const float *x, int n, float limit) {
-    const float largest = largest_magnitude(x, n, 0);
+// Of the quantization of a row whose largest magnitude this is to integers up to `limit`: see attention_scalar.c.
+RK_LANES_INLINE float scale_of(float *factor, float largest, float limit) {
     const int is_finite = largest < INFINITY, is_zero = largest < limit * RK_ATTENTION_SMALLEST;
     *factor = is_finite && !is_zero ? limit / largest : 0;
     return is_zero ? 0 : is_finite ? largest / limit : NAN;
@@ -73,6 +72,8 @@ RK_LANES_INLINE const char *run_values(const rk_attention_head *at, const rk_key
 typedef struct cursor {
     const rk_attention_head *at;
     const rk_key_run *run; // the next one
+    const rk_key_value_cache *cache;
+    size_t slot; // of the next key
     const char *key;
     size_t size;         // of an element
     ptrdiff_t to_values; // from a key to its value
@@ -80,9 +81,10 @@ typedef struct cursor {
 } cursor;
 
 RK_LANES_INLINE void open_run(cursor *c) {
-    const rk_key_value_cache *cache = &c->at->caches[c->run->cache];
+    c->cache = &c->at->caches[c->run->cache];
+    c->slot = rk_run_slot(c->at, c->run);
     c->key = run_keys(c->at, c->run, c->size);
-    c->to_values = (const char *)cache->values - (const char *)cache->keys;
+    c->to_values = (const char *)c->cache->values - (const char *)c->cache->keys;
     c->left = c->run->count;
     c->run++;
 }
@@ -92,6 +94,7 @@ RK_LANES_INLINE cursor cursor_at(const rk_attention_head *at, size_t size, const
     cursor c = {.at = at, .run = runs, .size = size};
     if (skipped == 0) return c;
     for (; skipped > c.left; open_run(&c)) skipped -= c.left;
+    c.slot += (size_t)skipped;
     c.key += (size_t)skipped * (size_t)at->head_size * size;
     c.left -= skipped;
     return c;
@@ -101,31 +104,39 @@ RK_LANES_INLINE const void *next_key(cursor *c) {
     while (c->left == 0) open_run(c);
     const char *key = c->key;
     c->key += (size_t)c->at->head_size * c->size;
+    c->slot++;
     c->left--;
     return key;
 }
 
-// The next four keys, then, where only `count` are left, the last one again. Prefetches their values, so that those are on their way before the last
-// key is read, and later keys at the prefetch distance.
-RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], int count) {
-    for (int k = 0; k < 4; k++) keys[k] = k < count ? next_key(c) : keys[k - 1];
+// The next `total` keys, then, where only `count` are left, the last one again; keys of bytes with their scales.
+RK_LANES_INLINE void take_keys(cursor *c, const void **keys, float *scales, const int total, int count) {
+    for (int k = 0; k < total; k++) {
+        keys[k] = k < count ? next_key(c) : keys[k - 1];
+        if (scales) scales[k] = c->cache->key_scales[c->slot - 1];
+    }
+}
+
+RK_LANES_INLINE const void *next_value(cursor *c) {
+    const char *key = next_key(c);
+    return key + c->to_values;
+}
+
+// Four keys. Prefetches their values, so that those are on their way before the last key is read, and later keys at the prefetch distance.
+RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], float *scales, int count) {
+    take_keys(c, keys, scales, 4, count);
     const char *first = keys[0];
     const ptrdiff_t bytes = 4 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size, distance = c->at->prefetch_distance;
     for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(first + c->to_values + line);
     for (ptrdiff_t line = 0; line < bytes && distance; line += 64) __builtin_prefetch(first + distance + line);
 }
 
-// Likewise sixteen keys, without prefetch.
-RK_LANES_INLINE void tile_keys(cursor *c, const void *keys[16], int count) {
-    for (int k = 0; k < 16; k++) keys[k] = k < count ? next_key(c) : keys[k - 1];
-}
-
 // Prefetches the next tile's keys and their values, of which the queries first ..< end of `count` take their share: all at once would keep the tile's
 // own loads waiting. Few queries leave a tile before memory has brought the next one: they prefetch at a longer distance as well, that and values,
 // which are needed later, into L2.
-RK_LANES_INLINE void prefetch_next_tile(const cursor *c, int first, int end, int count) {
+RK_LANES_INLINE void prefetch_next_tile(const cursor *c, int keys, int first, int end, int count) {
     enum { L2_DISTANCE = 2 << 10 };
-    const ptrdiff_t lines = 16 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size / 64;
+    const ptrdiff_t lines = keys * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size / 64;
     for (ptrdiff_t line = lines * first / count; line < lines * end / count; line++) {
         const char *key = c->key + 64 * line;
         __builtin_prefetch(key);
@@ -160,10 +171,22 @@ RK_LANES_INLINE v4 dots_of_keys_f16(const float *query, const void *const keys[4
 typedef float key_lanes __attribute__((vector_size(4 * RK_KEY_LANES)));
 typedef int32_t key_integers __attribute__((vector_size(4 * RK_KEY_LANES)));
 
-RK_LANES_INLINE v16 load_value(const char *value, int first, int width, size_t size) {
-    if (size == sizeof(rk_f16)) return v16_load_f16_upto((const rk_f16 *)value + first, width);
-    return __builtin_convertvector(v16_load_bytes_upto((const int8_t *)value + first, width), v16);
+RK_LANES_INLINE key_lanes load_lanes(const float *p, int n) {
+    key_lanes v = {0};
+    if (__builtin_expect(n >= RK_KEY_LANES, 1)) memcpy(&v, p, sizeof v);
+    else copy_below_16(&v, p, n, sizeof *p);
+    return v;
 }
+
+// Stores the first min(n, RK_KEY_LANES) elements.
+RK_LANES_INLINE void store_lanes(float *p, key_lanes v, int n) {
+    if (__builtin_expect(n >= RK_KEY_LANES, 1)) memcpy(p, &v, sizeof v);
+    else copy_below_16(p, &v, n, sizeof *p);
+}
+
+// Sums of products of integer weights with the values of RK_VALUE_KEYS keys at a time, in registers of RK_KEY_LANES elements, of as many as one query's
+// elements fill: of `elements` at most, from element `first` of the head on.
+enum { VALUE_REGISTERS = 64 / RK_KEY_LANES };
 
 #if defined(__aarch64__)
 #include "attention_tiles_neon.h"
@@ -185,17 +208,22 @@ RK_LANES_INLINE void score_tile(const rk_attention_head *at, const float *tile, 
     }
 }
 
-// Likewise of keys and queries that are integers: their dots, as floats.
-RK_LANES_INLINE void score_tile_int8(const rk_attention_head *at, const int16_t *tile, const int16_t *queries, size_t stride, const int count,
-                                     float *scores, size_t scores_stride) {
-    for (int k = 0; k < 16; k += RK_KEY_LANES) {
-        key_integers dots[4];
-        const int16_t *keys = tile + KEY_INTEGERS * k;
-        if (at->head_size == 64) dots_of_tile_int8(dots, keys, queries, stride, count, 64);
-        else dots_of_tile_int8(dots, keys, queries, stride, count, at->head_size);
-        for (int q = 0; q < count; q++) {
-            const key_lanes floats = __builtin_convertvector(dots[q], key_lanes);
-            memcpy(scores + (size_t)q * scores_stride + k, &floats, sizeof floats);
+// Likewise of keys and queries that are integers: of `keys`, as many as the tile holds or sixteen.
+RK_LANES_INLINE void score_tile_int8(const rk_attention_head *at, const int16_t *tile, int keys, const float *scales, const int16_t *queries,
+                                     size_t stride, const int count, const float *factors, float *scores, size_t scores_stride) {
+    for (int k = 0; k < keys;) {
+        const int registers = keys - k < SCORED_REGISTERS * RK_KEY_LANES ? 1 : SCORED_REGISTERS;
+        key_integers dots[4][SCORED_REGISTERS];
+        if (at->head_size == 64 && registers == SCORED_REGISTERS) dots_of_tile_int8(dots, tile, k, queries, stride, count, 64, SCORED_REGISTERS);
+        else if (registers == SCORED_REGISTERS) dots_of_tile_int8(dots, tile, k, queries, stride, count, at->head_size, SCORED_REGISTERS);
+        else dots_of_tile_int8(dots, tile, k, queries, stride, count, at->head_size, 1);
+        for (int r = 0; r < registers; r++, k += RK_KEY_LANES) {
+            key_lanes scale;
+            memcpy(&scale, scales + k, sizeof scale);
+            for (int q = 0; q < count; q++) {
+                const key_lanes score = __builtin_convertvector(dots[q][r], key_lanes) * scale * factors[q];
+                memcpy(scores + (size_t)q * scores_stride + k, &score, sizeof score);
+            }
         }
     }
 }
@@ -216,22 +244,44 @@ RK_LANES_INLINE v4 dots_of_keys_int8(const int16_t *query, const void *const key
     return __builtin_convertvector(sums_of_four(sums), v4);
 }
 
-// x[i] = x[i] * scale of key or value i * factor.
-RK_LANES_INLINE void multiply_by_scales(const rk_attention_head *at, float *x, const rk_key_run *runs, int run_count, int is_value,
-                                        float factor) {
-    for (int r = 0; r < run_count; r++) {
-        const rk_key_value_cache *cache = &at->caches[runs[r].cache];
-        const float *scales = (is_value ? cache->value_scales : cache->key_scales) + rk_run_slot(at, &runs[r]);
-        const int count = runs[r].count;
-        int s = 0;
-        for (; s + 16 <= count; s += 16) {
-            const v16 v = v16_load(x + s) * v16_load(scales + s);
-            v16_store(x + s, is_value ? v : v * v16_splat(factor));
-        }
-#pragma clang loop vectorize(disable) unroll(disable) // few, and never the same number
-        for (; s < count; s++) x[s] = is_value ? x[s] * scales[s] : x[s] * scales[s] * factor;
-        x += count;
+// The scales of the next sixteen values; fewer at the end of the runs, then zeros.
+RK_LANES_INLINE v16 next_value_scales(const rk_attention_head *at, const rk_key_run **run, int *skipped, int left) {
+    const float *scales = at->caches[(*run)->cache].value_scales + rk_run_slot(at, *run) + *skipped;
+    if (__builtin_expect((*run)->count - *skipped >= 16, 1)) {
+        *skipped += 16;
+        return v16_load(scales);
     }
+    v16 v = {0};
+    RK_NO_UNROLL
+    for (int i = 0; i < 16 && i < left; i++) {
+        for (; *skipped == (*run)->count; *skipped = 0) ++*run;
+        ((float *)&v)[i] = at->caches[(*run)->cache].value_scales[rk_run_slot(at, *run) + (size_t)(*skipped)++];
+    }
+    return v;
+}
+
+// Scores become weights: their softmax times the scales of the values, and that as integers, two bytes each, in place; see attention_scalar.c. The
+// last sixteen are filled up with zeros. Returns what sums of products of weights and values are to be multiplied by.
+RK_LANES_INLINE float weigh(const rk_attention_head *at, float *scores, int count, const rk_key_run *run) {
+    const v16 max = softmax_maximum(scores, count, 1);
+    v16 sum = {0};
+    v16_int magnitudes = {0};
+    int skipped = 0;
+    for (int i = 0; i < count; i += 16) {
+        v16 p = v16_exp(v16_load(scores + i) - max);
+        if (count - i < 16) p = v16_first(p, count - i, 0);
+        sum += p;
+        p *= next_value_scales(at, &run, &skipped, count - i);
+        v16_store(scores + i, p);
+        magnitudes = __builtin_elementwise_max(magnitudes, (v16_int)p & 0x7fffffff);
+    }
+    float factor;
+    const float scale = scale_of(&factor, rk_float((uint32_t)__builtin_reduce_max(magnitudes)), (float)rk_weight_limit(count));
+    for (int i = 0; i < count; i += 16) {
+        const v16_short shorts = __builtin_convertvector(quantized(scores + i, 16, factor), v16_short);
+        memcpy((int16_t *)scores + i, &shorts, sizeof shorts);
+    }
+    return scale / v16_sum(sum);
 }
 
 // Scores of the keys from number `done` on, a multiple of 4, then the softmax of all. Returns its sum.
@@ -241,37 +291,33 @@ __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attenti
     cursor c = cursor_at(at, sizeof(rk_f16), runs, done);
     for (int i = done; i < count; i += 4) {
         const void *keys[4];
-        next_keys(&c, keys, count - i);
+        next_keys(&c, keys, NULL, count - i);
         const v4 dots = dots_of_keys_f16(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
         memcpy(scores + i, &dots, sizeof dots);
     }
-    return RK_SOFTMAX(scores, count);
+    return softmax_of(scores, count, 1);
 }
 
-// Likewise with a quantized query, whose factor is the scale times its own; the first `done` scores are dots. In the end the
-// probabilities are multiplied by the scales of the values.
+// Likewise with a quantized query, whose factor is the scale times its own, and what `weigh` makes of the scores and returns.
 __attribute__((noinline)) RK_TARGET static float score_keys_int8(const rk_attention_head *at, const int16_t *query, float factor,
                                                                  const rk_key_run *runs, int run_count, int done, float *scores) {
     const int count = rk_run_total(runs, run_count);
     cursor c = cursor_at(at, sizeof(int8_t), runs, done);
     for (int i = done; i < count; i += 4) {
         const void *keys[4];
-        next_keys(&c, keys, count - i);
-        const v4 dots = dots_of_keys_int8(query, keys, at->head_size);
-        memcpy(scores + i, &dots, sizeof dots);
+        float scales[4];
+        next_keys(&c, keys, scales, count - i);
+        const v4 score = dots_of_keys_int8(query, keys, at->head_size) * (v4){scales[0], scales[1], scales[2], scales[3]} * factor;
+        memcpy(scores + i, &score, sizeof score);
     }
-    multiply_by_scales(at, scores, runs, run_count, 0, factor);
-    const float sum = RK_SOFTMAX(scores, count);
-    multiply_by_scales(at, scores, runs, run_count, 1, 1);
-    return sum;
+    return weigh(at, scores, count, runs);
 }
 
-// The query as integers, a pair of them where the last one stands alone. They lie where its result will be: that is not written before the scores
-// are done.
+// The query as integers, a pair of them where the last one stands alone.
 RK_LANES_INLINE float quantize_query(const rk_attention_head *at, int16_t *y, const float *query) {
     const int n = at->head_size;
     float factor;
-    const float scale = scale_of(&factor, query, n, (float)rk_query_limit(n));
+    const float scale = scale_of(&factor, largest_magnitude(query, n, 0), (float)rk_query_limit(n));
     for (int i = 0; i < n; i += 16) {
         const v16_short shorts = __builtin_convertvector(quantized(query + i, n - i, factor), v16_short);
         if (n - i >= 15) memcpy(y + i, &shorts, sizeof shorts);
@@ -282,58 +328,119 @@ RK_LANES_INLINE float quantize_query(const rk_attention_head *at, int16_t *y, co
 
 // `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the values of the keys from number
 // `done` on, added to `out` if that is not 0; then the division by `sum`.
-RK_LANES_INLINE void add_values(const rk_attention_head *at, size_t size, float *out, const rk_key_run *runs, int run_count, int done,
-                                const float *p, float sum, int first, int blocks, int width) {
-    const size_t step = (size_t)at->head_size * size;
+RK_LANES_INLINE void add_values(const rk_attention_head *at, float *out, const rk_key_run *runs, int run_count, int done, const float *p, float sum,
+                                int first, int blocks, int width) {
+    const size_t step = (size_t)at->head_size * sizeof(rk_f16);
     v16 sums[4] = {{0}, {0}, {0}, {0}};
     for (int b = 0; b < blocks && done; b++) sums[b] = v16_load_upto(out + first + 16 * b, width);
     p += done;
     for (int r = 0; r < run_count; r++) {
         const int skipped = rk_min(done, runs[r].count);
-        const char *value = run_values(at, &runs[r], size) + (size_t)skipped * step;
+        const char *value = run_values(at, &runs[r], sizeof(rk_f16)) + (size_t)skipped * step;
         for (int s = skipped; s < runs[r].count; s++, value += step, p++)
             for (int b = 0; b < blocks; b++)
-                sums[b] = v16_fma(v16_splat(*p), load_value(value, first + 16 * b, width, size), sums[b]);
+                sums[b] = v16_fma(v16_splat(*p), v16_load_f16_upto((const rk_f16 *)value + first + 16 * b, width), sums[b]);
         done -= skipped;
     }
     for (int b = 0; b < blocks; b++) v16_store_upto(out + first + 16 * b, sums[b] / v16_splat(sum), width);
 }
 
-RK_LANES_INLINE void add_blocks(const rk_attention_head *at, size_t size, float *out, const rk_key_run *runs, int run_count, int done,
-                                const float *p, float sum) {
+__attribute__((noinline)) RK_TARGET static void add_values_f16(const rk_attention_head *at, float *out, const rk_key_run *runs, int run_count,
+                                                               int done, const float *p, float sum) {
     int first = 0;
-    for (; first + 64 <= at->head_size; first += 64) add_values(at, size, out, runs, run_count, done, p, sum, first, 4, 16);
-    for (; first + 32 <= at->head_size; first += 32) add_values(at, size, out, runs, run_count, done, p, sum, first, 2, 16);
-    for (; first + 16 <= at->head_size; first += 16) add_values(at, size, out, runs, run_count, done, p, sum, first, 1, 16);
-    if (first < at->head_size) add_values(at, size, out, runs, run_count, done, p, sum, first, 1, at->head_size - first);
+    for (; first + 64 <= at->head_size; first += 64) add_values(at, out, runs, run_count, done, p, sum, first, 4, 16);
+    for (; first + 32 <= at->head_size; first += 32) add_values(at, out, runs, run_count, done, p, sum, first, 2, 16);
+    for (; first + 16 <= at->head_size; first += 16) add_values(at, out, runs, run_count, done, p, sum, first, 1, 16);
+    if (first < at->head_size) add_values(at, out, runs, run_count, done, p, sum, first, 1, at->head_size - first);
 }
 
-__attribute__((noinline)) RK_TARGET static void add_all_values(const rk_attention_head *at, float *out, const rk_key_run *runs,
-                                                               int run_count, int done, const float *p, float sum) {
-    if (rk_is_int8(at->caches)) add_blocks(at, sizeof(int8_t), out, runs, run_count, done, p, sum);
-    else add_blocks(at, sizeof(rk_f16), out, runs, run_count, done, p, sum);
+// Adds the products of the keys from ..< end, `from` a multiple of 4, for `count` queries. Past the end weights are 0.
+RK_LANES_INLINE void sum_values(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
+                                const int16_t *weights, size_t stride, const int count, int first, int elements) {
+    cursor c = cursor_at(at, sizeof(int8_t), runs, from);
+    for (int i = from; i < end; i += VALUE_KEYS) {
+        const int8_t *values[VALUE_KEYS];
+        RK_UNROLL
+        for (int k = 0; k < VALUE_KEYS; k++) values[k] = k < end - i ? next_value(&c) : values[k - 1];
+        add_products_of_values(sums, values, weights + i, stride, count, first, elements);
+    }
+}
+
+// What sums of integers become where all products are added; else they are kept as they are.
+RK_LANES_INLINE void store_sums(float *out, key_integers sums[VALUE_REGISTERS], float factor, const int are_complete, int elements) {
+    if (are_complete) put_in_order(sums, elements);
+    for (int r = 0; RK_KEY_LANES * r < elements; r++) {
+        const key_lanes v = are_complete ? __builtin_convertvector(sums[r], key_lanes) * factor : (key_lanes)sums[r];
+        store_lanes(out + RK_KEY_LANES * r, v, elements - RK_KEY_LANES * r);
+    }
+}
+
+// `elements` of the head from element `first`: the products of the first `shared` keys for `count` queries, added to the sums in `out`.
+RK_LANES_INLINE void share_integers(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
+                                    const float *weights, size_t stride, const float *factors, const int count, int first, int elements) {
+    key_integers sums[RK_VALUE_QUERIES][VALUE_REGISTERS];
+    for (int q = 0; q < count; q++) {
+        for (int r = 0; RK_KEY_LANES * r < elements; r++)
+            sums[q][r] = (key_integers)load_lanes(out + (size_t)q * out_stride + first + RK_KEY_LANES * r, elements - RK_KEY_LANES * r);
+    }
+    sum_values(sums, at, runs, 0, shared, (const int16_t *)weights, 2 * stride, count, first, elements);
+    for (int q = 0; q < count; q++) store_sums(out + (size_t)q * out_stride + first, sums[q], factors[q], 1, elements);
+}
+
+RK_LANES_INLINE void share_blocks_int8(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
+                                       const float *weights, size_t stride, const float *factors, const int count) {
+    int first = 0;
+    for (; first + SHARED_STEP <= at->head_size; first += SHARED_STEP)
+        share_integers(at, out, out_stride, runs, shared, weights, stride, factors, count, first, SHARED_STEP);
+    for (; first + VALUE_STEP <= at->head_size && SHARED_STEP > VALUE_STEP; first += VALUE_STEP)
+        share_integers(at, out, out_stride, runs, shared, weights, stride, factors, count, first, VALUE_STEP);
+    RK_NO_UNROLL
+    for (int q = 0; q < count && first < at->head_size; q++)
+        share_integers(at, out + (size_t)q * out_stride, 0, runs, shared, weights + (size_t)q * stride, 0, factors + q, 1, first, at->head_size - first);
+}
+
+// Those of one query's keys from number `done` on. If that is 0 they are all, and are multiplied by `factor`.
+RK_LANES_INLINE void add_integers(const rk_attention_head *at, float *out, const rk_key_run *runs, int count, int done, const float *weights,
+                                  float factor, int first, int elements) {
+    key_integers sums[1][VALUE_REGISTERS];
+    for (int r = 0; r < VALUE_REGISTERS; r++) sums[0][r] = (key_integers){0};
+    sum_values(sums, at, runs, done, count, (const int16_t *)weights, 0, 1, first, elements);
+    if (done) store_sums(out + first, sums[0], factor, 0, elements);
+    else store_sums(out + first, sums[0], factor, 1, elements);
+}
+
+__attribute__((noinline)) RK_TARGET static void add_values_int8(const rk_attention_head *at, float *out, const rk_key_run *runs, int run_count,
+                                                                int done, const float *weights, float factor) {
+    const int count = rk_run_total(runs, run_count);
+    int first = 0;
+    for (; first + 64 <= at->head_size; first += 64) add_integers(at, out, runs, count, done, weights, factor, first, 64);
+    for (; first + VALUE_STEP <= at->head_size; first += VALUE_STEP) add_integers(at, out, runs, count, done, weights, factor, first, VALUE_STEP);
+    if (first < at->head_size) add_integers(at, out, runs, count, done, weights, factor, first, at->head_size - first);
 }
 
 RK_TARGET static void attend(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                              float *scores) {
-    float sum;
     if (rk_is_int8(at->caches)) {
-        const float factor = quantize_query(at, (int16_t *)out, query);
-        sum = score_keys_int8(at, (const int16_t *)out, factor, runs, run_count, 0, scores);
+        int16_t *integers = (int16_t *)out; // no room is as large, and nothing else is there before the scores are done
+        const float factor = quantize_query(at, integers, query);
+        add_values_int8(at, out, runs, run_count, 0, scores, score_keys_int8(at, integers, factor, runs, run_count, 0, scores));
     } else {
-        sum = score_keys_f16(at, query, runs, run_count, 0, scores);
+        add_values_f16(at, out, runs, run_count, 0, scores, score_keys_f16(at, query, runs, run_count, 0, scores));
     }
-    add_all_values(at, out, runs, run_count, 0, scores, sum);
 }
 
-#define SCORE_WITH(score, n)                                                                                                     \
-    prefetch_next_tile(&c, first, first + n, count);                                                                             \
-    score(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
-#define SCORE_TILE(n) SCORE_WITH(score_tile, n)
-#define SCORE_TILE_INT8(n) SCORE_WITH(score_tile_int8, n)
+#define SCORE_TILE(n)                                                                                                            \
+    prefetch_next_tile(&c, 16, first, first + n, count);                                                                         \
+    score_tile(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
+#define SCORE_TILE_INT8(n)                                                                                                       \
+    prefetch_next_tile(&c, keys, first, first + n, count);                                                                       \
+    score_tile_int8(at, tile, keys, scales, queries + (size_t)first * query_stride, query_stride, n, factors + first,            \
+                    scores + (size_t)first * scores_stride + i, scores_stride)
 
 #define SHARE_BLOCKS(n)                                                                                                          \
-    share_blocks(at, size, out + (size_t)first * out_stride, out_stride, runs, shared, p + (size_t)first * p_stride, p_stride, n)
+    share_blocks(at, out + (size_t)first * out_stride, out_stride, runs, shared, p + (size_t)first * p_stride, p_stride, n)
+#define SHARE_BLOCKS_INT8(n)                                                                                                     \
+    share_blocks_int8(at, out + (size_t)first * out_stride, out_stride, runs, shared, weights + (size_t)first * stride, stride, factors + first, n)
 
 // The parts of attend_block are functions of their own: inlined, they cost each other registers.
 __attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attention_head *at, const float *queries, size_t query_stride, int count,
@@ -341,31 +448,32 @@ __attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attentio
                                                                float *tile) {
     cursor c = cursor_at(at, sizeof(rk_f16), runs, 0);
     for (int i = 0; i < shared; i += 16) {
-        fill_tile(tile, &c, sizeof(rk_f16), rk_min(16, shared - i));
+        fill_tile(tile, &c, NULL, sizeof(rk_f16), rk_min(16, shared - i), 0);
         RK_FOR_ROWS(count, 4, SCORE_TILE)
     }
 }
 
-__attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride, int count,
-                                                                const rk_key_run *runs, int shared, float *scores, size_t scores_stride,
-                                                                int16_t *tile) {
+__attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride,
+                                                                const float *factors, int count, const rk_key_run *runs, int shared, float *scores,
+                                                                size_t scores_stride, int16_t *tile) {
     cursor c = cursor_at(at, sizeof(int8_t), runs, 0);
-    for (int i = 0; i < shared; i += 16) {
-        fill_tile(tile, &c, sizeof(int8_t), rk_min(16, shared - i));
+    for (int i = 0, keys; i < shared; i += keys) {
+        float scales[BYTE_TILE_KEYS];
+        keys = shared - i > 16 ? BYTE_TILE_KEYS : 16;
+        for (int k = 0; k < keys; k += 16) fill_tile(tile, &c, scales + k, sizeof(int8_t), rk_min(16, shared - i - k), k);
         RK_FOR_ROWS(count, 4, SCORE_TILE_INT8)
     }
 }
 
 __attribute__((noinline)) RK_TARGET static void share_values_f16(const rk_attention_head *at, float *out, size_t out_stride, int count,
                                                                  const rk_key_run *runs, int shared, const float *p, size_t p_stride) {
-    enum { size = sizeof(rk_f16) };
     RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS)
 }
 
 __attribute__((noinline)) RK_TARGET static void share_values_int8(const rk_attention_head *at, float *out, size_t out_stride, int count,
-                                                                  const rk_key_run *runs, int shared, const float *p, size_t p_stride) {
-    enum { size = sizeof(int8_t) };
-    RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS)
+                                                                  const rk_key_run *runs, int shared, const float *weights, size_t stride,
+                                                                  const float *factors) {
+    RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS_INT8)
 }
 
 // How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
@@ -380,51 +488,48 @@ RK_LANES_INLINE void prefetch_last_run(const rk_attention_head *at, size_t size,
     for (ptrdiff_t line = 0; line < lines && line < MOST; line++) __builtin_prefetch(keys + 64 * line);
 }
 
-// Scores of queries with the keys that all of them see first, by tiles, then each one's with the others. Returns how many keys were shared.
-RK_TARGET RK_INLINE int score_block_f16(const rk_attention_head *at, const float *queries, size_t query_stride, int count, const rk_key_run *runs,
-                                        const int32_t *run_offsets, float *scores, size_t scores_stride, float *sums) {
+// The keys that all queries see first go by tiles, then each one's others by themselves; their values likewise.
+RK_LANES_INLINE void attend_block_f16(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
+                                      const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
     const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
+    float sums[RK_QUERY_BLOCK];
     share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
     for (int q = 0; q < count; q++) {
         if (q + 1 < count) prefetch_last_run(at, sizeof(rk_f16), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
         sums[q] = score_keys_f16(at, queries + (size_t)q * query_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
                                  scores + (size_t)q * scores_stride);
     }
-    return shared;
+    if (shared) share_values_f16(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
+    for (int q = 0; q < count; q++) {
+        add_values_f16(at, out + (size_t)q * out_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
+                       scores + (size_t)q * scores_stride, sums[q]);
+    }
 }
 
-// Likewise; `integers` takes the quantized queries.
-RK_TARGET RK_INLINE int score_block_int8(const rk_attention_head *at, const float *queries, size_t query_stride, int count, const rk_key_run *runs,
-                                         const int32_t *run_offsets, float *scores, size_t scores_stride, float *sums, int16_t *integers,
-                                         size_t stride) {
+// Likewise, but a query's own values are added first, as their order is free, while they and their weights are in cache.
+RK_LANES_INLINE void attend_block_int8(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
+                                       const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
     const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
+    const size_t stride = rk_padded_head(at->head_size);
+    int16_t *tile = (int16_t *)(scores + (size_t)count * scores_stride), *integers = tile + 32 * stride;
     float factors[RK_QUERY_BLOCK];
     for (int q = 0; q < count; q++) factors[q] = quantize_query(at, integers + (size_t)q * stride, queries + (size_t)q * query_stride);
-    share_keys_int8(at, integers, stride, count, runs + run_offsets[0], shared, scores, scores_stride,
-                    (int16_t *)(scores + (size_t)count * scores_stride));
+    share_keys_int8(at, integers, stride, factors, count, runs + run_offsets[0], shared, scores, scores_stride, tile);
     for (int q = 0; q < count; q++) {
-        if (q + 1 < count) prefetch_last_run(at, sizeof(int8_t), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
-        sums[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
-                                  scores + (size_t)q * scores_stride);
+        const rk_key_run *own = runs + run_offsets[q];
+        const int run_count = run_offsets[q + 1] - run_offsets[q];
+        float *weights = scores + (size_t)q * scores_stride;
+        if (q + 1 < count) prefetch_last_run(at, sizeof(int8_t), own + run_count, run_offsets[q + 2] - run_offsets[q + 1]);
+        factors[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], own, run_count, shared, weights);
+        add_values_int8(at, out + (size_t)q * out_stride, own, run_count, shared, weights, factors[q]);
     }
-    return shared;
+    if (shared) share_values_int8(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride, factors);
 }
 
 RK_TARGET static void attend_block(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
                                    int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    float sums[RK_QUERY_BLOCK];
-    int shared;
-    if (rk_is_int8(at->caches)) {
-        shared = score_block_int8(at, queries, query_stride, count, runs, run_offsets, scores, scores_stride, sums, (int16_t *)out, 2 * out_stride);
-        if (shared) share_values_int8(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
-    } else {
-        shared = score_block_f16(at, queries, query_stride, count, runs, run_offsets, scores, scores_stride, sums);
-        if (shared) share_values_f16(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
-    }
-    for (int q = 0; q < count; q++) {
-        add_all_values(at, out + (size_t)q * out_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
-                       scores + (size_t)q * scores_stride, sums[q]);
-    }
+    if (rk_is_int8(at->caches)) attend_block_int8(at, out, out_stride, queries, query_stride, count, runs, run_offsets, scores, scores_stride);
+    else attend_block_f16(at, out, out_stride, queries, query_stride, count, runs, run_offsets, scores, scores_stride);
 }
 
 RK_TARGET static void to_f16(rk_f16 *y, const float *x, int n) {
@@ -433,7 +538,7 @@ RK_TARGET static void to_f16(rk_f16 *y, const float *x, int n) {
 
 RK_TARGET static float to_int8(int8_t *y, const float *x, int n) {
     float factor;
-    const float scale = scale_of(&factor, x, n, 127);
+    const float scale = scale_of(&factor, largest_magnitude(x, n, 0), 127);
     for (int i = 0; i < n; i += 16) {
         const v16_bytes bytes = __builtin_convertvector(quantized(x + i, n - i, factor), v16_bytes);
         if (n - i >= 16) memcpy(y + i, &bytes, sizeof bytes);

@@ -2,7 +2,6 @@
 
 #if defined(__aarch64__)
 #define RK_TARGET
-#define RK_SOFTMAX rk_norm_neon.softmax
 #define RK_KEY_LANES 4
 #define RK_VALUE_QUERIES 8
 #define RK_VALUE_BLOCKS 1

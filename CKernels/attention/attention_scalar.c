@@ -27,6 +27,17 @@ static int32_t dot_int8(const float *query, const int8_t *key, int head_size) {
     return sum;
 }
 
+// Integers of 16 bits in place of floats.
+static float quantize_weights(float *weights, int n) {
+    float factor;
+    const float scale = scale_of(&factor, weights, n, (float)rk_weight_limit(n));
+    for (int i = 0; i < n; i++) {
+        const int16_t weight = factor > 0 ? (int16_t)rintf(weights[i] * factor) : 0;
+        memcpy((char *)weights + (size_t)i * sizeof weight, &weight, sizeof weight);
+    }
+    return scale;
+}
+
 static void attend_f16(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                        float *scores) {
     const int head_size = at->head_size;
@@ -67,18 +78,26 @@ static void attend_int8(const rk_attention_head *at, float *out, const float *qu
     }
     const float sum = rk_norm_scalar.softmax(scores, count);
 
-    memset(out, 0, (size_t)head_size * sizeof *out);
     float *p = scores;
     for (int r = 0; r < run_count; r++) {
-        const rk_key_value_cache *cache = &at->caches[runs[r].cache];
-        const size_t slot = rk_run_slot(at, &runs[r]);
-        const int8_t *value = (const int8_t *)cache->values + slot * (size_t)head_size;
-        for (int s = 0; s < runs[r].count; s++, value += head_size, p++) {
-            *p *= cache->value_scales[slot + (size_t)s];
-            for (int i = 0; i < head_size; i++) out[i] = fmaf(*p, (float)value[i], out[i]);
-        }
+        const float *scales = at->caches[runs[r].cache].value_scales + rk_run_slot(at, &runs[r]);
+        for (int s = 0; s < runs[r].count; s++) *p++ *= scales[s];
     }
-    for (int i = 0; i < head_size; i++) out[i] /= sum;
+    const float undo = quantize_weights(scores, count) / sum;
+
+    for (int i = 0; i < head_size; i++) {
+        const char *weights = (const char *)scores;
+        int32_t products = 0;
+        for (int r = 0; r < run_count; r++) {
+            const int8_t *value = (const int8_t *)at->caches[runs[r].cache].values + rk_run_slot(at, &runs[r]) * (size_t)head_size + i;
+            for (int s = 0; s < runs[r].count; s++, value += head_size, weights += sizeof(int16_t)) {
+                int16_t weight;
+                memcpy(&weight, weights, sizeof weight);
+                products += weight * *value;
+            }
+        }
+        out[i] = (float)products * undo;
+    }
 }
 
 static void attend(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,

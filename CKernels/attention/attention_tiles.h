@@ -1,7 +1,12 @@
 // Part of attention_lanes.h, with registers of eight or sixteen lanes:
-// fill_tile, dots_of_tile and dots_of_tile_int8 for the keys that several queries share, share_blocks for their values.
+// fill_tile, dots_of_tile and dots_of_tile_int8 for the keys that several queries share, share_blocks for their values in f16; of values in bytes
+// add_products_of_values and put_in_order, for one query as well.
 
 enum { KEY_INTEGERS = 2 }; // elements of a key of bytes that lie beside each other in its tile
+enum { SCORED_REGISTERS = 2, BYTE_TILE_KEYS = SCORED_REGISTERS * RK_KEY_LANES }; // whose dots are summed at once, and the keys in a tile of bytes
+enum { VALUE_KEYS = 2 };   // whose values are multiplied together
+// Elements that add_products_of_values takes: 64, these, or fewer at the end of a head; of several queries SHARED_STEP instead of 64.
+enum { VALUE_STEP = 16, SHARED_STEP = 16 * RK_VALUE_BLOCKS };
 
 // Up to 16 bytes of sixteen keys, transposed: t[i] holds the i-th two bytes of all of them.
 RK_LANES_INLINE void transpose(__m256i t[8], const void *const keys[16], ptrdiff_t from, int bytes) {
@@ -36,7 +41,7 @@ RK_LANES_INLINE void transpose(__m256i t[8], const void *const keys[16], ptrdiff
     }
 }
 
-// Up to 16 bytes of all keys of a tile, 64 for each two of theirs: of f16 a float, of bytes a pair of integers.
+// Up to 16 bytes of sixteen keys of a tile, 64 for each two of theirs: of f16 a float, of bytes a pair of integers.
 RK_LANES_INLINE void fill_part(void *tile, const void *const keys[16], ptrdiff_t from, int bytes, const size_t size) {
     __m256i t[8];
     transpose(t, keys, from, bytes);
@@ -51,17 +56,19 @@ RK_LANES_INLINE void fill_part(void *tile, const void *const keys[16], ptrdiff_t
     }
 }
 
-// The next `count` keys of the cursor, of elements of `size` bytes; where they are fewer than 16, the last one is repeated.
-RK_LANES_INLINE void fill_tile(void *tile, cursor *c, const size_t size, int count) {
+// The next `count` keys of the cursor, of elements of `size` bytes, as keys number `first`, a multiple of 16, and following of the tile; where they are
+// fewer than 16, the last one is repeated. Each sixteen keys are a part of the tile.
+RK_LANES_INLINE void fill_tile(void *tile, cursor *c, float *scales, const size_t size, int count, int first) {
     const int bytes = c->at->head_size * (int)size;
     const void *keys[16];
-    tile_keys(c, keys, count);
+    take_keys(c, keys, scales, 16, count);
+    char *part = (char *)tile + first * 2 * rk_divide_up(bytes, 2) * 2;
     int from = 0;
     for (; from + 32 <= bytes; from += 32) {
-        fill_part(tile, keys, from, 16, size);
-        fill_part(tile, keys, from + 16, 16, size);
+        fill_part(part, keys, from, 16, size);
+        fill_part(part, keys, from + 16, 16, size);
     }
-    for (; from < bytes; from += 16) fill_part(tile, keys, from, rk_min(16, bytes - from), size);
+    for (; from < bytes; from += 16) fill_part(part, keys, from, rk_min(16, bytes - from), size);
 }
 
 // Lane `lane` of the dots of `count` queries with keys of the tile.
@@ -95,47 +102,45 @@ RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const fl
     }
 }
 
-// Two products for each key of the tile and query, added to its sum. A register holds pairs of elements of RK_KEY_LANES keys.
-RK_LANES_INLINE void add_pairs(key_integers sums[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count, int pair) {
-    key_integers keys;
-    memcpy(&keys, tile + 32 * pair, sizeof keys);
+// Two products for each key and query, added to its sum. A register holds pairs of elements of RK_KEY_LANES keys, the next one lies `step` further.
+RK_LANES_INLINE void add_pairs(key_integers sums[4][SCORED_REGISTERS], const int16_t *tile, size_t step, const int16_t *queries, size_t stride,
+                               const int count, int pair, const int registers) {
+    key_integers keys[SCORED_REGISTERS];
+    for (int r = 0; r < registers; r++) memcpy(&keys[r], tile + (size_t)r * step + 32 * pair, sizeof keys[r]);
     RK_UNROLL
     for (int q = 0; q < count; q++) {
         int32_t x;
         memcpy(&x, queries + (size_t)q * stride + 2 * (size_t)pair, sizeof x);
-        sums[q] += RK_KEY_PRODUCTS(keys, x - (key_integers){0});
+        for (int r = 0; r < registers; r++) sums[q][r] = RK_ADD_PRODUCTS(sums[q][r], keys[r], x - (key_integers){0});
     }
 }
 
-// The dots of up to four queries with keys of the tile. Two sums each, or their additions would wait for each other.
-RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count,
-                                       int head_size) {
-    key_integers odd[4];
-    for (int q = 0; q < count; q++) dots[q] = odd[q] = (key_integers){0};
-    int i = 0;
-    for (; i + 4 <= head_size; i += 4) {
-        add_pairs(dots, tile, queries, stride, count, i / 2);
-        add_pairs(odd, tile, queries, stride, count, i / 2 + 1);
+// The dots of up to four queries with the keys from number `first` of the tile on.
+RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4][SCORED_REGISTERS], const int16_t *tile, int first, const int16_t *queries, size_t stride,
+                                       const int count, int head_size, const int registers) {
+    const int part = 32 * rk_divide_up(head_size, 2); // of sixteen keys
+    const size_t step = RK_KEY_LANES == 16 ? (size_t)part : KEY_INTEGERS * RK_KEY_LANES;
+    tile += first / 16 * part + KEY_INTEGERS * (first % 16);
+    for (int q = 0; q < count; q++) {
+        for (int r = 0; r < registers; r++) dots[q][r] = (key_integers){0};
     }
-    for (; i < head_size; i += 2) add_pairs(dots, tile, queries, stride, count, i / 2);
-    for (int q = 0; q < count; q++) dots[q] += odd[q];
+    for (int i = 0; i < head_size; i += 2) add_pairs(dots, tile, step, queries, stride, count, i / 2, registers);
 }
 
 // `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the first `shared` values for `count` queries, not
 // divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run, int shared,
-                                  const float *p, size_t p_stride, const int count, int first, const int blocks, int width) {
+RK_LANES_INLINE void share_values(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *run, int shared, const float *p,
+                                  size_t p_stride, const int count, int first, const int blocks, int width) {
     v16 sums[RK_VALUE_QUERIES][RK_VALUE_BLOCKS];
-    const size_t step = (size_t)at->head_size * size;
     const float *end = p + shared;
     for (int q = 0; q < count; q++) {
         for (int b = 0; b < blocks; b++) sums[q][b] = v16_splat(0);
     }
     for (; p < end; run++) {
-        const char *value = run_values(at, run, size);
-        for (const float *run_end = p + rk_min((int)(end - p), run->count); p < run_end; p++, value += step) {
+        const rk_f16 *value = (const rk_f16 *)run_values(at, run, sizeof(rk_f16)) + first;
+        for (const float *run_end = p + rk_min((int)(end - p), run->count); p < run_end; p++, value += at->head_size) {
             v16 v[RK_VALUE_BLOCKS];
-            for (int b = 0; b < blocks; b++) v[b] = load_value(value, first + 16 * b, width, size);
+            for (int b = 0; b < blocks; b++) v[b] = v16_load_f16_upto(value + 16 * b, width);
             RK_UNROLL
             for (int q = 0; q < count; q++) {
                 for (int b = 0; b < blocks; b++) sums[q][b] = v16_fma(v16_splat(p[(size_t)q * p_stride]), v[b], sums[q][b]);
@@ -147,12 +152,63 @@ RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, floa
     }
 }
 
-RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *runs,
-                                  int shared, const float *p, size_t p_stride, const int count) {
-    enum { STEP = 16 * RK_VALUE_BLOCKS };
+RK_LANES_INLINE void share_blocks(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared, const float *p,
+                                  size_t p_stride, const int count) {
     int first = 0;
-    for (; first + STEP <= at->head_size; first += STEP)
-        share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, RK_VALUE_BLOCKS, 16);
+    for (; first + SHARED_STEP <= at->head_size; first += SHARED_STEP)
+        share_values(at, out, out_stride, runs, shared, p, p_stride, count, first, RK_VALUE_BLOCKS, 16);
     for (; first < at->head_size; first += 16)
-        share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
+        share_values(at, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
+}
+
+// `elements` from element `first` of two values, those of one element beside each other. Sixty-four on AVX-512 are left as unpacking within 128 bits
+// leaves them, which takes half as many instructions: put_in_order makes up for it.
+RK_LANES_INLINE void load_pairs(key_integers pairs[VALUE_REGISTERS], const int8_t *const values[2], int first, int elements) {
+#if RK_KEY_LANES == 16
+    if (elements == 64) {
+        const __m512i a = _mm512_loadu_si512(values[0] + first), b = _mm512_loadu_si512(values[1] + first);
+        const __m512i low = _mm512_unpacklo_epi8(a, b), high = _mm512_unpackhi_epi8(a, b);
+        pairs[0] = (key_integers)_mm512_cvtepi8_epi16(_mm512_castsi512_si256(low));
+        pairs[1] = (key_integers)_mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(low, 1));
+        pairs[2] = (key_integers)_mm512_cvtepi8_epi16(_mm512_castsi512_si256(high));
+        pairs[3] = (key_integers)_mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(high, 1));
+        return;
+    }
+#endif
+    for (int i = 0; i < elements; i += 16) {
+        const v16_bytes a = v16_load_bytes_upto(values[0] + first + i, elements - i), b = v16_load_bytes_upto(values[1] + first + i, elements - i);
+        const v32_bytes both = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, //
+                                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        const v32_short integers = __builtin_convertvector(both, v32_short);
+        memcpy(&pairs[i / RK_KEY_LANES], &integers, sizeof integers);
+    }
+}
+
+RK_LANES_INLINE void put_in_order(key_integers sums[VALUE_REGISTERS], int elements) {
+#if RK_KEY_LANES == 16
+    if (elements != 64) return;
+    const key_integers a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    sums[0] = __builtin_shufflevector(a, c, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    sums[1] = __builtin_shufflevector(a, c, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    sums[2] = __builtin_shufflevector(b, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    sums[3] = __builtin_shufflevector(b, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+#else
+    (void)sums, (void)elements;
+#endif
+}
+
+// Of two values, of which each query's weights are a pair.
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[2], const int16_t *weights, size_t stride,
+                                            const int count, int first, int elements) {
+    key_integers pairs[VALUE_REGISTERS];
+    load_pairs(pairs, values, first, elements);
+    RK_UNROLL
+    for (int q = 0; q < count; q++) {
+        int32_t pair;
+        memcpy(&pair, weights + (size_t)q * stride, sizeof pair);
+        RK_UNROLL
+        for (int r = 0; r < VALUE_REGISTERS; r++) {
+            if (RK_KEY_LANES * r < elements) sums[q][r] = RK_ADD_PRODUCTS(sums[q][r], pairs[r], pair - (key_integers){0});
+        }
+    }
 }

@@ -1,7 +1,12 @@
 // Part of attention_lanes.h, with registers of four lanes, whose elements a product can take:
-// fill_tile, dots_of_tile and dots_of_tile_int8 for the keys that several queries share, share_blocks for their values.
+// fill_tile, dots_of_tile and dots_of_tile_int8 for the keys that several queries share, share_blocks for their values in f16; of values in bytes
+// add_products_of_values and put_in_order, for one query as well.
 
 enum { KEY_INTEGERS = 1 }; // elements of a key of bytes that lie beside each other in its tile
+enum { SCORED_REGISTERS = 1, BYTE_TILE_KEYS = 16 }; // whose dots are summed at once, and the keys in a tile of bytes
+enum { VALUE_KEYS = 4 };   // whose values are multiplied together
+// Elements that add_products_of_values takes: 64, these, or fewer at the end of a head; of several queries SHARED_STEP instead of 64.
+enum { VALUE_STEP = 8, SHARED_STEP = 8 };
 
 typedef _Float16 v8_f16 __attribute__((vector_size(16)));
 typedef int8_t v8_bytes __attribute__((vector_size(8)));
@@ -50,10 +55,11 @@ RK_LANES_INLINE void fill_elements(void *tile, int column, const void *const key
 }
 
 // The next `count` keys of the cursor, of elements of `size` bytes; where they are fewer than 16, the last one is repeated.
-RK_LANES_INLINE void fill_tile(void *tile, cursor *c, const size_t size, int count) {
+RK_LANES_INLINE void fill_tile(void *tile, cursor *c, float *scales, const size_t size, int count, int always_0) {
     const int head_size = c->at->head_size;
     const void *keys[16];
-    tile_keys(c, keys, count);
+    (void)always_0; // a tile has no more keys
+    take_keys(c, keys, scales, 16, count);
     for (int k = 0; k < 16; k += 4) {
         int first = 0;
         for (; first + 8 <= head_size; first += 8) fill_elements(tile, k, keys + k, size, first, 8);
@@ -116,7 +122,7 @@ RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *qu
 }
 
 // `width` <= 8 elements of up to four queries, from element `first` on, times those of four keys of the tile, added to their dots.
-RK_LANES_INLINE void add_elements_int8(key_integers dots[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count, int first,
+RK_LANES_INLINE void add_elements_int8(key_integers dots[4][1], const int16_t *tile, const int16_t *queries, size_t stride, const int count, int first,
                                        int width) {
     v8_short eight[4];
     for (int q = 0; q < count; q++) {
@@ -130,30 +136,26 @@ RK_LANES_INLINE void add_elements_int8(key_integers dots[4], const int16_t *tile
         v4_short keys;
         memcpy(&keys, tile + 16 * (first + i), sizeof keys);
         for (int q = 0; q < count; q++)
-            dots[q] += __builtin_convertvector(keys, key_integers) * __builtin_convertvector(eight[q][i] - (v4_short){0}, key_integers);
+            dots[q][0] += __builtin_convertvector(keys, key_integers) * __builtin_convertvector(eight[q][i] - (v4_short){0}, key_integers);
     }
 }
 
-// The dots of up to four queries with four keys of the tile, which holds an element of all of them from tile[16 * i].
-RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4], const int16_t *tile, const int16_t *queries, size_t stride, const int count,
-                                       int head_size) {
-    for (int q = 0; q < count; q++) dots[q] = (key_integers){0};
+// The dots of up to four queries with four keys of the tile from number `key` on: an element of all sixteen lies from tile[16 * i].
+RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4][1], const int16_t *tile, int key, const int16_t *queries, size_t stride, const int count,
+                                       int head_size, int always_1) {
+    (void)always_1; // register of keys
+    for (int q = 0; q < count; q++) dots[q][0] = (key_integers){0};
     int first = 0;
-    for (; first + 8 <= head_size; first += 8) add_elements_int8(dots, tile, queries, stride, count, first, 8);
-    if (first < head_size) add_elements_int8(dots, tile, queries, stride, count, first, head_size - first);
-}
-
-RK_LANES_INLINE v8 load_value8(const char *value, int first, int width, size_t size) {
-    if (size == sizeof(rk_f16)) return __builtin_convertvector(load_f16_upto((const rk_f16 *)value + first, width), v8);
-    return __builtin_convertvector(load_bytes8_upto((const int8_t *)value + first, width), v8);
+    for (; first + 8 <= head_size; first += 8) add_elements_int8(dots, tile + key, queries, stride, count, first, 8);
+    if (first < head_size) add_elements_int8(dots, tile + key, queries, stride, count, first, head_size - first);
 }
 
 // The values of one or four keys, of which each query's probabilities are one load: products take them from its lanes.
-RK_LANES_INLINE void add_shared(v8 *sums, const char *value, size_t size, size_t step, const float *p, size_t p_stride, const int count, int first,
-                                int width, const int keys) {
+RK_LANES_INLINE void add_shared(v8 *sums, const rk_f16 *value, size_t step, const float *p, size_t p_stride, const int count, int width,
+                                const int keys) {
     v8 v[4];
     RK_UNROLL
-    for (int k = 0; k < keys; k++) v[k] = load_value8(value + (size_t)k * step, first, width, size);
+    for (int k = 0; k < keys; k++) v[k] = __builtin_convertvector(load_f16_upto(value + (size_t)k * step, width), v8);
     RK_UNROLL
     for (int q = 0; q < count; q++) {
         v4 four = {0};
@@ -164,18 +166,17 @@ RK_LANES_INLINE void add_shared(v8 *sums, const char *value, size_t size, size_t
 }
 
 // `width` <= 8 elements of the head from element `first`: the first `shared` values for `count` queries, not divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *run, int shared,
-                                  const float *p, size_t p_stride, const int count, int first, int width) {
+RK_LANES_INLINE void share_values(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *run, int shared, const float *p,
+                                  size_t p_stride, const int count, int first, int width) {
     v8 sums[RK_VALUE_QUERIES];
-    const size_t step = (size_t)at->head_size * size;
+    const size_t step = (size_t)at->head_size;
     const float *end = p + shared;
     for (int q = 0; q < count; q++) sums[q] = (v8){0};
     for (; p < end; run++) {
-        const char *value = run_values(at, run, size);
+        const rk_f16 *value = (const rk_f16 *)run_values(at, run, sizeof(rk_f16)) + first;
         const float *run_end = p + rk_min((int)(end - p), run->count);
-        for (; width == 8 && p + 4 <= run_end; p += 4, value += 4 * step)
-            add_shared(sums, value, size, step, p, p_stride, count, first, width, 4);
-        for (; p < run_end; p++, value += step) add_shared(sums, value, size, step, p, p_stride, count, first, width, 1);
+        for (; width == 8 && p + 4 <= run_end; p += 4, value += 4 * step) add_shared(sums, value, step, p, p_stride, count, width, 4);
+        for (; p < run_end; p++, value += step) add_shared(sums, value, step, p, p_stride, count, width, 1);
     }
     for (int q = 0; q < count; q++) {
         float *to = out + (size_t)q * out_stride + first;
@@ -184,11 +185,35 @@ RK_LANES_INLINE void share_values(const rk_attention_head *at, size_t size, floa
     }
 }
 
-RK_LANES_INLINE void share_blocks(const rk_attention_head *at, size_t size, float *out, size_t out_stride, const rk_key_run *runs,
-                                  int shared, const float *p, size_t p_stride, const int count) {
+RK_LANES_INLINE void share_blocks(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared, const float *p,
+                                  size_t p_stride, const int count) {
     int first = 0;
-    for (; first + 8 <= at->head_size; first += 8) share_values(at, size, out, out_stride, runs, shared, p, p_stride, count, first, 8);
+    for (; first + 8 <= at->head_size; first += 8) share_values(at, out, out_stride, runs, shared, p, p_stride, count, first, 8);
     RK_NO_UNROLL
     for (int q = 0; q < count && first < at->head_size; q++)
-        share_values(at, size, out + (size_t)q * out_stride, 0, runs, shared, p + (size_t)q * p_stride, 0, 1, first, at->head_size - first);
+        share_values(at, out + (size_t)q * out_stride, 0, runs, shared, p + (size_t)q * p_stride, 0, 1, first, at->head_size - first);
+}
+
+RK_LANES_INLINE void put_in_order(key_integers sums[VALUE_REGISTERS], int elements) { (void)sums, (void)elements; }
+
+// Of four values, of which each query's weights are one load: products take them from its lanes.
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], const int16_t *weights, size_t stride,
+                                            const int count, int first, int elements) {
+    RK_UNROLL
+    for (int r = 0; r < VALUE_REGISTERS; r += 2) {
+        if (4 * r >= elements) continue;
+        int16x8_t v[4];
+        RK_UNROLL
+        for (int k = 0; k < 4; k++) v[k] = (int16x8_t)load_bytes8_upto(values[k] + first + 4 * r, rk_min(8, elements - 4 * r));
+        RK_UNROLL
+        for (int q = 0; q < count; q++) {
+            const int16x4_t w = vld1_s16(weights + (size_t)q * stride);
+            int32x4_t low = (int32x4_t)sums[q][r], high = (int32x4_t)sums[q][r + 1];
+            low = vmlal_lane_s16(low, vget_low_s16(v[0]), w, 0), high = vmlal_high_lane_s16(high, v[0], w, 0);
+            low = vmlal_lane_s16(low, vget_low_s16(v[1]), w, 1), high = vmlal_high_lane_s16(high, v[1], w, 1);
+            low = vmlal_lane_s16(low, vget_low_s16(v[2]), w, 2), high = vmlal_high_lane_s16(high, v[2], w, 2);
+            low = vmlal_lane_s16(low, vget_low_s16(v[3]), w, 3), high = vmlal_high_lane_s16(high, v[3], w, 3);
+            sums[q][r] = (key_integers)low, sums[q][r + 1] = (key_integers)high;
+        }
+    }
 }

@@ -31,6 +31,11 @@ static inline int rk_is_int8(const rk_key_value_cache *caches) { return caches->
 // fewer go together, because each sees keys of its own.
 enum { RK_QUERY_BLOCK = 48 };
 
+static inline size_t rk_padded_head(int head_size) { return ((size_t)head_size + 15) / 16 * 16; }
+
+// Floats of scratch that a block of queries needs behind its scores: for sixteen keys, and for all queries as integers.
+static inline size_t rk_block_scratch(int head_size) { return (16 + RK_QUERY_BLOCK / 2) * rk_padded_head(head_size); }
+
 // What the queries of one head share.
 typedef struct rk_attention_head {
     const rk_key_value_cache *caches;
@@ -46,13 +51,13 @@ typedef struct rk_attention_kernels {
     // p_i * value_i (fmaf for i ascending) divided by the sum of p. At least one key. `scores` is scratch for all visible keys,
     // rounded up to 16; `out` may not overlap the query.
     // int8: the query becomes integers q, the largest magnitude m of them the most that keeps every sum of products within 32 bits, at
-    // most 32767; s_i = (float)(sum of q * key_i) * key_scale_i * (scale * largest / m), in this order; p_i is multiplied by value_scale_i
-    // (and their sum is not). The sum of integers is exact, so its order is free.
+    // most 32767; s_i = (float)(sum of q * key_i) * key_scale_i * (scale * largest / m), in this order. Likewise p_i * value_scale_i becomes
+    // integers w, for all keys that the query sees at once, m at most 32639; out = (float)(sum of w_i * value_i) * (largest / m / sum of p).
+    // The sums of integers are exact, so their order is free. w takes the place of the scores: 16 integers that of each 8.
     void (*attend)(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                    float *scores);
     // 1 to RK_QUERY_BLOCK queries, each exactly as by attend; the leading keys that all of them see are made ready for them once. Runs of query
-    // q: runs[run_offsets[q] ..< run_offsets[q + 1]]; its scores from scores[q * scores_stride]. After those of all queries scratch for
-    // 16 keys: 16 * head_size floats.
+    // q: runs[run_offsets[q] ..< run_offsets[q + 1]]; its scores from scores[q * scores_stride]. After those of all queries rk_block_scratch floats.
     void (*attend_block)(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
                          const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
     // f16 from floats, round to nearest even.
@@ -66,7 +71,7 @@ rk_attention_kernels rk_attention_kernels_for(uint32_t features);
 
 // Step: attention of `count` queries. query t, head h: queries[t * query_stride + h * head_size]; out likewise with out_stride.
 // runs[run_offsets[t] ..< run_offsets[t + 1]] are those of query t. scores: scratch, scores_stride floats for each
-// worker; at least the keys of any query rounded up to 16. With RK_QUERY_BLOCK times that and 16 * head_size more, blocks are of full size.
+// worker; at least the keys of any query rounded up to 16. With RK_QUERY_BLOCK times that and rk_block_scratch more, blocks are of full size.
 void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_stride, const float *queries,
                   size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
                   const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);

@@ -1,5 +1,6 @@
 // The kernels of rk_norm.h on sixteen lanes; each instruction set includes this once, after defining RK_TARGET.
 #include "../lanes.h"
+#include "softmax_lanes.h"
 #include "norm.h"
 
 typedef struct moments {
@@ -50,31 +51,7 @@ RK_TARGET static void gelu(float *x, int n) {
     }
 }
 
-RK_TARGET static float softmax(float *x, int n) {
-    v16 maxima = v16_splat(x[0]);
-    int i = 0;
-    for (; i + 16 <= n; i += 16) {
-        v16 v = v16_load(x + i);
-        maxima = v16_select(v > maxima, v, maxima);
-    }
-    float largest = v16_max(maxima);
-    for (; i < n; i++) largest = x[i] > largest ? x[i] : largest;
-
-    const v16 max = v16_splat(largest);
-    v16 sum = {0};
-    for (i = 0; i + 16 <= n; i += 16) {
-        v16 v = v16_exp(v16_load(x + i) - max);
-        v16_store(x + i, v);
-        sum += v;
-    }
-    if (i < n) {
-        const v16_int lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-        v16 v = v16_exp(v16_load_upto(x + i, n - i) - max);
-        v16_store_upto(x + i, v, n - i);
-        sum += v16_select(lane < n - i, v, v16_splat(0));
-    }
-    return v16_sum(sum);
-}
+RK_TARGET static float softmax(float *x, int n) { return softmax_of(x, n, 0); }
 
 // Four pixels for each visit to the sums.
 RK_TARGET static void channel_sums(float *sums, float *squares, const float *x, const float *pivot, int pixels, int channels,

@@ -31,7 +31,7 @@ struct BufferLayout {
         self.hiddenStride = hiddenStride
         self.wideStride = wideStride
         // Of a block of queries, see rk_attention.
-        scoresStride = Int(RK_QUERY_BLOCK) * paddedToPanel(configuration.sequenceLength) + 16 * configuration.headSize
+        scoresStride = Int(RK_QUERY_BLOCK) * paddedToPanel(configuration.sequenceLength) + rk_block_scratch(Int32(configuration.headSize))
         var end = 0
         func place(_ bytes: Int) -> Int {
             let start = end
