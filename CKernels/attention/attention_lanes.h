@@ -100,13 +100,17 @@ RK_LANES_INLINE cursor cursor_at(const rk_attention_head *at, size_t size, const
     return c;
 }
 
-RK_LANES_INLINE const void *next_key(cursor *c) {
-    while (c->left == 0) open_run(c);
+RK_LANES_INLINE const char *next_key_of_run(cursor *c) {
     const char *key = c->key;
     c->key += (size_t)c->at->head_size * c->size;
     c->slot++;
     c->left--;
     return key;
+}
+
+RK_LANES_INLINE const void *next_key(cursor *c) {
+    while (c->left == 0) open_run(c);
+    return next_key_of_run(c);
 }
 
 // The next `total` keys, then, where only `count` are left, the last one again; keys of bytes with their scales.
@@ -117,9 +121,11 @@ RK_LANES_INLINE void take_keys(cursor *c, const void **keys, float *scales, cons
     }
 }
 
+RK_LANES_INLINE const void *next_value_of_run(cursor *c) { return next_key_of_run(c) + c->to_values; }
+
 RK_LANES_INLINE const void *next_value(cursor *c) {
-    const char *key = next_key(c);
-    return key + c->to_values;
+    while (c->left == 0) open_run(c);
+    return next_value_of_run(c);
 }
 
 // Four keys. Prefetches their values, so that those are on their way before the last key is read, and later keys at the prefetch distance.
@@ -251,13 +257,15 @@ RK_LANES_INLINE v16 next_value_scales(const rk_attention_head *at, const rk_key_
         *skipped += 16;
         return v16_load(scales);
     }
-    v16 v = {0};
-    RK_NO_UNROLL
-    for (int i = 0; i < 16 && i < left; i++) {
-        for (; *skipped == (*run)->count; *skipped = 0) ++*run;
-        ((float *)&v)[i] = at->caches[(*run)->cache].value_scales[rk_run_slot(at, *run) + (size_t)(*skipped)++];
+    float next[16] = {0};
+    for (int i = 0; i < rk_min(16, left);) {
+        for (; *skipped == (*run)->count; *skipped = 0) scales = at->caches[(++*run)->cache].value_scales + rk_run_slot(at, *run);
+        const int end = i + rk_min(rk_min(16, left) - i, (*run)->count - *skipped);
+        *skipped += end - i;
+#pragma clang loop vectorize(disable) unroll(disable) // few, and never the same number
+        for (; i < end; i++) next[i] = *scales++;
     }
-    return v;
+    return v16_load(next);
 }
 
 // Scores become weights: their softmax times the scales of the values, and that as integers, two bytes each, in place; see attention_scalar.c. The
@@ -358,9 +366,14 @@ __attribute__((noinline)) RK_TARGET static void add_values_f16(const rk_attentio
 RK_LANES_INLINE void sum_values(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
                                 const int16_t *weights, size_t stride, const int count, int first, int elements) {
     cursor c = cursor_at(at, sizeof(int8_t), runs, from);
+    const int8_t *values[VALUE_KEYS];
     for (int i = from; i < end; i += VALUE_KEYS) {
-        const int8_t *values[VALUE_KEYS];
-        RK_UNROLL
+        for (; c.left >= VALUE_KEYS && i + VALUE_KEYS <= end; i += VALUE_KEYS) {
+            RK_UNROLL
+            for (int k = 0; k < VALUE_KEYS; k++) values[k] = next_value_of_run(&c);
+            add_products_of_values(sums, values, weights + i, stride, count, first, elements);
+        }
+        if (i >= end) break;
         for (int k = 0; k < VALUE_KEYS; k++) values[k] = k < end - i ? next_value(&c) : values[k - 1];
         add_products_of_values(sums, values, weights + i, stride, count, first, elements);
     }
@@ -476,6 +489,11 @@ __attribute__((noinline)) RK_TARGET static void share_values_int8(const rk_atten
     RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS_INT8)
 }
 
+// Where a result will be that another core wrote last: stores that wait for it would keep those of the next scores waiting.
+RK_LANES_INLINE void prefetch_result(const rk_attention_head *at, const float *out) {
+    for (int i = 0; i < at->head_size; i += 16) __builtin_prefetch(out + i, 1);
+}
+
 // How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
 RK_INLINE int tiled_keys(int shared) { return shared / 4 * 4 - (shared % 16 < 8 ? shared % 16 / 4 * 4 : 0); }
 
@@ -519,6 +537,7 @@ RK_LANES_INLINE void attend_block_int8(const rk_attention_head *at, float *out, 
         const rk_key_run *own = runs + run_offsets[q];
         const int run_count = run_offsets[q + 1] - run_offsets[q];
         float *weights = scores + (size_t)q * scores_stride;
+        if (q + 2 < count) prefetch_result(at, out + (size_t)(q + 2) * out_stride);
         if (q + 1 < count) prefetch_last_run(at, sizeof(int8_t), own + run_count, run_offsets[q + 2] - run_offsets[q + 1]);
         factors[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], own, run_count, shared, weights);
         add_values_int8(at, out + (size_t)q * out_stride, own, run_count, shared, weights, factors[q]);

@@ -176,11 +176,11 @@ RK_LANES_INLINE void load_pairs(key_integers pairs[VALUE_REGISTERS], const int8_
     }
 #endif
     for (int i = 0; i < elements; i += 16) {
-        const v16_bytes a = v16_load_bytes_upto(values[0] + first + i, elements - i), b = v16_load_bytes_upto(values[1] + first + i, elements - i);
-        const v32_bytes both = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, //
-                                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-        const v32_short integers = __builtin_convertvector(both, v32_short);
-        memcpy(&pairs[i / RK_KEY_LANES], &integers, sizeof integers);
+        const __m128i a = (__m128i)v16_load_bytes_upto(values[0] + first + i, elements - i);
+        const __m128i b = (__m128i)v16_load_bytes_upto(values[1] + first + i, elements - i);
+        const __m256i low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)), high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b));
+        memcpy(&pairs[i / RK_KEY_LANES], &low, sizeof low);
+        memcpy((__m256i *)&pairs[i / RK_KEY_LANES] + 1, &high, sizeof high);
     }
 }
 
