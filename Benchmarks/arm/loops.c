@@ -8,6 +8,8 @@
 #include "matmul/matmul_i8mm.c"
 #elif defined(KERNELS_ATTENTION)
 #include "attention/attention_neon.c"
+#elif defined(KERNELS_ATTENTION_DOTPROD)
+#include "attention/attention_dotprod.c"
 #elif defined(KERNELS_CONV)
 #include "conv/winograd_neon.c"
 #elif defined(KERNELS_QUANTIZE)

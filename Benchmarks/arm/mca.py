@@ -6,8 +6,8 @@
     python3 Benchmarks/arm/mca.py --code NAME     and the instructions of the loops whose name has NAME in it
 
 Needs clang and Debian's llvm-19. loops.c, which includes the kernels, is compiled as the package compiles them; of a function, the
-innermost loop with the most multiplications is cut out and given to llvm-mca, which takes every load for one from L1. The script fails if
-that loop does not multiply as many numbers as the table below expects of it.
+innermost loop with the most multiplications (the shortest of several) is cut out and given to llvm-mca, which takes every load for one
+from L1. The script fails if that loop does not multiply as many numbers as the table below expects of it.
 """
 import argparse
 import functools
@@ -32,7 +32,7 @@ SQUARE = (r"smmla\s", 32, "smmla v{}.4s, v30.16b, v31.16b")
 DOT16 = (r"sdot\s", 8, "sdot v{}.4s, v30.16b, v31.4b[0]")
 SQUARE16 = (r"smmla\s", 16, "smmla v{}.4s, v30.16b, v31.16b")
 FLOAT = (r"fmla\s", 4, "fmla v{}.4s, v30.4s, v31.4s")
-F16 = (r"fcvtl2?\s", 4, FLOAT[2])  # by the conversions, one for each multiplication: the loop over bytes has none
+F16 = (r"fcvtl2?\s", 4, FLOAT[2])  # by the conversions, one for each multiplication
 STARTED = (r"f(?:mla|mul)\s", 4, FLOAT[2])  # sums that start with a product, and the scale of each
 NONE = (r"(?:ushr|fcvt[a-z]*|frint[a-z]*)\s", 0, None)  # to find the loop by
 
@@ -47,6 +47,9 @@ NEON = [
     ("NEON", "int4_2", "int4, few rows", WIDEN, 2, 16, 32, 288),
     ("NEON", "int4_many_2", "int4, many rows", WIDEN, 2, 16, 32, 0),
     ("NEON", "int4_unpack", "int4, unpacking for many rows", NONE, 0, 16, 32, 0),
+    ("ATTENTION", "share_keys_int8", "int8 scores, 4 queries with 4 keys of a tile", WIDEN16, 4, 4, 8, 0),
+    ("ATTENTION", "share_values_int8", "int8 values, 8 queries with 4 keys", WIDEN16, 8, 8, 4, 0),
+    ("ATTENTION", "add_values_int8", "int8 values, 1 query with 4 keys", WIDEN16, 1, 64, 4, 0),
 ]
 FLOATS = [
     ("NEON", "float_6", "f32 and f16, many rows", FLOAT, 6, 16, 4, 0),
@@ -54,7 +57,7 @@ FLOATS = [
     ("ATTENTION", "share_keys_f16", "scores, 2 queries with 4 keys of a tile", STARTED, 2, 4, 64, 0),
     ("ATTENTION", "score_keys_f16", "scores, 1 query with 4 keys", FLOAT, 1, 4, 16, 0),
     ("ATTENTION", "share_values_f16", "values, 8 queries with 4 keys", FLOAT, 8, 8, 4, 0),
-    ("ATTENTION", "add_all_values", "values, 1 query", F16, 1, 64, 1, 0),
+    ("ATTENTION", "add_values_f16", "values, 1 query", F16, 1, 64, 1, 0),
     ("QUANTIZE", "row", "quantizing 32 activations to int8", NONE, 1, 1, 32, 0),
     ("QUANTIZE", "row16", "quantizing 16 activations to int16", NONE, 1, 1, 16, 0),
 ]
@@ -68,6 +71,8 @@ DOTPROD = [
     ("DOTPROD", "int4_2", "int4, two rows", DOT, 2, 16, 32, 288),
     ("DOTPROD", "int4_many_4", "int4, many rows", DOT, 4, 8, 32, 0),
     ("DOTPROD", "int4_unpack", "int4, unpacking for many rows", NONE, 0, 16, 32, 0),
+    ("ATTENTION_DOTPROD", "share_values_int8", "int8 values, a byte of their weights, 8 queries with 4 keys", DOT, 8, 8, 4, 0),
+    ("ATTENTION_DOTPROD", "add_values_int8", "int8 values, a byte of their weights, 1 query with 4 keys", DOT, 1, 64, 4, 0),
 ]
 I8MM = [
     ("I8MM", "int8_many_6", "int8 with int8 x, many rows", SQUARE, 6, 16, 8, 0),
@@ -114,7 +119,7 @@ def innermost_loops(kernels, function):
 def loop_of(core, kernels, function):
     """The instructions of the loop that CORES lists for a function."""
     pattern = next(loop[3][0] for name, _, _, loops in CORES if name == core for loop in loops if loop[:2] == (kernels, function))
-    return tuple(max(innermost_loops(kernels, function), key=functools.partial(multiplications, pattern)))
+    return tuple(max(innermost_loops(kernels, function), key=lambda loop: (multiplications(pattern, loop), -len(loop))))
 
 
 def multiplications(pattern, loop):

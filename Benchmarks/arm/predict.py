@@ -20,7 +20,7 @@ CORES = 4
 BOARDS = [("Pi 4", "cortex-a72", "cortex-a72", 1.8, 3.5), ("Pi 5", "cortex-a76", "neoverse-n1", 2.4, 10.0)]
 SHARED = {"f32": ("NEON", "float_6"), "f16": ("NEON", "float_6"), "row": ("QUANTIZE", "row"), "row16": ("QUANTIZE", "row16")}
 SHARED["multiply"] = ("CONV", "multiply")
-SHARED |= {name: ("ATTENTION", name) for name in ("share_keys_f16", "score_keys_f16", "share_values_f16", "add_all_values")}
+SHARED |= {name: ("ATTENTION", name) for name in ("share_keys_f16", "score_keys_f16", "share_values_f16", "add_values_f16")}
 PRODUCTS = {  # by core and whether a stage has many rows of x
     "cortex-a72": {
         "int4": {False: ("NEON", "int4_1"), True: ("NEON", "int4_many_2")}, "int8": {False: ("NEON", "int8_1"), True: ("NEON", "int8_2")},

@@ -7,6 +7,7 @@ rk_attention_kernels rk_attention_kernels_for(uint32_t features) {
     if (features & RK_CPU_AVX512) kernels = rk_attention_avx512;
 #elif defined(__aarch64__)
     if (features & RK_CPU_NEON) kernels = rk_attention_neon;
+    if (features & RK_CPU_DOTPROD) kernels = rk_attention_dotprod;
 #endif
     (void)features;
     return kernels;

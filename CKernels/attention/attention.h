@@ -4,7 +4,7 @@
 
 #include "../internal.h"
 
-extern const rk_attention_kernels rk_attention_scalar, rk_attention_avx2, rk_attention_avx512, rk_attention_neon;
+extern const rk_attention_kernels rk_attention_scalar, rk_attention_avx2, rk_attention_avx512, rk_attention_neon, rk_attention_dotprod;
 
 // The first slot of a run, counted over all heads.
 static inline size_t rk_run_slot(const rk_attention_head *at, const rk_key_run *run) {

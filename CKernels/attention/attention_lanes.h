@@ -287,10 +287,12 @@ RK_LANES_INLINE float weigh(const rk_attention_head *at, float *scores, int coun
     const float scale = scale_of(&factor, rk_float((uint32_t)__builtin_reduce_max(magnitudes)), (float)rk_weight_limit(count));
     for (int i = 0; i < count; i += 16) {
         const v16_short shorts = __builtin_convertvector(quantized(scores + i, 16, factor), v16_short);
-        memcpy((int16_t *)scores + i, &shorts, sizeof shorts);
+        store_weights((int16_t *)scores + i, shorts);
     }
     return scale / v16_sum(sum);
 }
+
+__attribute__((noinline)) RK_TARGET static float softmax_of_scores(float *scores, int count) { return softmax_of(scores, count, 1); }
 
 // Scores of the keys from number `done` on, a multiple of 4, then the softmax of all. Returns its sum.
 __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attention_head *at, const float *query, const rk_key_run *runs,
@@ -303,7 +305,7 @@ __attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attenti
         const v4 dots = dots_of_keys_f16(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
         memcpy(scores + i, &dots, sizeof dots);
     }
-    return softmax_of(scores, count, 1);
+    return softmax_of_scores(scores, count);
 }
 
 // Likewise with a quantized query, whose factor is the scale times its own, and what `weigh` makes of the scores and returns.
@@ -362,21 +364,35 @@ __attribute__((noinline)) RK_TARGET static void add_values_f16(const rk_attentio
     if (first < at->head_size) add_values(at, out, runs, run_count, done, p, sum, first, 1, at->head_size - first);
 }
 
-// Adds the products of the keys from ..< end, `from` a multiple of 4, for `count` queries. Past the end weights are 0.
-RK_LANES_INLINE void sum_values(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
-                                const int16_t *weights, size_t stride, const int count, int first, int elements) {
+// Adds the products of the keys from ..< end, `from` a multiple of 4, with a plane of their weights, for `count` queries. Past the end weights are 0.
+RK_LANES_INLINE void sum_plane(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
+                               const int16_t *weights, size_t stride, const int plane, const int count, int first, int elements) {
     cursor c = cursor_at(at, sizeof(int8_t), runs, from);
     const int8_t *values[VALUE_KEYS];
     for (int i = from; i < end; i += VALUE_KEYS) {
         for (; c.left >= VALUE_KEYS && i + VALUE_KEYS <= end; i += VALUE_KEYS) {
             RK_UNROLL
             for (int k = 0; k < VALUE_KEYS; k++) values[k] = next_value_of_run(&c);
-            add_products_of_values(sums, values, weights + i, stride, count, first, elements);
+            add_products_of_values(sums, values, weights_of(weights, i, plane), stride, count, first, elements);
         }
         if (i >= end) break;
         for (int k = 0; k < VALUE_KEYS; k++) values[k] = k < end - i ? next_value(&c) : values[k - 1];
-        add_products_of_values(sums, values, weights + i, stride, count, first, elements);
+        add_products_of_values(sums, values, weights_of(weights, i, plane), stride, count, first, elements);
     }
+}
+
+// All products of those keys. A weight is its planes, one after the other as digits of eight bits.
+RK_LANES_INLINE void sum_values(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
+                                const int16_t *weights, size_t stride, const int count, int first, int elements) {
+    for (int q = 0; q < count; q++) {
+        for (int r = 0; RK_KEY_LANES * r < elements; r++) sums[q][r] = (key_integers){0};
+    }
+    sum_plane(sums, at, runs, from, end, weights, stride, 0, count, first, elements);
+    if (WEIGHT_PLANES == 1) return;
+    for (int q = 0; q < count; q++) {
+        for (int r = 0; RK_KEY_LANES * r < elements; r++) sums[q][r] *= 256;
+    }
+    sum_plane(sums, at, runs, from, end, weights, stride, 1, count, first, elements);
 }
 
 // What sums of integers become where all products are added; else they are kept as they are.
@@ -392,12 +408,13 @@ RK_LANES_INLINE void store_sums(float *out, key_integers sums[VALUE_REGISTERS], 
 RK_LANES_INLINE void share_integers(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
                                     const float *weights, size_t stride, const float *factors, const int count, int first, int elements) {
     key_integers sums[RK_VALUE_QUERIES][VALUE_REGISTERS];
-    for (int q = 0; q < count; q++) {
-        for (int r = 0; RK_KEY_LANES * r < elements; r++)
-            sums[q][r] = (key_integers)load_lanes(out + (size_t)q * out_stride + first + RK_KEY_LANES * r, elements - RK_KEY_LANES * r);
-    }
     sum_values(sums, at, runs, 0, shared, (const int16_t *)weights, 2 * stride, count, first, elements);
-    for (int q = 0; q < count; q++) store_sums(out + (size_t)q * out_stride + first, sums[q], factors[q], 1, elements);
+    for (int q = 0; q < count; q++) {
+        float *to = out + (size_t)q * out_stride + first;
+        for (int r = 0; RK_KEY_LANES * r < elements; r++)
+            sums[q][r] += (key_integers)load_lanes(to + RK_KEY_LANES * r, elements - RK_KEY_LANES * r);
+        store_sums(to, sums[q], factors[q], 1, elements);
+    }
 }
 
 RK_LANES_INLINE void share_blocks_int8(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
@@ -416,7 +433,6 @@ RK_LANES_INLINE void share_blocks_int8(const rk_attention_head *at, float *out, 
 RK_LANES_INLINE void add_integers(const rk_attention_head *at, float *out, const rk_key_run *runs, int count, int done, const float *weights,
                                   float factor, int first, int elements) {
     key_integers sums[1][VALUE_REGISTERS];
-    for (int r = 0; r < VALUE_REGISTERS; r++) sums[0][r] = (key_integers){0};
     sum_values(sums, at, runs, done, count, (const int16_t *)weights, 0, 1, first, elements);
     if (done) store_sums(out + first, sums[0], factor, 0, elements);
     else store_sums(out + first, sums[0], factor, 1, elements);

@@ -5,6 +5,7 @@
 enum { KEY_INTEGERS = 2 }; // elements of a key of bytes that lie beside each other in its tile
 enum { SCORED_REGISTERS = 2, BYTE_TILE_KEYS = SCORED_REGISTERS * RK_KEY_LANES }; // whose dots are summed at once, and the keys in a tile of bytes
 enum { VALUE_KEYS = 2 };   // whose values are multiplied together
+enum { WEIGHT_PLANES = 1 };
 // Elements that add_products_of_values takes: 64, these, or fewer at the end of a head; of several queries SHARED_STEP instead of 64.
 enum { VALUE_STEP = 16, SHARED_STEP = 16 * RK_VALUE_BLOCKS };
 
@@ -160,6 +161,10 @@ RK_LANES_INLINE void share_blocks(const rk_attention_head *at, float *out, size_
     for (; first < at->head_size; first += 16)
         share_values(at, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
 }
+
+RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) { memcpy(to, &weights, sizeof weights); }
+
+RK_LANES_INLINE const int16_t *weights_of(const int16_t *weights, int key, int always_0) { return weights + key + always_0; }
 
 // `elements` from element `first` of two values, those of one element beside each other. Sixty-four on AVX-512 are left as unpacking within 128 bits
 // leaves them, which takes half as many instructions: put_in_order makes up for it.

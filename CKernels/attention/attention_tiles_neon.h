@@ -196,6 +196,52 @@ RK_LANES_INLINE void share_blocks(const rk_attention_head *at, float *out, size_
 
 RK_LANES_INLINE void put_in_order(key_integers sums[VALUE_REGISTERS], int elements) { (void)sums, (void)elements; }
 
+#if defined(RK_DOTPROD)
+enum { WEIGHT_PLANES = 2 };
+
+// Sixteen weights are two planes of signed bytes: first those that count 256 times, then the others.
+RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) {
+    const v16_short high = (weights + 128) >> 8;
+    const v16_bytes planes[2] = {__builtin_convertvector(high, v16_bytes), __builtin_convertvector(weights - high * 256, v16_bytes)};
+    memcpy(to, planes, sizeof planes);
+}
+
+RK_LANES_INLINE const int8_t *weights_of(const int16_t *weights, int key, int plane) {
+    return (const int8_t *)(weights + key / 16 * 16) + 16 * plane + key % 16;
+}
+
+// Of four values, those of one element beside each other.
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], const int8_t *weights, size_t stride,
+                                            const int count, int first, int elements) {
+    RK_UNROLL
+    for (int r = 0; r < VALUE_REGISTERS; r += 2) {
+        if (4 * r >= elements) continue;
+        int8x16_t v[4];
+        RK_UNROLL
+        for (int k = 0; k < 4; k++) {
+            int8x8_t eight = {0};
+            if (elements - 4 * r >= 8) eight = vld1_s8(values[k] + first + 4 * r);
+            else copy_below_16(&eight, values[k] + first + 4 * r, elements - 4 * r, 1);
+            v[k] = vcombine_s8(eight, vdup_n_s8(0));
+        }
+        const int16x8_t a = (int16x8_t)vzip1q_s8(v[0], v[1]), b = (int16x8_t)vzip1q_s8(v[2], v[3]);
+        const int8x16_t low = (int8x16_t)vzip1q_s16(a, b), high = (int8x16_t)vzip2q_s16(a, b);
+        RK_UNROLL
+        for (int q = 0; q < count; q++) {
+            int32x2_t w = {0};
+            memcpy(&w, weights + 2 * (size_t)q * stride, sizeof(int32_t));
+            sums[q][r] = (key_integers)vdotq_lane_s32((int32x4_t)sums[q][r], low, (int8x8_t)w, 0);
+            sums[q][r + 1] = (key_integers)vdotq_lane_s32((int32x4_t)sums[q][r + 1], high, (int8x8_t)w, 0);
+        }
+    }
+}
+#else
+enum { WEIGHT_PLANES = 1 };
+
+RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) { memcpy(to, &weights, sizeof weights); }
+
+RK_LANES_INLINE const int16_t *weights_of(const int16_t *weights, int key, int always_0) { return weights + key + always_0; }
+
 // Of four values, of which each query's weights are one load: products take them from its lanes.
 RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], const int16_t *weights, size_t stride,
                                             const int count, int first, int elements) {
@@ -217,3 +263,4 @@ RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS]
         }
     }
 }
+#endif

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "harness.h"
 
-enum { CACHES = 2, MAX_RUNS = 64, MAX_KEYS = 512 };
+enum { CACHES = 2, MAX_RUNS = 64, MAX_KEYS = 1408 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -211,16 +211,15 @@ static void test_to_int8(void) {
     }
 }
 
-static void test_accuracy(format f, int head_size, float limit) {
+static void test_accuracy(format f, int slots, int head_size, float limit) {
     const rk_attention_kernels kernels = rk_attention_kernels_for(0);
-    const int slots = 300;
     caches c = make_caches(f, 1, slots, head_size, TEST_RANDOM, limit);
     const rk_key_run runs[2] = {{0, 0, slots}, {1, 0, 90}};
     float query[128], out[128], scores[MAX_KEYS];
-    double exact[128] = {0}, p[MAX_KEYS], sum = 0, max = -INFINITY, worst = 0;
+    double exact[128] = {0}, p[MAX_KEYS], sum = 0, max = -INFINITY, worst = 0, heaviest = 0;
     const float scale = 1 / sqrtf((float)head_size);
     test_fill_floats(query, (size_t)head_size, TEST_RANDOM, limit);
-    test_begin("attention", "attend", "scalar", "accuracy, %s, head size %d, limit %g", format_names[f], head_size, limit);
+    test_begin("attention", "attend", "scalar", "accuracy, %s, %d keys, head size %d, limit %g", format_names[f], slots + 90, head_size, limit);
     kernels.attend(&(rk_attention_head){c.cache, 0, head_size, scale, 0}, out, query, runs, 2, scores);
 
     int n = 0;
@@ -238,6 +237,7 @@ static void test_accuracy(format f, int head_size, float limit) {
         for (int s = 0; s < runs[r].count; s++, n++) {
             p[n] = exp(p[n] - max);
             sum += p[n];
+            if (f == INT8) heaviest = fmax(heaviest, p[n] * (double)c.cache[r].value_scales[s]);
             for (int i = 0; i < head_size; i++) {
                 exact[i] += p[n] * value_at(&c, r, head_size, s, i);
             }
@@ -252,6 +252,8 @@ static void test_accuracy(format f, int head_size, float limit) {
     // An int8 query is off by half of limit / 32767 at most in each element, so a score by that times the keys' l * head_size / root;
     // weights are off by e^(twice that), and so is the result relative to the values.
     if (f == INT8) bound += l * expm1(2 * 0.5 * l / 32767 * l * root);
+    // Where keys are so many that their weights have fewer bits, each is off by half a step, and so are up to 127 of it in a sum.
+    if (n > INT32_MAX / 127 / 32639) bound += n * 127 * 0.5 * heaviest / (INT32_MAX / 127 / n) / sum;
     test_expect(worst < bound, "error %g, bound %g", worst, bound);
     free_caches(&c);
 }
@@ -273,6 +275,59 @@ static void test_long_head(const test_isa *isa) {
     double worst = 0;
     for (int i = 0; i < SIZE; i++) test_worst(&worst, fabs((double)out[i] - 1));
     test_expect(worst < 1e-6, "error %g", worst);
+    free_caches(&c);
+}
+
+// Queries of which each sees the same keys, three of them in a run of its own.
+static void attend_all(const test_isa *isa, const caches *c, int keys, int head_size, int count, float *out, const float *queries, float *scores) {
+    rk_key_run runs[2 * RK_QUERY_BLOCK];
+    int32_t offsets[RK_QUERY_BLOCK + 1] = {0};
+    for (int q = 0; q < count; q++) {
+        runs[2 * q] = (rk_key_run){0, 0, keys - 3};
+        runs[2 * q + 1] = (rk_key_run){1, keys - 3, 3};
+        offsets[q + 1] = 2 * q + 2;
+    }
+    const rk_attention_kernels kernels = rk_attention_kernels_for(isa->features);
+    const rk_attention_head at = {c->cache, 0, head_size, 1, 0};
+    const size_t stride = (size_t)head_size;
+    if (count == 1) kernels.attend(&at, out, queries, runs, 2, scores);
+    else kernels.attend_block(&at, out, stride, queries, stride, count, runs, offsets, scores, (size_t)(keys + 15) / 16 * 16);
+}
+
+// The sums of weights' products with values are within 32 bits where they are largest: all keys have the same weight, or one key all of it.
+static void test_many_keys(const test_isa *isa, int keys, int head_size, int count) {
+    caches c = make_caches(INT8, 1, keys, head_size, TEST_ZERO, 1);
+    const size_t elements = (size_t)(count * head_size), room = (size_t)count * (size_t)((keys + 15) / 16 * 16) + rk_block_scratch(head_size);
+    float *queries = test_alloc(elements * sizeof(float), sizeof(float)), *out = test_alloc(elements * sizeof(float), sizeof(float));
+    float *scores = test_alloc(room * sizeof(float), sizeof(float));
+    for (int heaviest = -1; heaviest < keys; heaviest += keys / 2) {
+        for (int i = 0; i < CACHES; i++) {
+            for (int s = 0; s < keys; s++) {
+                int8_t *key = (int8_t *)c.cache[i].keys + s * head_size, *value = (int8_t *)c.cache[i].values + s * head_size;
+                c.cache[i].key_scales[s] = 1;
+                c.cache[i].value_scales[s] = 1.0f / 127;
+                memset(key, s == heaviest ? 127 : 0, (size_t)head_size);
+                for (int e = 0; e < head_size; e++) value[e] = (heaviest < 0 || s == heaviest) == e % 2 ? 127 : -127;
+            }
+        }
+        test_fill_floats(queries, elements, TEST_HIGH, 1);
+        test_begin("attention", count > 1 ? "attend_block" : "attend", isa->name, "%d keys, head size %d, %d queries, all weight at %d", keys, head_size,
+                   count, heaviest);
+        attend_all(isa, &c, keys, head_size, count, out, queries, scores);
+        double worst = 0;
+        for (size_t i = 0; i < elements; i++) test_worst(&worst, fabs((double)out[i] - ((int)i % head_size % 2 ? 1 : -1)));
+        test_expect(worst < 1e-6, "error %g", worst);
+        test_guards(scores);
+    }
+    const float scales[] = {0, NAN, INFINITY}; // of all values, then of one
+    for (size_t i = 0; i < COUNT(scales); i++) {
+        test_begin("attention", count > 1 ? "attend_block" : "attend", isa->name, "%d keys, head size %d, %d queries, value scales of %g", keys,
+                   head_size, count, scales[i]);
+        for (int s = 0; s < keys; s++) c.cache[0].value_scales[s] = c.cache[1].value_scales[s] = i == 0 || s == keys / 2 ? scales[i] : 1;
+        attend_all(isa, &c, keys, head_size, count, out, queries, scores);
+        for (size_t e = 0; e < elements; e++) test_expect(i == 0 ? out[e] == 0 : isnan(out[e]), "element %zu is %g", e, out[e]);
+    }
+    test_free(queries), test_free(out), test_free(scores);
     free_caches(&c);
 }
 
@@ -508,6 +563,8 @@ void test_attention(void) {
                                           (test_pattern)pattern, limits[limit]);
                 }
             }
+            // So many keys' weights have fewer bits.
+            for (size_t h = 0; h < COUNT(head_sizes); h++) test_attend(&test_isas[isa], (format)f, head_sizes[h], 40, 80, TEST_RANDOM, 2);
             // Beside so long a row a query's integers have fewer bits.
             test_attend(&test_isas[isa], (format)f, 1030, 1, 40, TEST_HIGH, 1);
         }
@@ -533,15 +590,24 @@ void test_attention(void) {
     }
     for (int isa = 0; isa < test_isa_count; isa++) {
         test_long_head(&test_isas[isa]);
+        const int many[] = {16, 514, 517, 601, 1301, 4099};
+        for (size_t k = 0; k < COUNT(many); k++) {
+            test_many_keys(&test_isas[isa], many[k], 64, 1);
+            test_many_keys(&test_isas[isa], many[k], 27, 1);
+            test_many_keys(&test_isas[isa], many[k], 64, 7);
+            test_many_keys(&test_isas[isa], many[k], 91, 3);
+        }
         test_store(&test_isas[isa], 3, 20, 1);
         test_store(&test_isas[isa], 2, 64, 2);
         test_store(&test_isas[isa], 2, 80, 1);
         test_store(&test_isas[isa], 1, 128, 0.5f);
     }
     for (int f = 0; f < FORMATS; f++) {
-        test_accuracy((format)f, 64, 1);
-        test_accuracy((format)f, 80, 2);
-        test_accuracy((format)f, 128, 3);
+        test_accuracy((format)f, 300, 64, 1);
+        test_accuracy((format)f, 300, 80, 2);
+        test_accuracy((format)f, 300, 128, 3);
+        test_accuracy((format)f, 1300, 64, 1);
+        test_accuracy((format)f, 1300, 80, 0.3f);
     }
     test_to_int8();
 }
