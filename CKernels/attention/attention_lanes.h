@@ -381,16 +381,23 @@ RK_LANES_INLINE void sum_plane(key_integers sums[][VALUE_REGISTERS], const rk_at
     }
 }
 
-// All products of those keys. A weight is its planes, one after the other as digits of eight bits.
+RK_LANES_INLINE key_integers sum_before(const float *before, int r, int elements) {
+    return before ? (key_integers)load_lanes(before + RK_KEY_LANES * r, elements - RK_KEY_LANES * r) : (key_integers){0};
+}
+
+// All products of those keys, added to earlier sums if there are any. A weight is its planes, one after the other as digits of eight bits.
 RK_LANES_INLINE void sum_values(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
-                                const int16_t *weights, size_t stride, const int count, int first, int elements) {
+                                const int16_t *weights, size_t stride, const float *before, size_t before_stride, const int count, int first,
+                                int elements) {
     for (int q = 0; q < count; q++) {
-        for (int r = 0; RK_KEY_LANES * r < elements; r++) sums[q][r] = (key_integers){0};
+        for (int r = 0; RK_KEY_LANES * r < elements; r++)
+            sums[q][r] = sum_before(WEIGHT_PLANES == 1 && before ? before + (size_t)q * before_stride : NULL, r, elements);
     }
     sum_plane(sums, at, runs, from, end, weights, stride, 0, count, first, elements);
     if (WEIGHT_PLANES == 1) return;
     for (int q = 0; q < count; q++) {
-        for (int r = 0; RK_KEY_LANES * r < elements; r++) sums[q][r] *= 256;
+        for (int r = 0; RK_KEY_LANES * r < elements; r++)
+            sums[q][r] = sums[q][r] * 256 + sum_before(before ? before + (size_t)q * before_stride : NULL, r, elements);
     }
     sum_plane(sums, at, runs, from, end, weights, stride, 1, count, first, elements);
 }
@@ -408,13 +415,9 @@ RK_LANES_INLINE void store_sums(float *out, key_integers sums[VALUE_REGISTERS], 
 RK_LANES_INLINE void share_integers(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
                                     const float *weights, size_t stride, const float *factors, const int count, int first, int elements) {
     key_integers sums[RK_VALUE_QUERIES][VALUE_REGISTERS];
-    sum_values(sums, at, runs, 0, shared, (const int16_t *)weights, 2 * stride, count, first, elements);
-    for (int q = 0; q < count; q++) {
-        float *to = out + (size_t)q * out_stride + first;
-        for (int r = 0; RK_KEY_LANES * r < elements; r++)
-            sums[q][r] += (key_integers)load_lanes(to + RK_KEY_LANES * r, elements - RK_KEY_LANES * r);
-        store_sums(to, sums[q], factors[q], 1, elements);
-    }
+    out += first;
+    sum_values(sums, at, runs, 0, shared, (const int16_t *)weights, 2 * stride, out, out_stride, count, first, elements);
+    for (int q = 0; q < count; q++) store_sums(out + (size_t)q * out_stride, sums[q], factors[q], 1, elements);
 }
 
 RK_LANES_INLINE void share_blocks_int8(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
@@ -433,7 +436,7 @@ RK_LANES_INLINE void share_blocks_int8(const rk_attention_head *at, float *out, 
 RK_LANES_INLINE void add_integers(const rk_attention_head *at, float *out, const rk_key_run *runs, int count, int done, const float *weights,
                                   float factor, int first, int elements) {
     key_integers sums[1][VALUE_REGISTERS];
-    sum_values(sums, at, runs, done, count, (const int16_t *)weights, 0, 1, first, elements);
+    sum_values(sums, at, runs, done, count, (const int16_t *)weights, 0, NULL, 0, 1, first, elements);
     if (done) store_sums(out + first, sums[0], factor, 0, elements);
     else store_sums(out + first, sums[0], factor, 1, elements);
 }
