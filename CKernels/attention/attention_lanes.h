@@ -190,8 +190,7 @@ RK_LANES_INLINE void store_lanes(float *p, key_lanes v, int n) {
     else copy_below_16(p, &v, n, sizeof *p);
 }
 
-// Sums of products of integer weights with the values of RK_VALUE_KEYS keys at a time, in registers of RK_KEY_LANES elements, of as many as one query's
-// elements fill: of `elements` at most, from element `first` of the head on.
+// Registers of sums of products of weights, as integers, with the values of VALUE_KEYS keys at a time: those that 64 elements of the head fill.
 enum { VALUE_REGISTERS = 64 / RK_KEY_LANES };
 
 #if defined(__aarch64__)
@@ -429,7 +428,8 @@ RK_LANES_INLINE void share_blocks_int8(const rk_attention_head *at, float *out, 
         share_integers(at, out, out_stride, runs, shared, weights, stride, factors, count, first, VALUE_STEP);
     RK_NO_UNROLL
     for (int q = 0; q < count && first < at->head_size; q++)
-        share_integers(at, out + (size_t)q * out_stride, 0, runs, shared, weights + (size_t)q * stride, 0, factors + q, 1, first, at->head_size - first);
+        share_integers(at, out + (size_t)q * out_stride, 0, runs, shared, weights + (size_t)q * stride, 0, factors + q, 1, first,
+                       at->head_size - first);
 }
 
 // Those of one query's keys from number `done` on. If that is 0 they are all, and are multiplied by `factor`.
@@ -526,8 +526,8 @@ RK_LANES_INLINE void prefetch_last_run(const rk_attention_head *at, size_t size,
 }
 
 // The keys that all queries see first go by tiles, then each one's others by themselves; their values likewise.
-RK_LANES_INLINE void attend_block_f16(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
-                                      const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
+RK_LANES_INLINE void attend_block_f16(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
+                                      int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
     const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
     float sums[RK_QUERY_BLOCK];
     share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
@@ -544,8 +544,8 @@ RK_LANES_INLINE void attend_block_f16(const rk_attention_head *at, float *out, s
 }
 
 // Likewise, but a query's own values are added first, as their order is free, while they and their weights are in cache.
-RK_LANES_INLINE void attend_block_int8(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
-                                       const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
+RK_LANES_INLINE void attend_block_int8(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
+                                       int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
     const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
     const size_t stride = rk_padded_head(at->head_size);
     int16_t *tile = (int16_t *)(scores + (size_t)count * scores_stride), *integers = tile + 32 * stride;

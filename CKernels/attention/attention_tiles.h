@@ -57,8 +57,8 @@ RK_LANES_INLINE void fill_part(void *tile, const void *const keys[16], ptrdiff_t
     }
 }
 
-// The next `count` keys of the cursor, of elements of `size` bytes, as keys number `first`, a multiple of 16, and following of the tile; where they are
-// fewer than 16, the last one is repeated. Each sixteen keys are a part of the tile.
+// The next `count` keys of the cursor, of elements of `size` bytes, as keys number `first`, a multiple of 16, and following of the tile; where
+// they are fewer than 16, the last one is repeated. Each sixteen keys are a part of the tile.
 RK_LANES_INLINE void fill_tile(void *tile, cursor *c, float *scales, const size_t size, int count, int first) {
     const int bytes = c->at->head_size * (int)size;
     const void *keys[16];
@@ -203,8 +203,8 @@ RK_LANES_INLINE void put_in_order(key_integers sums[VALUE_REGISTERS], int elemen
 }
 
 // Of two values, of which each query's weights are a pair.
-RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[2], const int16_t *weights, size_t stride,
-                                            const int count, int first, int elements) {
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[2], const int16_t *weights,
+                                            size_t stride, const int count, int first, int elements) {
     key_integers pairs[VALUE_REGISTERS];
     load_pairs(pairs, values, first, elements);
     RK_UNROLL

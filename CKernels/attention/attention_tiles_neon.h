@@ -122,8 +122,8 @@ RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *qu
 }
 
 // `width` <= 8 elements of up to four queries, from element `first` on, times those of four keys of the tile, added to their dots.
-RK_LANES_INLINE void add_elements_int8(key_integers dots[4][1], const int16_t *tile, const int16_t *queries, size_t stride, const int count, int first,
-                                       int width) {
+RK_LANES_INLINE void add_elements_int8(key_integers dots[4][1], const int16_t *tile, const int16_t *queries, size_t stride, const int count,
+                                       int first, int width) {
     v8_short eight[4];
     for (int q = 0; q < count; q++) {
         eight[q] = (v8_short){0};
@@ -243,8 +243,8 @@ RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) { memcpy(to, 
 RK_LANES_INLINE const int16_t *weights_of(const int16_t *weights, int key, int always_0) { return weights + key + always_0; }
 
 // Of four values, of which each query's weights are one load: products take them from its lanes.
-RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], const int16_t *weights, size_t stride,
-                                            const int count, int first, int elements) {
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], const int16_t *weights,
+                                            size_t stride, const int count, int first, int elements) {
     RK_UNROLL
     for (int r = 0; r < VALUE_REGISTERS; r += 2) {
         if (4 * r >= elements) continue;

@@ -311,8 +311,8 @@ static void test_many_keys(const test_isa *isa, int keys, int head_size, int cou
             }
         }
         test_fill_floats(queries, elements, TEST_HIGH, 1);
-        test_begin("attention", count > 1 ? "attend_block" : "attend", isa->name, "%d keys, head size %d, %d queries, all weight at %d", keys, head_size,
-                   count, heaviest);
+        test_begin("attention", count > 1 ? "attend_block" : "attend", isa->name, "%d keys, head size %d, %d queries, all weight at %d", keys,
+                   head_size, count, heaviest);
         attend_all(isa, &c, keys, head_size, count, out, queries, scores);
         double worst = 0;
         for (size_t i = 0; i < elements; i++) test_worst(&worst, fabs((double)out[i] - ((int)i % head_size % 2 ? 1 : -1)));
