@@ -3,11 +3,10 @@
 #define _GNU_SOURCE
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <unistd.h>
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #include "internal.h"
 
@@ -151,43 +150,3 @@ int rk_next_chunks(rk_worker *worker, int chunks, int step, int *first) {
     *first = at;
     return count;
 }
-
-#if defined(__linux__)
-
-// The relative speed of a core, 1024 for the fastest kind; 0 where the kernel does not say.
-static int core_capacity(int core) {
-    char path[64];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpu_capacity", core);
-    FILE *file = fopen(path, "re");
-    int capacity = 0;
-    if (file) {
-        if (fscanf(file, "%d", &capacity) != 1) {
-            capacity = 0;
-        }
-        fclose(file);
-    }
-    return capacity;
-}
-
-int rk_default_threads(void) {
-    cpu_set_t cores;
-    if (sched_getaffinity(0, sizeof cores, &cores) != 0) return 1; // more than 1024 cores: nobody wants a thread on each
-    int fastest = 0, count = 0;
-    for (int core = 0; core < CPU_SETSIZE; core++) {
-        if (CPU_ISSET(core, &cores)) {
-            int capacity = core_capacity(core);
-            if (capacity > fastest) {
-                fastest = capacity;
-                count = 0;
-            }
-            count += capacity == fastest;
-        }
-    }
-    return rk_max(1, count);
-}
-
-#else
-
-int rk_default_threads(void) { return rk_max(1, (int)sysconf(_SC_NPROCESSORS_ONLN)); }
-
-#endif

@@ -16,7 +16,7 @@ struct RudolphBenchmark: ParsableCommand {
     @Argument(help: "A packed model file.")
     var model: String
 
-    @Option(help: "Threads to use (default: one for each core that the process may use).")
+    @Option(help: "Threads to use (default: one for each physical core that the process may use).")
     var threads: Int?
 
     @Option(help: "How often each stage is run.")

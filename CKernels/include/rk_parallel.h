@@ -19,9 +19,6 @@ typedef struct rk_worker {
 
 typedef void (*rk_body)(void *context, rk_worker *worker);
 
-// The cores that this process may run on: its affinity mask, on big.LITTLE boards only the cores of the fastest kind.
-int rk_default_threads(void);
-
 // Runs body on `threads` workers (at least 1; the caller is worker 0) and returns when all are done. Steps need up to 128 KB of each one's stack.
 // Where the runtime is libomp, its threads stop spinning 1 ms after a region (kmp_set_blocktime), those of the caller's own regions too.
 void rk_parallel(int threads, rk_body body, void *context);

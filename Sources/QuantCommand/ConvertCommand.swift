@@ -47,7 +47,7 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The model's name in the file, if not the preset's.", valueName: "text"))
     var name: String?
 
-    @Option(help: ArgumentHelp("Threads that quantize. Default: one for each core that the process may use.", valueName: "count"))
+    @Option(help: ArgumentHelp("Threads that quantize. Default: one for each physical core that the process may use.", valueName: "count"))
     var threads: Int?
 
     @Flag(help: "Write nothing when there is anything to warn about, such as a tensor that must fall back to another type.")

@@ -84,7 +84,7 @@ struct SharedOptions: ParsableArguments {
 }
 
 struct ThreadOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Threads to use (default: one for each core that the process may use).", valueName: "n"))
+    @Option(help: ArgumentHelp("Threads to use (default: one for each physical core that the process may use).", valueName: "n"))
     var threads: Int?
 
     func validate() throws { try validateCount("--threads", threads, atMost: Session.maximumThreads) }

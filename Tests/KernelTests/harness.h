@@ -38,7 +38,7 @@ typedef struct test_isa {
 extern test_isa test_isas[8];
 extern int test_isa_count;
 
-// Threads of benchmarks: --threads, else rk_default_threads().
+// Threads of benchmarks: --threads, else one for each core that this process may use.
 extern int test_threads;
 
 // Reproducible: --seed gives the same numbers on every machine.

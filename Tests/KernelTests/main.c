@@ -6,6 +6,7 @@
 #include <string.h>
 #include "harness.h"
 #include "harness_internal.h"
+#include "rp_platform.h"
 
 static const struct {
     const char *name;
@@ -50,7 +51,7 @@ int main(int argc, char **argv) {
         }
     }
     if (test_threads < 1) {
-        test_threads = rk_default_threads();
+        test_threads = (int)rp_usable_cores();
     }
 
     test_start(seed);

@@ -321,7 +321,7 @@ static void call_timed(void *context) {
     case 3: t->kernels.softmax(t->y, t->n); break;
     case 4: t->kernels.channel_sums(t->weight, t->bias, t->x, t->x, t->n / t->channels, t->channels, (size_t)t->channels); break;
     case 5: t->kernels.scale_shift(t->y, t->x, t->weight, t->bias, t->n / t->channels, t->channels, 1); break;
-    default: rk_parallel(rk_default_threads(), run_group_norm, &t->group); break;
+    default: rk_parallel(test_threads, run_group_norm, &t->group); break;
     }
 }
 

@@ -57,6 +57,11 @@ uint64_t rp_available_memory(void);
 // those around it, in bytes; UINT64_MAX where nothing is limited. `membership` is a file like /proc/self/cgroup, and `root` where the groups
 // are mounted.
 uint64_t rp_group_memory(const char *membership, const char *root);
+// The cores among the processors that this process may run on (its affinity mask), 1 or more: hardware threads of the same core count as one, and
+// where cores differ (big.LITTLE) only those of the fastest kind count. A processor of which the system says nothing is a core.
+uint64_t rp_usable_cores(void);
+// The same of others: processor i is bit i % 64 of mask[i / 64], and `root` a folder like /sys/devices/system/cpu.
+uint64_t rp_cores(const uint64_t *mask, size_t words, const char *root);
 // The processors whose time control groups give this process, a share of one counted as one; UINT64_MAX where it is not limited.
 uint64_t rp_allowed_processors(void);
 // The same of others: the least of cpu.max of a group and those around it.

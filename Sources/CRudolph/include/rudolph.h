@@ -84,9 +84,9 @@ void rudolph_model_close(rudolph_model *model); // NULL is allowed
 int32_t rudolph_task_token_count(const rudolph_model *model);
 int32_t rudolph_task_token(const rudolph_model *model, int32_t index, char *text, size_t text_size, char *error, size_t error_size);
 
-// Allocates the buffers to run a model on `threads` threads: 1 to 1024, or 0 for the cores that this process may use. Fails where the system
-// lets this process have fewer, and says how many; the OpenMP runtime may use fewer (OMP_THREAD_LIMIT). The session keeps the model, which may be
-// closed first. On success *session is the caller's; on failure it is NULL.
+// Allocates the buffers to run a model on `threads` threads: 1 to 1024, or 0 for one on each physical core that this process may use. Fails where the
+// system lets this process have fewer, and says how many; the OpenMP runtime may use fewer (OMP_THREAD_LIMIT). The session keeps the model, which may
+// be closed first. On success *session is the caller's; on failure it is NULL.
 int32_t rudolph_session_open(rudolph_model *model, int32_t threads, rudolph_session **session, char *error, size_t error_size);
 
 // How pictures become tokens and back.

@@ -1,4 +1,3 @@
-import CKernels
 import CPlatform
 
 /// One caller's working memory on a model: the buffers of transformer and image encoder, and the keys and values of the sequence.
@@ -52,9 +51,9 @@ public final class Session {
     /// The most workers that a session can have.
     public static let maximumThreads = 1024
 
-    /// The workers of a session where nothing is said: the cores that the process may use, the fast ones where they differ, and in a container or a
-    /// service no more than its share of processor time.
-    public static var defaultThreads: Int { Int(min(UInt64(rk_default_threads()), rp_allowed_processors(), UInt64(maximumThreads))) }
+    /// The workers of a session where nothing is said: one for each physical core that the process may use, however many hardware threads it has, the
+    /// fast ones where they differ, and in a container or a service no more than its share of processor time.
+    public static var defaultThreads: Int { Int(min(rp_usable_cores(), rp_allowed_processors(), UInt64(maximumThreads))) }
 
     /// Allocates the buffers of the transformer and of one sequence.
     /// - Parameters:
