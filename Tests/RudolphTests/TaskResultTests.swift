@@ -124,18 +124,22 @@ import Testing
         #expect(Set(all).count > 8)
     }
 
+    func perplexities(_ session: Session, of names: [String], _ options: ClassifyOptions) throws -> [Double] {
+        try Classifier(session).perplexities(as: names, options, nil) { () throws(RudolphError) in image.indices }
+    }
+
     @Test func classesAreReadBehindLeftTextsOfTheirOwn() throws {
         let classifier = Classifier(session)
         var options = ClassifyOptions()
         options.leftTemplate = "{} или {"
         options.rightTemplate = "{} и {}"
         let names = ["Кошка", "яблоко"]
-        let both = try classifier.perplexities(tokens: image.indices, as: names, options, nil)
+        let both = try perplexities(session, of: names, options)
         for (name, perplexity) in zip(names, both) {
-            #expect(try classifier.perplexities(tokens: image.indices, as: [name], options, nil) == [perplexity], "\(name)")
+            #expect(try perplexities(session, of: [name], options) == [perplexity], "\(name)")
             var plain = ClassifyOptions()
             (plain.leftTemplate, plain.rightTemplate) = ("\(name) или {", "\(name) и \(name)")
-            #expect(try classifier.perplexities(tokens: image.indices, as: ["другое"], plain, nil) == [perplexity], "\(name)")
+            #expect(try perplexities(session, of: ["другое"], plain) == [perplexity], "\(name)")
         }
         #expect(try classifier.classify(tokens: image.indices, as: names, options).map(\.name).sorted() == names.sorted())
     }
@@ -171,7 +175,7 @@ import Testing
             var found: [Double] = []
             let count = try passes(session) {
                 try session.readLeftText(left, nil)
-                found = try Classifier(session).perplexities(tokens: image.indices, as: names, options, nil)
+                found = try perplexities(session, of: names, options)
             }
             #expect(found == (try names.map { try alone("на картинке \($0)") }), "\(names.count) classes")
             if names.count <= words.count { #expect(count <= 2, "\(names.count) classes") } else { #expect(count < 6, "\(names.count) classes") }

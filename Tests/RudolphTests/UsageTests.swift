@@ -66,7 +66,7 @@ import Testing
             { _ = try Drawer(session).draw("кошка", partial: { _, _ in tryAll() }) },
             { _ = try Drawer(session).drawEach([("кошка", 1)], progress: goOn) },
             { _ = try Ranker(session).ranked([image.indices], by: "кошка", progress: goOn) },
-            { _ = try Classifier(session).classify(picture, as: ["кошка"]) { $0.stage == .encodingImage || goOn($0) } },
+            { _ = try Classifier(session).classify(picture, as: ["кошка"], progress: goOn) },
             { _ = try Completer(session).complete("кошка", partial: { _ in tryAll() }) },
             { try session.logits(of: [2, 3]) { _, _ in tryAll() } },
         ] as [() throws -> Void] {

@@ -298,8 +298,9 @@ public func rudolph_classify(
         if fields.left_template != nil { settings.leftTemplate = try text(fields.left_template, "left_template") }
         if fields.right_template != nil { settings.rightTemplate = try text(fields.right_template, "right_template") }
         let progress = handler(fields.progress, fields.user_data)
-        let tokens = try picture.tokens(opened, progress) ?? []
-        let found = try Classifier(opened).perplexities(tokens: tokens, as: names, settings, progress)
+        let found = try Classifier(opened).perplexities(as: names, settings, progress) {
+            () throws(RudolphError) in try picture.tokens(opened, progress) ?? []
+        }
         for (index, perplexity) in found.enumerated() { output[index] = Perplexity.float(perplexity) }
     }
 }

@@ -32,14 +32,17 @@ public struct Classifier {
         self.session = session
     }
 
-    /// The classes, best first.
-    /// - Throws: for no classes, where weights are damaged or memory is short, and `RudolphError.stopped`. The session is as usable afterwards
-    ///   as before.
+    /// The classes, best first. They are checked before the picture is looked at.
+    /// - Throws: for no classes, where weights are damaged, memory is short or the session is in use, and `RudolphError.stopped`. The session is as
+    ///   usable afterwards as before.
     public func classify(
         _ image: RGBImage, as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Classification] {
-        try report(progress, .encodingImage, 0, 1)
-        return try classify(tokens: try session.imageTokens(of: image), as: names, options, progress: progress)
+        let perplexities = try perplexities(as: names, options, progress) { () throws(RudolphError) in
+            try report(progress, .encodingImage, 0, 1)
+            return try session.imageTokens(of: image)
+        }
+        return Self.ordered(names, perplexities)
     }
 
     /// The same of a picture that is tokens already.
@@ -47,17 +50,17 @@ public struct Classifier {
     public func classify(
         tokens: [Int], as names: [String], _ options: ClassifyOptions = ClassifyOptions(), progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Classification] {
-        Self.ordered(names, try perplexities(tokens: tokens, as: names, options, progress))
+        Self.ordered(names, try perplexities(as: names, options, progress) { () throws(RudolphError) in tokens })
     }
 
     /// Perplexities of the classes' texts given the picture, in the order of the classes.
+    /// - Parameter picture: gives its tokens, when it is known that there can be perplexities.
     func perplexities(
-        tokens: [Int], as names: [String], _ options: ClassifyOptions, _ progress: ProgressHandler?
+        as names: [String], _ options: ClassifyOptions, _ progress: ProgressHandler?, of picture: () throws(RudolphError) -> [Int]
     ) throws(RudolphError) -> [Double] {
         try session.tasks.take()
         defer { session.tasks.giveBack() }
         let configuration = session.model.configuration
-        try configuration.validate(imageTokens: tokens)
         guard !names.isEmpty else { throw RudolphError("no classes, expected at least one") }
         var left: [[Int]] = []
         var right: [[Int]] = []
@@ -65,6 +68,8 @@ public struct Classifier {
             left.append(try session.leftSegment(Self.fill(options.leftTemplate, name), task: TaskToken.imageToText))
             right.append(try session.rightSegment(Self.fill(options.rightTemplate, name), task: TaskToken.caption))
         }
+        let tokens = try picture()
+        try configuration.validate(imageTokens: tokens)
         var perplexities: [Double] = []
         while perplexities.count < names.count {
             // Classes with the same left text share it and the picture.
