@@ -65,6 +65,35 @@ import Testing
         }
     }
 
+    /// Each answer as it is, and as it is by itself; several grow at the same time.
+    @Test func answersOfSeveralQuestionsGrowSideBySide() throws {
+        let asker = Asker(session)
+        let questions: [(question: String, tokens: [Int]?, seed: UInt64)] = [
+            ("что на картинке?", image.indices, 1), ("красное яблоко. что это?", nil, 2), ("что на картинке?", image.indices, 3),
+        ]
+        var options = AskOptions()
+        options.sampling = SamplingOptions(temperature: 2, topK: 0, topP: 1)
+        var told = [String](repeating: "", count: questions.count), order: [Int] = []
+        let answers = try asker.askEach(questions, options, partial: { question, piece in
+            #expect(!piece.isEmpty)
+            told[question] += piece
+            order.append(question)
+        })
+        #expect(told == answers.map(\.text) && !told.contains(""), "\(told)")
+        #expect(order != order.sorted(), "\(order)")
+        for (entry, text) in zip(questions, told) {
+            options.seed = entry.seed
+            let own = try pieces { _ = try asker.ask(entry.question, tokens: entry.tokens, options, partial: $0) }
+            #expect(own.joined() == text, "\(entry)")
+        }
+        var before = [String](repeating: "", count: questions.count)
+        let found = message {
+            _ = try asker.askEach(
+                questions, options, partial: { before[$0] += $1 }, progress: { $0.stage != .generating || $0.done < 3 })
+        }
+        #expect(found == "stopped" && zip(told, before).allSatisfy { $0.hasPrefix($1) } && before != told, "\(before)")
+    }
+
     /// What it begins with, and the token that needs no step, before the first step; then each with its own.
     @Test func piecesComeAsTokensAreDecided() throws {
         var steps: [Int] = []

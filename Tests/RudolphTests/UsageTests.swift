@@ -63,6 +63,7 @@ import Testing
         for run in [
             { _ = try Captioner(session).captions(of: picture, progress: goOn) }, { _ = try Asker(session).ask("что?", progress: goOn) },
             { _ = try Asker(session).askEach([("что?", nil, 1)], progress: goOn) },
+            { _ = try Asker(session).askEach([("красное яблоко. что это?", nil, 1)], partial: { _, _ in tryAll() }) },
             { _ = try Drawer(session).draw("кошка", partial: { _, _ in tryAll() }) },
             { _ = try Drawer(session).drawEach([("кошка", 1)], progress: goOn) },
             { _ = try Ranker(session).ranked([image.indices], by: "кошка", progress: goOn) },

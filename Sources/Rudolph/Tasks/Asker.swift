@@ -27,6 +27,9 @@ public struct Answer: Sendable {
     public let count: Int
 }
 
+/// As a `PartialTextHandler`, of several answers that grow at the same time: the index of the question, and a piece of its answer.
+public typealias PartialAnswerHandler = (_ question: Int, _ piece: Substring) -> Void
+
 /// Answers questions and follows instructions: the question in the left text, a picture or nothing, the answer in the right text.
 public struct Asker {
     /// What its tasks run on.
@@ -87,11 +90,16 @@ public struct Asker {
     }
 
     /// One answer to each of several questions, all generated at once; each has a seed of its own, so that its answer does not depend on
-    /// the others. `candidates` and `seed` of the options are not used. Each question takes keys and values of a whole sequence.
+    /// the others. Each question takes keys and values of a whole sequence.
+    /// - Parameters:
+    ///   - questions: each with the tokens of its picture, nil for none.
+    ///   - options: how to answer; `candidates` and `seed` are not used.
+    ///   - partial: called with the text of each answer as it grows.
+    ///   - progress: called as the work advances.
     /// - Throws: as `ask`.
     public func askEach(
         _ questions: [(question: String, tokens: [Int]?, seed: UInt64)], _ options: AskOptions = AskOptions(),
-        progress: ProgressHandler? = nil
+        partial: PartialAnswerHandler? = nil, progress: ProgressHandler? = nil
     ) throws(RudolphError) -> [Answer] {
         try session.tasks.take()
         defer { session.tasks.giveBack() }
@@ -114,7 +122,8 @@ public struct Asker {
             first.append([Float](logits[0]))
             sequences.append(
                 TextGeneration.Sequence(
-                    generator: RandomGenerator(seed: entry.seed), cache: index, prefix: index, first: index))
+                    generator: RandomGenerator(seed: entry.seed), cache: index, prefix: index, first: index,
+                    partial: partial.map { partial in { partial(index, $0) } }))
         }
         let texts = try generation.run(sequences, caches: caches, first: first, progress)
         return texts.flatMap { generation.counted([$0]) }.map { Answer(text: $0.text, ids: $0.ids, count: 1) }

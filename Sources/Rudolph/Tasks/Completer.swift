@@ -64,11 +64,10 @@ public struct Completer {
         }
         let generation = try TextGeneration(
             session, beginning: try session.leftSegment(text, task: options.taskToken, isPadded: false), at: 0..<configuration.leftTextLength,
-            maximumTokens: options.maximumTokens, sampling: options.sampling, rows: drawnRows, allowed: options.allowedTokens,
-            partial: partial)
+            maximumTokens: options.maximumTokens, sampling: options.sampling, rows: drawnRows, allowed: options.allowedTokens)
         session.forgetLeftText()
         let first = try session.logits(after: generation.prompt, from: 0, head: generation.head, progress)
-        var found = try generation.run(candidates: options.candidates, seed: options.seed, first: first, progress)
+        var found = try generation.run(candidates: options.candidates, seed: options.seed, first: first, partial, progress)
         Session.removeEmpty(from: &found)
 
         var segments: [[Int]] = []

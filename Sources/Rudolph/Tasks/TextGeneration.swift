@@ -3,10 +3,11 @@ import CPlatform
 /// Generates texts at the same positions of several sequences, all of them at once.
 struct TextGeneration {
     /// A text to generate: where its keys and values go, where those of what it goes on from are (the same cache where it holds both),
-    /// and which of the first logits are its own.
+    /// which of the first logits are its own, and whom it is told.
     struct Sequence {
         let generator: RandomGenerator
         let cache, prefix, first: Int
+        var partial: PartialTextHandler? = nil
     }
 
     let session: Session
@@ -22,17 +23,14 @@ struct TextGeneration {
     let rows: Int
     /// The only ids that may be generated, in order, or nil.
     let allowed: [Int]?
-    /// Whom the first sequence is told.
-    private let partial: PartialTextHandler?
 
     /// - Parameters:
     ///   - segment: what each text begins with, as an encoded segment.
     ///   - places: the positions of the whole segment.
     ///   - maximumTokens: of the text, what it begins with included; nil for the whole segment.
-    ///   - partial: is told the first sequence's text.
     init(
         _ session: Session, beginning segment: [Int], at places: Range<Int>, maximumTokens: Int?, sampling: SamplingOptions, rows: Int,
-        allowed: [Int]? = nil, partial: PartialTextHandler? = nil
+        allowed: [Int]? = nil
     ) throws(RudolphError) {
         prompt = segment.last == session.model.tokenizer.endID ? [Int](segment.dropLast()) : segment
         length = min(places.count, maximumTokens ?? .max)
@@ -44,17 +42,18 @@ struct TextGeneration {
         self.sampling = sampling
         self.rows = rows
         self.allowed = allowed?.sorted()
-        self.partial = partial
     }
 
     /// The head that gives these logits.
     var head: Transformer.Head { .text(rows: rows) }
 
     /// Candidates that all go on from the session's prefix.
-    /// - Parameter first: logits after the last token of the prefix.
+    /// - Parameters:
+    ///   - first: logits after the last token of the prefix.
+    ///   - partial: is told the first candidate's text.
     /// - Returns: equal texts once, in order of appearance.
     func run(
-        candidates: Int, seed: UInt64?, first: Transformer.Logits, _ progress: ProgressHandler?
+        candidates: Int, seed: UInt64?, first: Transformer.Logits, _ partial: PartialTextHandler?, _ progress: ProgressHandler?
     ) throws(RudolphError) -> [(text: String, ids: [Int], count: Int)] {
         let seed = seed ?? rp_random_seed()
         // The most probable tokens are the same for all candidates.
@@ -62,7 +61,9 @@ struct TextGeneration {
         // A single sequence goes on in the prefix's own cache.
         let tails = count == 1 ? [] : try session.tails(count, from: positions.lowerBound, capacity: max(1, positions.count))
         let sequences = (0..<count).map {
-            Sequence(generator: RandomGenerator(seed: seed, stream: $0), cache: count == 1 ? 0 : $0 + 1, prefix: 0, first: 0)
+            Sequence(
+                generator: RandomGenerator(seed: seed, stream: $0), cache: count == 1 ? 0 : $0 + 1, prefix: 0, first: 0,
+                partial: $0 == 0 ? partial : nil)
         }
         let texts = try run(sequences, caches: [session.prefix] + tails, first: [[Float](first[0])], progress)
         return counted(texts, each: candidates / count)
@@ -89,8 +90,10 @@ struct TextGeneration {
         var texts = [[Int]](repeating: [], count: sequences.count)
         guard !positions.isEmpty else { return texts }
         for sequence in texts.indices { texts[sequence].reserveCapacity(positions.count) }
-        let stream = partial.map { TextStream(session.model.tokenizer, length: length, $0) }
-        if let stream { for id in prompt where !isSpecial(id) { stream.append(id) } }
+        let streams = sequences.map { $0.partial.map { TextStream(session.model.tokenizer, length: length, $0) } }
+        for case let stream? in streams {
+            for id in prompt where !isSpecial(id) { stream.append(id) }
+        }
         // The sequences that have not ended, and the token that each goes on with.
         var active: [(sequence: Int, token: Int)] = []
         func take(_ id: Int, for sequence: Int, into next: inout [(sequence: Int, token: Int)]) {
@@ -98,7 +101,7 @@ struct TextGeneration {
             guard id != end, id < configuration.textVocabularySize else { return }
             texts[sequence].append(id)
             next.append((sequence, id))
-            if sequence == 0, let stream, !isSpecial(id) { stream.append(id) }
+            if let stream = streams[sequence], !isSpecial(id) { stream.append(id) }
         }
         active.reserveCapacity(sequences.count)
         // Sequences with the same first logits are neighbours.
@@ -195,11 +198,13 @@ struct RightTexts {
     private let left: [Int]
     private let candidates: Int
     private let seed: UInt64?
+    private let partial: PartialTextHandler?
     private let generation: TextGeneration
 
     /// - Parameters:
     ///   - segment: what each text begins with, as an encoded segment.
     ///   - maximumTokens: of the right text, what it begins with included; nil for the whole segment.
+    ///   - partial: is told the first candidate's text.
     init(
         _ session: Session, left: [Int], beginning segment: [Int], candidates: Int, sampling: SamplingOptions, seed: UInt64?,
         maximumTokens: Int?, partial: PartialTextHandler?
@@ -210,9 +215,10 @@ struct RightTexts {
         self.left = left
         self.candidates = candidates
         self.seed = seed
+        self.partial = partial
         generation = try TextGeneration(
             session, beginning: segment, at: configuration.rightTextStart..<configuration.sequenceLength, maximumTokens: maximumTokens,
-            sampling: sampling, rows: configuration.textTokenRows, partial: partial)
+            sampling: sampling, rows: configuration.textTokenRows)
     }
 
     /// Texts after the left text and a picture; equal ones once, in order of appearance.
@@ -221,7 +227,7 @@ struct RightTexts {
         try session.model.configuration.validate(imageTokens: image)
         try session.readLeftText(left, progress)
         let first = try session.logits(after: image + generation.prompt, from: left.count, head: generation.head, progress)
-        return try generation.run(candidates: candidates, seed: seed, first: first, progress)
+        return try generation.run(candidates: candidates, seed: seed, first: first, partial, progress)
     }
 }
 
