@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the static library in the Embedded dialect for this machine and, on x86-64, for ARM, links the programs of Examples/c with it and runs
-# them: what `rudolph caption`, `classify` and `complete` give must come out on every kind of core, and bad input must be an error message and not
-# a crash. The program in rudolph.h's comment must be C and C++, and the program of Benchmarks/arm fit the header.
+# them: what `rudolph caption`, `classify` and `complete` give must come out on every kind of core, a picture that is drawn beside another must be
+# the one that is drawn by itself, and bad input must be an error message and not a crash. The program in rudolph.h's comment must be C and C++,
+# and the program of Benchmarks/arm fit the header.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=Models/demo/rudolph-demo-int8.gguf
@@ -41,7 +42,7 @@ half=$(($(stat -c %s "$model") / 2))
 
 for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
     Scripts/build-library.sh $arch "$out/$arch"
-    for name in caption classify complete; do
+    for name in caption classify complete draw; do
         "$clang" --target=$arch-linux-gnu -O2 -Wall -Wextra -Werror -I "$out/$arch/include" Examples/c/$name.c "$out/$arch/librudolph.a" -lm \
             $([ $arch = "$host" ] && echo -lomp5 || echo -lgomp) -Wl,--gc-sections -o "$out/$name-$arch"
     done
@@ -64,6 +65,13 @@ for arch in $host $([ "$host" != x86_64 ] || echo aarch64); do
         check "$runner, caption" 0 "$expected" $runner "$program" "$model" "$out/red.ppm"
         check "$runner, classify" 0 "$expected" $runner "$out/classify-$arch" "$model" "$out/red.ppm" кошка "$expected" 'зелёный круг'
         check "$runner, complete" 0 "$continued" $runner "$out/complete-$arch" "$model" красное
+        mkdir -p "$out/both" "$out/second"
+        rm -f "$out/both"/*.ppm "$out/second"/*.ppm
+        drawing=($runner "$PWD/$out/draw-$arch" "$PWD/$model")
+        check "$runner, draw" 0 $'1.ppm\n2.ppm' env -C "$out/both" "${drawing[@]}" 1 яблоко кошка
+        check "$runner, draw the second" 0 1.ppm env -C "$out/second" "${drawing[@]}" 2 кошка
+        check "$runner, the second drawing" 0 "" cmp "$out/both/2.ppm" "$out/second/1.ppm"
+        check "$runner, the size of a drawing" 0 12301 stat -c %s "$out/both/1.ppm"
     done
     check "$arch, no room" 1 "what the text begins with takes 32 of 32 tokens and leaves no room to go on" \
         ${runners[0]} "$out/complete-$arch" "$model" "$(printf 'красное %.0s' $(seq 40))"

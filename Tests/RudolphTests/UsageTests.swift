@@ -192,6 +192,7 @@ import Testing
                     rudolph_ask(session, name, nil, 0, 0, nil, &text, 256, &error, 256),
                     rudolph_complete(session, name, nil, &text, 256, &error, 256),
                     rudolph_draw(session, name, nil, &pixels, pixels.count, &error, 256),
+                    rudolph_draw_each(session, names, nil, 1, nil, &pixels, pixels.count, &error, 256),
                     rudolph_classify(session, pixel, 1, 1, names, 1, nil, &perplexity, &error, 256),
                     rudolph_encode(session, pixel, 1, 1, &tokens, 64, &error, 256),
                 ]
@@ -203,7 +204,93 @@ import Testing
             return rudolph_caption(handle, picture.pixels, 64, 64, &options, &text, 256, &error, 256)
         }
         #expect(status == RUDOLPH_OK.code && String(cString: text) == image.template_caption)
-        #expect(uses.statuses == [Int32](repeating: RUDOLPH_IN_USE.code, count: 6))
+        #expect(uses.statuses == [Int32](repeating: RUDOLPH_IN_USE.code, count: 7))
+    }
+
+    /// Before the first step of a classification, and between the pictures of drawings whose tokens are all there.
+    @Test func callsInCHoldTheSessionWhileTheyAreAtPictures() throws {
+        let handle = OpaquePointer(Unmanaged.passRetained(try Demo.session(.int8)).toOpaque())
+        defer { rudolph_session_close(handle) }
+        struct Uses {
+            let session: OpaquePointer
+            var statuses: [Int32] = []
+        }
+        let progress: rudolph_progress = { stage, done, total, data in
+            guard let uses = data?.assumingMemoryBound(to: Uses.self), stage == RUDOLPH_ENCODING_IMAGE.code || done == total else { return 1 }
+            var tokens = [Int32](repeating: 0, count: 64)
+            uses.pointee.statuses.append(rudolph_encode(uses.pointee.session, [1, 2, 3], 1, 1, &tokens, 64, nil, 0))
+            return 1
+        }
+        var uses = Uses(session: handle), pixels = [UInt8](repeating: 0, count: 3 * 64 * 64 * 3), perplexities: [Float] = [0, 0, 0]
+        var drawing = rudolph_draw_options(), classes = rudolph_classify_options()
+        rudolph_draw_options_default(&drawing)
+        rudolph_classify_options_default(&classes)
+        (drawing.progress, classes.progress) = (progress, progress)
+        withUnsafeMutablePointer(to: &uses) { uses in
+            drawing.user_data = UnsafeMutableRawPointer(uses)
+            classes.user_data = UnsafeMutableRawPointer(uses)
+            "кот".withCString { name in
+                let names: [UnsafePointer<CChar>?] = [name, name, name]
+                #expect(rudolph_classify(handle, picture.pixels, 64, 64, names, 3, &classes, &perplexities, nil, 0) == RUDOLPH_OK.code)
+                #expect(rudolph_draw_each(handle, names, nil, 3, &drawing, &pixels, pixels.count, nil, 0) == RUDOLPH_OK.code)
+            }
+        }
+        #expect(uses.statuses == [Int32](repeating: RUDOLPH_IN_USE.code, count: 3))
+    }
+
+    /// Calls in C hold the session until they return, also where they are at pictures: others that come meanwhile are not in their way.
+    @Test func picturesOfOtherThreadsDoNotEndCallsInC() throws {
+        let handle = OpaquePointer(Unmanaged.passRetained(try Demo.session(.int8)).toOpaque())
+        defer { rudolph_session_close(handle) }
+        let address = UInt(bitPattern: handle), picture = picture
+        let ended = StopFlag(), group = DispatchGroup()
+        group.enter()
+        Thread {
+            var tokens = [Int32](repeating: 0, count: 64)
+            while !ended.isRaised {
+                let status = rudolph_encode(OpaquePointer(bitPattern: address), picture.pixels, 64, 64, &tokens, 64, nil, 0)
+                #expect(status == RUDOLPH_OK.code || status == RUDOLPH_IN_USE.code)
+                // The other calls' chance to begin.
+                if status == RUDOLPH_OK.code { Thread.sleep(forTimeInterval: 0.0005) }
+            }
+            group.leave()
+        }.start()
+        var pixels = [UInt8](repeating: 0, count: 2 * 64 * 64 * 3), perplexity: Float = 0
+        var hasBegun = false
+        var drawing = rudolph_draw_options(), classes = rudolph_classify_options()
+        rudolph_draw_options_default(&drawing)
+        rudolph_classify_options_default(&classes)
+        let progress: rudolph_progress = { _, _, _, data in
+            data?.assumingMemoryBound(to: Bool.self).pointee = true
+            return 1
+        }
+        (drawing.progress, classes.progress) = (progress, progress)
+        var begun = [0, 0, 0]
+        withUnsafeMutablePointer(to: &hasBegun) { hasBegun in
+            drawing.user_data = UnsafeMutableRawPointer(hasBegun)
+            classes.user_data = UnsafeMutableRawPointer(hasBegun)
+            "кот".withCString { name in
+                let names: [UnsafePointer<CChar>?] = [name, name]
+                // Some come while the other thread's call runs, and are refused before they begin.
+                let end = Date(timeIntervalSinceNow: 120)
+                for call in 0..<3 {
+                    while begun[call] < 15, Date() < end {
+                        hasBegun.pointee = false
+                        let status =
+                            switch call {
+                            case 0: rudolph_draw(handle, name, &drawing, &pixels, pixels.count, nil, 0)
+                            case 1: rudolph_draw_each(handle, names, nil, 2, &drawing, &pixels, pixels.count, nil, 0)
+                            default: rudolph_classify(handle, picture.pixels, 64, 64, names, 2, &classes, &perplexity, nil, 0)
+                            }
+                        if hasBegun.pointee { begun[call] += 1 }
+                        #expect(status == (hasBegun.pointee ? RUDOLPH_OK.code : RUDOLPH_IN_USE.code), "call \(call)")
+                    }
+                }
+            }
+        }
+        ended.raise()
+        group.wait()
+        #expect(begun == [15, 15, 15])
     }
 }
 

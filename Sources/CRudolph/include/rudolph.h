@@ -239,6 +239,13 @@ int32_t rudolph_drawing_side(const rudolph_model *model);
 int32_t rudolph_draw(rudolph_session *session, const char *text, const rudolph_draw_options *options, uint8_t *rgb, size_t rgb_size,
                      char *error, size_t error_size);
 
+// Draws `count` texts, 1 or more, which may be equal, options->batch of them at the same time: several pictures take far less time together than one
+// after the other. seeds[i] is that of texts[i], and each picture is the one that rudolph_draw draws with it; where `seeds` is NULL they are
+// options->seed, the next number for the next text and so on. options->candidates is 1. Pictures come one behind the other in `rgb`, count * side *
+// side * 3 bytes, all of them or none. Otherwise as rudolph_draw.
+int32_t rudolph_draw_each(rudolph_session *session, const char *const *texts, const uint64_t *seeds, int32_t count,
+                          const rudolph_draw_options *options, uint8_t *rgb, size_t rgb_size, char *error, size_t error_size);
+
 typedef struct rudolph_complete_options {
     const char *task;          // task token that the text begins with; NULL: <LT_T2T>
     int32_t candidates;        // texts to generate, 1 to 4096; the least perplexing one is given

@@ -209,31 +209,74 @@ public func rudolph_draw(
     _ session: OpaquePointer!, _ drawn: UnsafePointer<CChar>!, _ options: UnsafePointer<rudolph_draw_options>!,
     _ rgb: UnsafeMutablePointer<UInt8>!, _ rgbSize: Int, _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
 ) -> Int32 {
-    var needed = 0
+    drawPictures(session, options, rgb, rgbSize, error, errorSize) { () throws(RudolphError) in
+        [try text(drawn, "text")]
+    } drawing: { (drawer, texts, settings, progress) throws(RudolphError) in
+        let drawings = try drawer.drawings(of: texts[0], settings, nil, progress)
+        return drawings.map { $0.tokens }
+    }
+}
+
+@c @implementation
+public func rudolph_draw_each(
+    _ session: OpaquePointer!, _ drawn: UnsafePointer<UnsafePointer<CChar>?>!, _ seeds: UnsafePointer<UInt64>!, _ count: Int32,
+    _ options: UnsafePointer<rudolph_draw_options>!, _ rgb: UnsafeMutablePointer<UInt8>!, _ rgbSize: Int,
+    _ error: UnsafeMutablePointer<CChar>!, _ errorSize: Int
+) -> Int32 {
+    drawPictures(session, options, rgb, rgbSize, error, errorSize) { () throws(RudolphError) in
+        try texts(drawn, count, "texts")
+    } drawing: { (drawer, texts, settings, progress) throws(RudolphError) in
+        guard settings.candidates == 1 else { throw RudolphError("\(settings.candidates ?? 0) candidates, expected 1 of each text") }
+        let first = settings.seed ?? 0
+        let asked = texts.indices.map { (text: texts[$0], seed: seeds == nil ? first &+ UInt64($0) : seeds[$0]) }
+        return try drawer.tokens(ofEach: asked, settings, progress)
+    }
+}
+
+/// Gives the caller a picture of each of the texts, whose tokens `draw` finds, one behind the other, if the buffer has room for them.
+private func drawPictures(
+    _ session: OpaquePointer?, _ options: UnsafePointer<rudolph_draw_options>?, _ rgb: UnsafeMutablePointer<UInt8>?, _ rgbSize: Int,
+    _ error: UnsafeMutablePointer<CChar>?, _ errorSize: Int, of texts: () throws(RudolphError) -> [String],
+    drawing draw: (Drawer, [String], DrawOptions, ProgressHandler?) throws(RudolphError) -> [[Int]]
+) -> Int32 {
+    var count = 0, needed = 0
     let status = attempt(error, errorSize) { () throws(RudolphError) in
         let opened = try openedSession(session)
-        let drawn = try text(drawn, "text")
+        let texts = try texts()
         let pixels = try given(rgb, "rgb")
         var fields = rudolph_draw_options()
         if let options { fields = options.pointee } else { rudolph_draw_options_default(&fields) }
         try checkReserved(fields.reserved_integer)
         try checkReserved(fields.reserved)
         _ = try opened.model.requiredImageDecoder()
-        let side = opened.model.configuration.drawingSide
-        needed = 3 * side * side
+        let configuration = opened.model.configuration
+        let size = 3 * configuration.drawingSide * configuration.drawingSide
+        count = texts.count
+        needed = count * size
         guard rgbSize >= needed else { return }
         var settings = DrawOptions()
         settings.candidates = Int(fields.candidates)
         settings.batch = Int(fields.batch)
         settings.sampling = SamplingOptions(temperature: fields.temperature, topK: Int(fields.top_k), topP: fields.top_p)
         settings.seed = fields.seed
-        let drawings = try Drawer(opened).draw(drawn, settings, progress: handler(fields.progress, fields.user_data))
-        guard let best = drawings.first else { throw RudolphError("nothing was drawn") }
-        let picture = try opened.image(of: best.tokens)
-        for (index, byte) in picture.pixels.prefix(needed).enumerated() { pixels[index] = byte }
+        let progress = handler(fields.progress, fields.user_data)
+        // Until the pictures are there: another thread's call after the tokens would be in the decoder's way.
+        try opened.tasks.take()
+        defer { opened.tasks.giveBack() }
+        let drawn = try draw(Drawer(opened), texts, settings, progress)
+        guard drawn.count == count else { throw RudolphError("nothing was drawn") }
+        var pictures: [RGBImage] = []
+        for tokens in drawn {
+            if !pictures.isEmpty { try report(progress, .generating, count * configuration.imageLength, count * configuration.imageLength) }
+            pictures.append(try opened.image(of: tokens))
+        }
+        for (picture, image) in pictures.enumerated() {
+            for (index, byte) in image.pixels.prefix(size).enumerated() { pixels[picture * size + index] = byte }
+        }
     }
     guard status == RUDOLPH_OK, rgbSize < needed else { return status }
-    _ = copy("the picture takes \(needed) bytes, the buffer has \(rgbSize)", to: error, errorSize)
+    let taking = count == 1 ? "the picture takes" : "the \(count) pictures take"
+    _ = copy("\(taking) \(needed) bytes, the buffer has \(rgbSize)", to: error, errorSize)
     return Int32(RUDOLPH_NO_ROOM)
 }
 

@@ -57,6 +57,13 @@ public struct Drawer {
     ) throws(RudolphError) -> [Drawing] {
         try session.tasks.take()
         defer { session.tasks.giveBack() }
+        return try drawings(of: text, options, partial, progress)
+    }
+
+    /// The same within another task.
+    func drawings(
+        of text: String, _ options: DrawOptions, _ partial: PartialDrawingHandler?, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [Drawing] {
         let candidates = options.candidates ?? options.count
         guard options.count >= 1, candidates >= options.count, candidates <= Session.maximumCandidates else {
             throw RudolphError(
@@ -83,7 +90,14 @@ public struct Drawer {
     ) throws(RudolphError) -> [[Int]] {
         try session.tasks.take()
         defer { session.tasks.giveBack() }
-        return try draw(texts.map { $0.text }, texts.map { RandomGenerator(seed: $0.seed, stream: 0) }, options, nil, progress)
+        return try tokens(ofEach: texts, options, progress)
+    }
+
+    /// The same within another task.
+    func tokens(
+        ofEach texts: [(text: String, seed: UInt64)], _ options: DrawOptions, _ progress: ProgressHandler?
+    ) throws(RudolphError) -> [[Int]] {
+        try draw(texts.map { $0.text }, texts.map { RandomGenerator(seed: $0.seed, stream: 0) }, options, nil, progress)
     }
 
     private func draw(
