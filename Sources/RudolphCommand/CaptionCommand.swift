@@ -82,7 +82,8 @@ struct CaptionCommand: ParsableCommand {
         let template = options.template ?? ""
         try shared.checkRoom(after: template, what: "--template", length: model.configuration.rightTextLength, in: model)
         try shared.checkMaximum(maxTokens, beginningWith: template, "of --template", in: model)
-        let session = try shared.openSession(model, sessionOptions, for: .texts(options.candidates, pictures: images.count))
+        let work = Work.texts(options.candidates, pictures: images.count, isRanked: options.ranking == .image)
+        let session = try shared.openSession(model, sessionOptions, for: work)
         let captioner = Captioner(session)
         var writer = ResultWriter()
         var failures = FailureCount()

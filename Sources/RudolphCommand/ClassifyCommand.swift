@@ -47,7 +47,7 @@ struct ClassifyCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model, sessionOptions, for: .texts(1))
+        let session = try shared.openSession(model, sessionOptions, for: .classes(classes.count))
         let progress = shared.progress()
         defer { progress.clear() }
         var options = ClassifyOptions()

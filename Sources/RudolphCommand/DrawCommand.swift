@@ -105,7 +105,8 @@ struct DrawCommand: ParsableCommand {
         try checkPictures(path: output, count: count)
         let model = try shared.openModel()
         try model.requireImageDecoder()
-        let work = Work.drawings(min(batch, candidates ?? count) * (isGuided ? 2 : 1), isShown: preview)
+        let sequences = min(batch, candidates ?? count) * (isGuided ? 2 : 1)
+        let work = Work.drawings(sequences, isShown: preview, isRanked: candidates ?? count > count)
         let session = try shared.openSession(model, sessionOptions, for: work)
         let progress = shared.progress()
         defer { progress.clear() }

@@ -82,8 +82,9 @@ struct InfoCommand: ParsableCommand {
         let available = summary.availableBytes > 0 ? "; \(megabytes(summary.availableBytes)) available" : ""
         lines += [
             "",
-            "memory        \(megabytes(summary.neededBytes)) for a greedy caption, \(megabytes(summary.captionBytes(usual))) for one of "
-                + "\(usual.count) candidates, the transformer's part of the file included\(available)",
+            "memory        \(megabytes(summary.neededBytes)) for a greedy caption, "
+                + "\(megabytes(summary.captionBytes(usual, isRanked: true))) for one of \(usual.count) candidates, "
+                + "the transformer's part of the file included\(available)",
             "buffers       \(megabytes(summary.transformerBytes)) transformer, "
                 + "\(megabytes(summary.cacheBytes)) keys and values (\((sessionOptions.keyValueFormat ?? .standard(for: model.weightType)).name)), "
                 + "\(megabytes(summary.imageEncoderBytes)) image encoder"
@@ -115,8 +116,8 @@ struct InfoCommand: ParsableCommand {
     private func lines(_ model: Model, _ summary: ModelSummary, _ batch: BatchSummary) -> [String] {
         var lines = [
             "",
-            "\(batch.count) captions    \(megabytes(summary.captionBytes(batch))): \(megabytes(batch.captionBytes)) keys and values of their own, "
-                + "\(megabytes(batch.captionLogitBytes)) logits",
+            "\(batch.count) captions    \(megabytes(summary.captionBytes(batch, isRanked: true))): "
+                + "\(megabytes(batch.captionBytes)) keys and values of their own, \(megabytes(batch.captionLogitBytes(isRanked: true))) logits",
         ]
         if model.hasImageDecoder {
             lines.append(
@@ -158,7 +159,7 @@ struct InfoCommand: ParsableCommand {
             return entry
         })
         object.set("needed_bytes", Int(clamping: summary.neededBytes))
-        object.set("usual_caption_needed_bytes", Int(clamping: summary.captionBytes(usualBatch(model))))
+        object.set("usual_caption_needed_bytes", Int(clamping: summary.captionBytes(usualBatch(model), isRanked: true)))
         object.set("available_bytes", Int(clamping: summary.availableBytes))
         object.set("transformer_buffer_bytes", Int(clamping: summary.transformerBytes))
         object.set("cache_bytes", Int(clamping: summary.cacheBytes))
@@ -168,7 +169,7 @@ struct InfoCommand: ParsableCommand {
             let batch = model.summary(batch: batch, keyValueFormat: sessionOptions.keyValueFormat)
             var entry = JSONObject()
             entry.set("count", batch.count)
-            entry.set("caption_needed_bytes", Int(clamping: summary.captionBytes(batch)))
+            entry.set("caption_needed_bytes", Int(clamping: summary.captionBytes(batch, isRanked: true)))
             entry.set("caption_cache_bytes", Int(clamping: batch.captionBytes))
             if model.hasImageDecoder {
                 entry.set("drawing_needed_bytes", Int(clamping: summary.drawingBytes(batch)))

@@ -35,7 +35,7 @@ struct RankCommand: ParsableCommand {
 
     func run() throws {
         let model = try shared.openModel()
-        let session = try shared.openSession(model, sessionOptions, for: .texts(1))
+        let session = try shared.openSession(model, sessionOptions, for: .texts(1, isRanked: true))
         let progress = shared.progress()
         defer { progress.clear() }
         shared.warnIfCut(text, what: "the text", length: model.configuration.rightTextLength, in: model)

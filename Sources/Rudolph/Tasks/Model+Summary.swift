@@ -138,8 +138,16 @@ public struct BatchSummary: Sendable {
     public let captionBytes: UInt64
     /// Keys and values of `count` drawings, which keep only what can still be seen; and what they would be if all were kept.
     public let drawingBytes, wholeDrawingBytes: UInt64
-    /// Logits that are computed at once.
+    /// Logits that are computed at once while texts or pictures are generated.
     public let captionLogitBytes, drawingLogitBytes: UInt64
+    /// Logits that are computed at once where captions are ranked by image or drawings by text, one after the other, however many there are.
+    public let rankingLogitBytes: UInt64
+}
+
+/// The memory of texts whose perplexities are computed in common passes, as those of classes and of continued texts.
+public struct ScoringSummary: Sendable {
+    /// Keys and values of the texts, beside those that they share, and logits, at most.
+    public let cacheBytes, logitBytes: UInt64
 }
 
 extension Model {
@@ -155,7 +163,6 @@ extension Model {
     public func summary(batch count: Int, keyValueFormat: KeyValueFormat? = nil) -> BatchSummary {
         let count = min(max(1, count), Self.mostSequences)
         let sequences = UInt64(count)
-        let rows = UInt64(min(count, Session.positionsAtOnce))
         // The shortest prompt is begin and task token; the text after it is the candidates' own. One candidate goes on in the shared cache.
         let prompt = configuration.taskTokens.isEmpty ? 1 : 2
         let format = keyValueFormat ?? .standard(for: weightType)
@@ -165,7 +172,28 @@ extension Model {
             count: count, captionBytes: sequences * caption,
             drawingBytes: sequences * bytes(.drawing),
             wholeDrawingBytes: sequences * bytes(.positions(capacity: configuration.imageLength)),
-            captionLogitBytes: 4 * rows * UInt64(configuration.textTokenRows),
-            drawingLogitBytes: 4 * rows * UInt64(configuration.imageVocabularySize))
+            captionLogitBytes: Self.logitBytes(count, configuration.textTokenRows),
+            drawingLogitBytes: Self.logitBytes(count, configuration.imageVocabularySize),
+            rankingLogitBytes: max(
+                Self.logitBytes(configuration.imageLength, configuration.imageVocabularySize),
+                Self.logitBytes(max(configuration.leftTextLength, configuration.rightTextLength), configuration.textTokenRows)))
+    }
+
+    /// - Parameters:
+    ///   - count: texts, 1 to 65,536, or the nearest of these.
+    ///   - length: positions of the segment that they are in.
+    ///   - keyValueFormat: as in `Session`.
+    public func summary(scoring count: Int, length: Int, keyValueFormat: KeyValueFormat = .f16) -> ScoringSummary {
+        let count = min(max(1, count), Self.mostSequences), length = min(max(1, length), configuration.sequenceLength)
+        // Of the texts in a pass only the first and the last may have positions in others. Whole ones are rows of this pass.
+        let positions = min(count * length, Session.positionsAtOnce + 2 * length)
+        return ScoringSummary(
+            cacheBytes: KeyValueCache.bytes(configuration, keyValueFormat, .positions(capacity: positions)),
+            logitBytes: Self.logitBytes(count * length, configuration.textRows))
+    }
+
+    /// Of as many of these rows as a pass has at most.
+    private static func logitBytes(_ rows: Int, _ columns: Int) -> UInt64 {
+        4 * UInt64(min(rows, Session.positionsAtOnce) * paddedToPanel(columns))
     }
 }

@@ -56,7 +56,8 @@ final class Transformer {
     private let rowSums: UnsafeMutablePointer<Float>
     private let hasRowSums: UnsafeMutablePointer<Bool>
     private var logitsMemory: UnsafeMutablePointer<Float>? = nil
-    private var logitsCapacity = 0
+    /// Floats of logits that there is room for.
+    private(set) var logitsCapacity = 0
 
     /// The pass that is running.
     private let plan: PassPlan
