@@ -17,11 +17,12 @@ static inline int rk_run_total(const rk_key_run *runs, int run_count) {
     return keys;
 }
 
-// The largest magnitude of a quantized query: the sums of its products with bytes fit into 32 bits.
-static inline int rk_query_limit(int head_size) { return rk_min(INT16_MAX, INT32_MAX / 127 / head_size); }
+// The largest magnitude of a quantized query: the sums of its products with bytes fit into 32 bits. -128 is in no cache that was computed, but can be
+// in a damaged file's left text.
+static inline int rk_query_limit(int head_size) { return rk_min(INT16_MAX, INT32_MAX / 128 / head_size); }
 
 // Likewise that of a key's weight, for any values of `keys` keys. 127 * 256 + 127 is the most that is two signed bytes, for sdot.
-static inline int rk_weight_limit(int keys) { return rk_min(127 * 256 + 127, INT32_MAX / 127 / keys); }
+static inline int rk_weight_limit(int keys) { return rk_min(127 * 256 + 127, INT32_MAX / 128 / keys); }
 
 // A row whose largest magnitude is below this times the limit of its integers counts as zeros: limit / largest would be infinite.
 #define RK_ATTENTION_SMALLEST 0x1p-127f

@@ -30,8 +30,8 @@ static caches make_caches(format f, int heads, int slots, int head_size, test_pa
             test_fill_f16(cache->values, count, TEST_RANDOM, limit);
             continue;
         }
-        test_fill_bytes(cache->keys, count, pattern, -127, 127);
-        test_fill_bytes(cache->values, count, TEST_RANDOM, -127, 127);
+        test_fill_bytes(cache->keys, count, pattern, -128, 127);
+        test_fill_bytes(cache->values, count, TEST_RANDOM, -128, 127);
         cache->key_scales = test_alloc(rows * sizeof(float), sizeof(float));
         cache->value_scales = test_alloc(rows * sizeof(float), sizeof(float));
         for (size_t s = 0; s < rows; s++) {
@@ -253,7 +253,7 @@ static void test_accuracy(format f, int slots, int head_size, float limit) {
     // weights are off by e^(twice that), and so is the result relative to the values.
     if (f == INT8) bound += l * expm1(2 * 0.5 * l / 32767 * l * root);
     // Where keys are so many that their weights have fewer bits, each is off by half a step, and so are up to 127 of it in a sum.
-    if (n > INT32_MAX / 127 / 32639) bound += n * 127 * 0.5 * heaviest / (INT32_MAX / 127 / n) / sum;
+    if (n > INT32_MAX / 128 / 32639) bound += n * 127 * 0.5 * heaviest / (INT32_MAX / 128 / n) / sum;
     test_expect(worst < bound, "error %g, bound %g", worst, bound);
     free_caches(&c);
 }
