@@ -106,24 +106,4 @@ import Testing
         let cores = rp_usable_cores()
         #expect(cores >= 1 && cores <= UInt64(ProcessInfo.processInfo.processorCount))
     }
-
-    /// A thread of its own, whose affinity no other test has.
-    @Test func theAffinityOfTheThreadCounts() async {
-        let cores = await withCheckedContinuation { continuation in
-            Thread {
-                var mask = [UInt](repeating: 0, count: 1024 / UInt.bitWidth)
-                let size = MemoryLayout<UInt>.size * mask.count
-                mask.withUnsafeMutableBytes { bytes in
-                    guard let set = bytes.baseAddress?.assumingMemoryBound(to: cpu_set_t.self) else { return }
-                    sched_getaffinity(0, size, set)
-                    guard let byte = bytes.indices.first(where: { bytes[$0] != 0 }) else { return }
-                    let lowest = bytes[byte] & (0 &- bytes[byte])
-                    for index in bytes.indices { bytes[index] = index == byte ? lowest : 0 }
-                    sched_setaffinity(0, size, set)
-                }
-                continuation.resume(returning: rp_usable_cores())
-            }.start()
-        }
-        #expect(cores == 1)
-    }
 }

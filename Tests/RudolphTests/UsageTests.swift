@@ -221,21 +221,23 @@ import Testing
             uses.pointee.statuses.append(rudolph_encode(uses.pointee.session, [1, 2, 3], 1, 1, &tokens, 64, nil, 0))
             return 1
         }
-        var uses = Uses(session: handle), pixels = [UInt8](repeating: 0, count: 3 * 64 * 64 * 3), perplexities: [Float] = [0, 0, 0]
+        var pixels = [UInt8](repeating: 0, count: 3 * 64 * 64 * 3), perplexities: [Float] = [0, 0, 0]
         var drawing = rudolph_draw_options(), classes = rudolph_classify_options()
         rudolph_draw_options_default(&drawing)
         rudolph_classify_options_default(&classes)
         (drawing.progress, classes.progress) = (progress, progress)
-        withUnsafeMutablePointer(to: &uses) { uses in
-            drawing.user_data = UnsafeMutableRawPointer(uses)
-            classes.user_data = UnsafeMutableRawPointer(uses)
-            "кот".withCString { name in
-                let names: [UnsafePointer<CChar>?] = [name, name, name]
-                #expect(rudolph_classify(handle, picture.pixels, 64, 64, names, 3, &classes, &perplexities, nil, 0) == RUDOLPH_OK.code)
-                #expect(rudolph_draw_each(handle, names, nil, 3, &drawing, &pixels, pixels.count, nil, 0) == RUDOLPH_OK.code)
-            }
+        let shared = UnsafeMutablePointer<Uses>.allocate(capacity: 1), name = strdup("кот")
+        shared.initialize(to: Uses(session: handle))
+        defer {
+            shared.deinitialize(count: 1)
+            shared.deallocate()
+            free(name)
         }
-        #expect(uses.statuses == [Int32](repeating: RUDOLPH_IN_USE.code, count: 3))
+        let names = [UnsafePointer(name), UnsafePointer(name), UnsafePointer(name)]
+        (drawing.user_data, classes.user_data) = (UnsafeMutableRawPointer(shared), UnsafeMutableRawPointer(shared))
+        #expect(rudolph_classify(handle, picture.pixels, 64, 64, names, 3, &classes, &perplexities, nil, 0) == RUDOLPH_OK.code)
+        #expect(rudolph_draw_each(handle, names, nil, 3, &drawing, &pixels, pixels.count, nil, 0) == RUDOLPH_OK.code)
+        #expect(shared.pointee.statuses == [Int32](repeating: RUDOLPH_IN_USE.code, count: 3))
     }
 
     /// Calls in C hold the session until they return, also where they are at pictures: others that come meanwhile are not in their way.
@@ -255,37 +257,37 @@ import Testing
             }
             group.leave()
         }.start()
-        var pixels = [UInt8](repeating: 0, count: 2 * 64 * 64 * 3), perplexity: Float = 0
-        var hasBegun = false
+        let hasBegun = UnsafeMutablePointer<Bool>.allocate(capacity: 1), name = strdup("кот")
+        defer {
+            hasBegun.deallocate()
+            free(name)
+        }
+        let names = [UnsafePointer(name), UnsafePointer(name)]
+        var pixels = [UInt8](repeating: 0, count: 2 * 64 * 64 * 3), perplexities: [Float] = [0, 0]
         var drawing = rudolph_draw_options(), classes = rudolph_classify_options()
         rudolph_draw_options_default(&drawing)
         rudolph_classify_options_default(&classes)
-        let progress: rudolph_progress = { _, _, _, data in
+        drawing.user_data = UnsafeMutableRawPointer(hasBegun)
+        classes.user_data = UnsafeMutableRawPointer(hasBegun)
+        drawing.progress = { _, _, _, data in
             data?.assumingMemoryBound(to: Bool.self).pointee = true
             return 1
         }
-        (drawing.progress, classes.progress) = (progress, progress)
+        classes.progress = drawing.progress
         var begun = [0, 0, 0]
-        withUnsafeMutablePointer(to: &hasBegun) { hasBegun in
-            drawing.user_data = UnsafeMutableRawPointer(hasBegun)
-            classes.user_data = UnsafeMutableRawPointer(hasBegun)
-            "кот".withCString { name in
-                let names: [UnsafePointer<CChar>?] = [name, name]
-                // Some come while the other thread's call runs, and are refused before they begin.
-                let end = Date(timeIntervalSinceNow: 120)
-                for call in 0..<3 {
-                    while begun[call] < 15, Date() < end {
-                        hasBegun.pointee = false
-                        let status =
-                            switch call {
-                            case 0: rudolph_draw(handle, name, &drawing, &pixels, pixels.count, nil, 0)
-                            case 1: rudolph_draw_each(handle, names, nil, 2, &drawing, &pixels, pixels.count, nil, 0)
-                            default: rudolph_classify(handle, picture.pixels, 64, 64, names, 2, &classes, &perplexity, nil, 0)
-                            }
-                        if hasBegun.pointee { begun[call] += 1 }
-                        #expect(status == (hasBegun.pointee ? RUDOLPH_OK.code : RUDOLPH_IN_USE.code), "call \(call)")
+        // Some come while the other thread's call runs, and are refused before they begin.
+        let end = Date(timeIntervalSinceNow: 120)
+        for call in begun.indices {
+            while begun[call] < 15, Date() < end {
+                hasBegun.pointee = false
+                let status =
+                    switch call {
+                    case 0: rudolph_draw(handle, name, &drawing, &pixels, pixels.count, nil, 0)
+                    case 1: rudolph_draw_each(handle, names, nil, 2, &drawing, &pixels, pixels.count, nil, 0)
+                    default: rudolph_classify(handle, picture.pixels, 64, 64, names, 2, &classes, &perplexities, nil, 0)
                     }
-                }
+                if hasBegun.pointee { begun[call] += 1 }
+                #expect(status == (hasBegun.pointee ? RUDOLPH_OK.code : RUDOLPH_IN_USE.code), "call \(call)")
             }
         }
         ended.raise()
