@@ -2,9 +2,9 @@ import Converters
 import Foundation
 import Rudolph
 
-/// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values, int8 with other activations, int8 and
-/// int4 without calibration as well, then the image tokenizer, which is the same in all of them, with each arithmetic, and prints the tables of Docs/QUALITY.md:
-/// `swift run -c release rudolph-quality`. Names of columns after it leave out all others.
+/// Converts the demo checkpoint to every weight type, measures each with both formats of keys and values, int8 with other activations, int8 and int4
+/// without calibration as well, then the image tokenizer, which is the same in all of them, with each arithmetic, and prints the tables of
+/// Docs/QUALITY.md: `swift run -c release rudolph-quality`. Names of columns after it leave out all others.
 @main
 struct RudolphQuality {
     static func main() throws {
@@ -64,8 +64,8 @@ struct RudolphQuality {
     static let titles = [
         "captions identical to the reference's", "the same, with the template", "right captions, pictures seen in training",
         "right captions, held-out pictures", "right of \(Quality.classes) classes, pictures seen in training",
-        "right of \(Quality.classes) classes, held-out pictures", "divergence from f32, nats a token of a caption",
-        "divergence from f32, nats an image token", "file", "bits per weight",
+        "right of \(Quality.classes) classes, held-out pictures", "KL divergence from f32, nats a token of a caption",
+        "KL divergence from f32, nats an image token", "file", "bits per weight",
     ]
 
     static func share(_ share: Quality.Share, digits: Int = 1) -> String {
