@@ -70,15 +70,14 @@ static uint64_t capacity(uint64_t processor, const char *root) {
 }
 
 uint64_t rp_cores(const uint64_t *mask, size_t words, const char *root) {
+    const uint64_t processors = (uint64_t)words * WORD_BITS;
     uint64_t fastest = 0, count = 0;
-    for (uint64_t processor = 0; processor < (uint64_t)words * WORD_BITS; processor++) {
-        if (!is_in(mask, processor)) continue;
-        const uint64_t own = capacity(processor, root);
-        if (own < fastest) continue;
-        if (own > fastest) {
-            fastest = own;
-            count = 0;
-        }
+    for (uint64_t processor = 0; processor < processors; processor++) {
+        const uint64_t own = is_in(mask, processor) ? capacity(processor, root) : 0;
+        fastest = own > fastest ? own : fastest;
+    }
+    for (uint64_t processor = 0; processor < processors; processor++) {
+        if (!is_in(mask, processor) || capacity(processor, root) < fastest - fastest / 3) continue;
         count += !shares_core_with_one_before(mask, processor, root);
     }
     return count > 0 ? count : 1;

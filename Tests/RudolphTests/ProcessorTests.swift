@@ -59,12 +59,19 @@ import Testing
         #expect(both.cores(0..<2) == 2)
     }
 
-    @Test func onlyTheFastestKindCounts() throws {
+    @Test func slowKindsOfCoresDoNotCount() throws {
         func files(_ list: String, _ capacity: Int) -> [String: String] { [Self.list: list + "\n", "cpu_capacity": "\(capacity)\n"] }
         let board = try Machine([0: files("0", 446), 1: files("1", 446), 2: files("2", 1024), 3: files("3", 1024), 4: files("4", 446)])
         #expect(board.cores(0..<5) == 2 && board.cores([0, 1, 4]) == 3 && board.cores([0, 3]) == 1)
         let threads = try Machine([0: files("0-1", 1024), 1: files("0-1", 1024), 2: files("2", 500), 3: files("3-4", 1024), 4: files("3-4", 1024)])
         #expect(threads.cores(0..<5) == 2)
+        // One prime core, three big ones, four little ones, in either order.
+        let capacities = [1024, 870, 870, 870, 530, 530, 530, 530]
+        for capacities in [capacities, capacities.reversed()] {
+            let phone = try Machine(
+                Dictionary(uniqueKeysWithValues: capacities.enumerated().map { ($0.offset, files("\($0.offset)", $0.element)) }))
+            #expect(phone.cores(0..<8) == 4)
+        }
     }
 
     @Test func manyProcessorsAndThoseThatAreOffline() throws {

@@ -58,7 +58,7 @@ uint64_t rp_available_memory(void);
 // are mounted.
 uint64_t rp_group_memory(const char *membership, const char *root);
 // The cores among the processors that this process may run on (its affinity mask), 1 or more: hardware threads of the same core count as one, and
-// where cores differ (big.LITTLE) only those of the fastest kind count. A processor of which the system says nothing is a core.
+// where cores differ (big.LITTLE) only those count that are two thirds as fast as the fastest. Where nothing is said of a processor it is a core.
 uint64_t rp_usable_cores(void);
 // The same of others: processor i is bit i % 64 of mask[i / 64], and `root` a folder like /sys/devices/system/cpu.
 uint64_t rp_cores(const uint64_t *mask, size_t words, const char *root);
