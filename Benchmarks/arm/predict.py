@@ -21,20 +21,23 @@ BOARDS = [("Pi 4", "cortex-a72", "cortex-a72", 1.8, 3.5), ("Pi 5", "cortex-a76",
 SHARED = {"f32": ("NEON", "float_6"), "f16": ("NEON", "float_6"), "row": ("QUANTIZE", "row"), "row16": ("QUANTIZE", "row16")}
 SHARED["multiply"] = ("CONV", "multiply")
 SHARED |= {name: ("ATTENTION", name) for name in ("share_keys_f16", "score_keys_f16", "share_values_f16", "add_values_f16")}
+VALUES = ("share_values_int8", "add_values_int8")
 PRODUCTS = {  # by core and whether a stage has many rows of x
     "cortex-a72": {
         "int4": {False: ("NEON", "int4_1"), True: ("NEON", "int4_many_2")}, "int8": {False: ("NEON", "int8_1"), True: ("NEON", "int8_2")},
-        "int16": {False: ("NEON", "int16_1"), True: ("NEON", "paired_2")}},
+        "int16": {False: ("NEON", "int16_1"), True: ("NEON", "paired_2")},
+        **{name: dict.fromkeys((False, True), ("ATTENTION", name)) for name in (*VALUES, "share_keys_int8")}},
     "neoverse-n1": {
         "int4": {False: ("DOTPROD", "int4_1"), True: ("DOTPROD", "int4_many_4")},
         "int8": {False: ("DOTPROD", "int8_1"), True: ("DOTPROD", "int8_4")},
-        "int16": {False: ("DOTPROD", "int16_1"), True: ("DOTPROD", "int16_2")}},
+        "int16": {False: ("DOTPROD", "int16_1"), True: ("DOTPROD", "int16_2")},
+        **{name: dict.fromkeys((False, True), ("ATTENTION_DOTPROD", name)) for name in VALUES}},
 }
 
-HIDDEN, LAYERS, HEAD_ROWS = 1024, 24, 16384 + 384
+HIDDEN, LAYERS, HEADS, HEAD_ROWS = 1024, 24, 16, 16384 + 384
 LAYER_WEIGHTS = 12 * HIDDEN * HIDDEN * LAYERS
 BYTES = {"int4": 9 / 16, "int8": 1.0}  # of a weight
-KEYS_VALUES = 2 * 2 * HIDDEN * LAYERS  # bytes of a position
+KEYS_VALUES = {"int4": 2 * (HIDDEN + 4 * HEADS) * LAYERS, "int8": 2 * 2 * HIDDEN * LAYERS}  # bytes of a position, in the default cache
 
 
 def image_encoder_bytes():
@@ -49,7 +52,7 @@ def stage_bytes(model, stage):
     if stage == "image":
         return image_encoder_bytes()
     if stage.startswith("token"):
-        return weights + KEYS_VALUES * (64 + 256 + 2 + int(stage.split("-")[1]))
+        return weights + KEYS_VALUES[model] * (64 + 256 + 2 + int(stage.split("-")[1]))
     rows, size = int(stage.split("-")[1]), {1024: 1, 4096: 2 if model == "int8" else 1}  # bytes of an activation
     blocks = {columns: -(-rows // max(48, (128 << 10) // (columns * size[columns]))) for columns in size}  # as matmul.c cuts x
     return LAYER_WEIGHTS * BYTES[model] * (2 / 3 * blocks[1024] + 1 / 3 * blocks[4096])
