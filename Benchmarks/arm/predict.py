@@ -37,7 +37,7 @@ PRODUCTS = {  # by core and whether a stage has many rows of x
 HIDDEN, LAYERS, HEADS, HEAD_ROWS = 1024, 24, 16, 16384 + 384
 LAYER_WEIGHTS = 12 * HIDDEN * HIDDEN * LAYERS
 BYTES = {"int4": 9 / 16, "int8": 1.0}  # of a weight
-KEYS_VALUES = {"int4": 2 * (HIDDEN + 4 * HEADS) * LAYERS, "int8": 2 * 2 * HIDDEN * LAYERS}  # bytes of a position, in the default cache
+KEYS_VALUES = 2 * (HIDDEN + 4 * HEADS) * LAYERS  # bytes of a position, in the int8 cache
 
 
 def image_encoder_bytes():
@@ -52,9 +52,9 @@ def stage_bytes(model, stage):
     if stage == "image":
         return image_encoder_bytes()
     if stage.startswith("token"):
-        return weights + KEYS_VALUES[model] * (64 + 256 + 2 + int(stage.split("-")[1]))
-    rows, size = int(stage.split("-")[1]), {1024: 1, 4096: 2 if model == "int8" else 1}  # bytes of an activation
-    blocks = {columns: -(-rows // max(48, (128 << 10) // (columns * size[columns]))) for columns in size}  # as matmul.c cuts x
+        return weights + KEYS_VALUES * (64 + 256 + 2 + int(stage.split("-")[1]))
+    rows = int(stage.split("-")[1])
+    blocks = {columns: -(-rows // max(48, (128 << 10) // columns)) for columns in (1024, 4096)}  # as matmul.c cuts x
     return LAYER_WEIGHTS * BYTES[model] * (2 / 3 * blocks[1024] + 1 / 3 * blocks[4096])
 
 

@@ -200,7 +200,7 @@ def quality(work, onnx, torch):
 
 def rows(samples, has_avx512):
     """Title, ours, peer, how to show the seconds, target. A peer's name is given once for all its builds."""
-    int4, int8, narrow = "ours int4", "ours int8", "ours int8, 8-bit x"
+    int4, int8 = "ours int4", "ours int8"
     q4, q8, ct2, onnx = "llama.cpp Q4_0", "llama.cpp Q8_0", "CTranslate2 int8", "onnxruntime fp32"
     fp32, dynamic = "upstream fp32", "upstream dynamic int8"
     wide = 2.5 if has_avx512 else 2.0  # of an AVX2 build where that is all there is
@@ -216,7 +216,7 @@ def rows(samples, has_avx512):
             "tokens": work, "ratio": ratio * scale, "least": least * scale, "most": most * scale, "target": target})
 
     read, all_of_it = (READ, READ), (READ, PROMPT)
-    for ours in (int4, int8, narrow):
+    for ours in (int4, int8):
         row("prefill", ours, q4, "prefill", work=read, target=wide)
         row("prefill", ours, q8, "prefill", work=read)
         row("prefill", ours, ct2, "prefill", work=all_of_it, target=1.3)
@@ -226,7 +226,7 @@ def rows(samples, has_avx512):
             row(title, ours, peer, what, target=target)
         row(title, int8, ct2, what)
     row("decode, depth 322", int4, fp32, "deep")
-    for ours, peer, target in [(int4, q4, 4), (int8, q8, 4), (narrow, q8, 4), (narrow, ct2, None)]:
+    for ours, peer, target in [(int4, q4, 4), (int8, q8, 4), (int8, ct2, None)]:
         row("8 sequences, shared prefix", ours, peer, "eight", work=(8, 8), target=target)
     if "llama.cpp Q4_0, AVX2 build" in samples.values:
         for ours, peer in [("ours int4, AVX2 mask", q4 + ", AVX2 build"), ("ours int8, AVX2 mask", q8 + ", AVX2 build")]:
@@ -291,7 +291,7 @@ def bounds(samples, ours, int4, sides):
     for who in ours:
         value = share(who, "read the picture's tokens")
         yield f"prefill, {who.name}, of peak int8 throughput", value, f"{value:.1%}", "65 %", 0.65, True
-    for who in ours[:2]:
+    for who in ours:
         for stage in ("token at depth 0", "token after the picture"):
             value = share(who, stage)
             yield f"{stage}, {who.name}, of read bandwidth", value, f"{value:.1%}", "90 %", 0.9, True
@@ -337,14 +337,13 @@ def main():
 
     int4 = Ours("ours int4", work.models / "350M-int4.gguf")
     int8 = Ours("ours int8", work.models / "350M-int8.gguf")
-    narrow = Ours("ours int8, 8-bit x", work.models / "350M-int8.gguf", "--activations", "int8")
     large = Ours("ours 256 px", work.folder / "256px.gguf")
     q4, q8 = (Peer(f"llama.cpp {kind}", "llama.py", work.folder / f"gpt2-{kind}.gguf") for kind in ("Q4_0", "Q8_0"))
     ct2 = Peer("CTranslate2 int8", "ctranslate.py", work.folder / "ctranslate2")
     onnx = Peer("onnxruntime fp32", "onnx_vqgan.py", work.folder)
     fp32, dynamic = (Peer(name, "upstream.py", work.models / "350M", kind, work.folder)
                      for name, kind in [("upstream fp32", "fp32"), ("upstream dynamic int8", "int8")])
-    turns = [int4, q4, int8, q8, narrow, ct2, large, onnx, int4, fp32, int4, dynamic]
+    turns = [int4, q4, int8, q8, ct2, large, onnx, int4, fp32, int4, dynamic]
     has_avx512 = "avx512f" in Path("/proc/cpuinfo").read_text()
     if LLAMA["avx2"].exists():
         for model, kind in [(int4, "Q4_0"), (int8, "Q8_0")]:
@@ -389,7 +388,7 @@ def main():
         "threads": THREADS,
         "load": f"{load[0]:.1f} before, {os.getloadavg()[0]:.1f} after",
         "machine": {name: median(report["machine"][name] for report in reports) for name in reports[0]["machine"]},
-        "rows": rows(samples, has_avx512), "bounds": list(bounds(samples, [int4, int8, narrow], int4, sides)),
+        "rows": rows(samples, has_avx512), "bounds": list(bounds(samples, [int4, int8], int4, sides)),
         "memory": memory, "loading": loading, "quality": sides, "llama_system": system,
         "versions": {name: importlib.metadata.version(name) for name in ("ctranslate2", "onnxruntime", "torch", "gguf", "rudolph")},
         "idle_seconds": {peer.name: peer.idle for peer in peers}, "samples": samples.values,

@@ -20,7 +20,7 @@ struct RudolphQuality {
                 variants.append((cache == .standard(for: type) ? type.name : "\(type.name), \(cache.name) cache", model, nil, cache))
             }
             guard type == .int8 else { continue }
-            for precision in ActivationPrecision.allCases where precision != .standard(for: type) {
+            for precision in ActivationPrecision.allCases where precision != .standard {
                 variants.append(("int8, \(precision.name) activations", model, precision, .standard(for: type)))
             }
         }

@@ -6,19 +6,20 @@
 //   RK_F32   [columns][16] float                           x is float
 //   RK_F16   [columns][16] f16                             x is float
 //   RK_INT8  16 float scales, one per row; then for every 4 columns 64 bytes: byte 4*r + j is row r, column 4*c + j, signed.
-//            Columns padded to a multiple of 64.            x is rk_integer_rows
+//            Columns padded to a multiple of 64.            x is rk_integer_rows, of int8 with blocks
 //   RK_INT4  for every 64 columns 576 bytes: 32 f16 scales (first 32 columns: rows 0..15; second 32 columns: rows 0..15),
 //            then 8 x 64 bytes: of the c-th 64 bytes, byte 4*r + j holds row r, column 8*c + j in its low nibble and column
 //            8*c + 4 + j in its high nibble, each plus 8 (0..15 stands for -8..7).  x is rk_integer_rows of int8
 //
 // Definitions, to the bit (acc is a float, one for each output):
 //   RK_F32, RK_F16  acc = 0; for k ascending: acc = fmaf(w, x, acc); out = acc + bias
-//   RK_INT8         i = exact integer sum over all columns; out = fmaf((float)i, x_scale * w_scale, bias)
+//   RK_INT8         acc = 0; for each block b of RK_INT8_BLOCK columns ascending: acc = fmaf((float)i_b, x_scale_b, acc), i_b the exact integer
+//                   sum of the block; out = fmaf(acc, w_scale, bias)
 //     with int16 x  acc = 0; for each block b of RK_INT16_BLOCK columns ascending: acc = acc + (float)i_b, i_b the exact integer sum of the
 //                   block, which fits in 32 bits; out = fmaf(acc, x_scale * w_scale, bias)
 //   RK_INT4         acc = 0; for each group g of 32 columns ascending: acc = fmaf((float)i_g, (float)scale_g, acc), i_g the exact
 //                   integer sum of the group; out = fmaf(acc, x_scale, bias)
-//     rows of x with offsets, of either type: rk_matmul adds x_offset * row_sum to out, rounding the product and then the sum
+//     rows of x with offsets: for each block b ascending: out = fmaf(x_offset_b, sum_b, out), sum_b that of the weights
 #ifndef RK_MATMUL_H
 #define RK_MATMUL_H
 
@@ -30,8 +31,8 @@
 
 typedef enum rk_type { RK_F32 = 0, RK_F16 = 1, RK_INT8 = 2, RK_INT4 = 3 } rk_type;
 
-// int8 with int8 x takes at most RK_INT8_COLUMNS columns: their products, of at most 128 * 127, add up in 32 bits.
-enum { RK_PANEL = 16, RK_INT16_BLOCK = 512, RK_INT8_COLUMNS = 132096 };
+// int8 with int8 x takes at most RK_INT8_COLUMNS columns: AVX2's kernel keeps something for each block.
+enum { RK_PANEL = 16, RK_INT16_BLOCK = 512, RK_INT8_COLUMNS = 512 * RK_INT8_BLOCK };
 
 // Bytes of one panel of 16 rows.
 __attribute__((const)) size_t rk_panel_bytes(rk_type type, int columns);
@@ -42,7 +43,10 @@ typedef struct rk_matrix {
     rk_type type;
     int rows;    // the true number, or fewer; ceil(rows / 16) panels follow each other
     int columns; // the true number
-    const float *row_sums; // [rows] of the weights: their product with a row of ones. Where rows of x have offsets, else NULL
+    // Where rows of x have offsets, else NULL: sums of the weights, [rk_int8_blocks(columns)][block_sums_stride], with the stride at least rows
+    // rounded up to 16. A row is the product with a row of ones whose scales are 0 but for one block.
+    const float *block_sums;
+    size_t block_sums_stride;
 } rk_matrix;
 
 // The arguments of a kernel: `panels` consecutive panels times `count` rows of x.
@@ -53,7 +57,8 @@ typedef struct rk_matmul_tile {
     const float *x;            // f32 and f16: [count], x_stride floats apart
     const int8_t *x8;          // int8 and int4: [count], x_stride bytes apart
     const int16_t *x16;        // int8 with int16 x: [count], x_stride elements apart
-    const float *scales;       // [count]
+    const float *scales;       // [count], scales_stride apart
+    size_t scales_stride;      // rk_int8_blocks(columns) for int8 with x8, else 1
     const int32_t *starts;     // [count], x_stride / 32 apart, with x8: of rk_integer_rows
     size_t x_stride;
     int count;                 // any number from 1; the kernel cuts it to its register tile
@@ -67,10 +72,19 @@ typedef struct rk_matmul_tile {
 
 typedef void (*rk_matmul_kernel)(const rk_matmul_tile *tile);
 
+// Offsets of the rows of x in a tile, and what they are multiplied by.
+typedef struct rk_matmul_offsets {
+    const float *offsets; // [count][blocks]
+    const float *sums;    // [blocks] rows of [panels * 16], `stride` apart
+    size_t stride;
+    int blocks;
+} rk_matmul_offsets;
+
 typedef struct rk_matmul_kernels {
     const char *name;
     rk_matmul_kernel tile[4]; // by rk_type
     rk_matmul_kernel int16;   // RK_INT8 with int16 x
+    void (*add_offsets)(const rk_matmul_tile *tile, const rk_matmul_offsets *offsets); // to the tile's `out`
 } rk_matmul_kernels;
 
 rk_matmul_kernels rk_matmul_kernels_for(uint32_t features);

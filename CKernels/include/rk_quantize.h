@@ -1,4 +1,5 @@
-// Rows of activations: quantized dynamically, one scale per row (token) and, where a row lies far to one side of zero, one offset.
+// Rows of activations (tokens): quantized dynamically, with one scale per row or one for each block of its columns and, where they lie far to one
+// side of zero, as many offsets.
 #ifndef RK_QUANTIZE_H
 #define RK_QUANTIZE_H
 
@@ -19,16 +20,23 @@ static inline int rk_row_stride(int columns) { return rk_padded_columns(columns)
 
 enum { RK_INT8_LARGEST = 127, RK_INT16_LARGEST = 127 * 256 };
 
-// Quantized rows: x[t][k] is about values[t * stride + k] * scales[t] + offsets[t]. stride is a multiple of RK_COLUMN_BLOCK,
-// at least rk_padded_columns(columns); the padding is 0.
+// Columns that share a scale where a row has several; the last block may be shorter.
+enum { RK_INT8_BLOCK = 256 };
+
+static inline int rk_int8_blocks(int columns) { return (columns + RK_INT8_BLOCK - 1) / RK_INT8_BLOCK; }
+
+// Quantized rows: x[t][k] is about values[t * stride + k] * scale + offset. stride is a multiple of RK_COLUMN_BLOCK, at least
+// rk_padded_columns(columns); the padding is 0. In products it may be 0 too: then all rows have the same values and starts.
 typedef struct rk_integer_rows {
     void *values;          // [count][stride], 64-byte aligned: int8_t in -127 ... 127 or, if `is_int16`, int16_t in -32512 ... 32512
-    float *scales;         // [count]: largest magnitude of the row, less its offset, / 127 or 32512, or 0 where that is 0
-    float *offsets;        // [count], of int8_t only: the middle of each row's range, or NULL for 0
-    int32_t *starts;       // [count][stride / RK_GROUP], of int8_t only: minus 8 times the sum of each group of 32 values, the correction
-                           // for int4's zero point 8. Products with int4 start from it
+    float *scales;         // [count], or [count][rk_int8_blocks(columns)] with blocks: the largest magnitude, less the offset, / 127 or 32512,
+                           // or 0 where that is 0
+    float *offsets;        // as many, of int8_t only: the middles of the ranges, or NULL for 0
+    int32_t *starts;       // [count][stride / RK_GROUP], of int8_t only: where products start whose weights are stored or made unsigned. Minus 8
+                           // times the sum of each group of 32 values or, with blocks, minus 128 times that of each block, the rest undefined
     int stride;            // elements
     int is_int16;
+    int has_blocks;        // as RK_INT8 weights take int8_t; otherwise each row has one scale
 } rk_integer_rows;
 
 typedef struct rk_quantize_kernels {

@@ -7,6 +7,7 @@ static void overwrite(rk_matmul_kernels *kernels, const rk_matmul_kernels *with)
         if (with->tile[type]) kernels->tile[type] = with->tile[type];
     }
     if (with->int16) kernels->int16 = with->int16;
+    if (with->add_offsets) kernels->add_offsets = with->add_offsets;
 }
 
 rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
@@ -83,6 +84,7 @@ static rk_matmul_tile whole(uint32_t features, const rk_matrix *matrix, const rk
     const rk_integer_rows *x = &input->integers;
     tile.x_stride = (size_t)x->stride;
     tile.scales = x->scales;
+    tile.scales_stride = x->has_blocks ? (size_t)rk_int8_blocks(matrix->columns) : 1;
     if (matrix->type == RK_INT8 && x->is_int16) {
         tile.x16 = x->values;
     } else {
@@ -101,7 +103,7 @@ static rk_matmul_tile part(rk_matmul_tile tile, size_t panel_bytes, int panel, i
     if (tile.x) tile.x += x;
     if (tile.x8) tile.x8 += x;
     if (tile.x16) tile.x16 += x;
-    if (tile.scales) tile.scales += row;
+    if (tile.scales) tile.scales += tile.scales_stride * (size_t)row;
     if (tile.starts) tile.starts += x / RK_GROUP;
     if (tile.bias) tile.bias += panel * RK_PANEL;
     tile.out += tile.out_stride * (size_t)row + (size_t)panel * RK_PANEL;
@@ -121,15 +123,6 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
         tile.panels = filled;
     }
     if (tile.panels > 0) kernel(&tile);
-}
-
-// What the offsets of rows of x add to their products with the first `rows` rows of the matrix.
-static void add_offsets(const rk_matmul_tile *tile, const float *offsets, const float *row_sums, int rows) {
-    const int width = rk_min(tile->panels * RK_PANEL, rows);
-    for (int t = 0; t < tile->count; t++) {
-        float *restrict out = rk_tile_out(tile, 0, t);
-        for (int r = 0; r < width; r++) out[r] += offsets[t] * row_sums[r];
-    }
 }
 
 // How chunks of a product, each a panel times a block of rows of x, are scheduled: guided, at least `step` at a time. Few rows are memory-bound, and
@@ -161,7 +154,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const rk_matmul_tile product = whole(features, matrix, input, bias, out, out_stride);
     const rk_matmul_kernel kernel = product.x16 ? kernels.int16 : kernels.tile[matrix->type];
     const size_t element = product.x16 ? sizeof *product.x16 : product.x8 ? sizeof *product.x8 : sizeof *product.x;
-    const float *const offsets = product.x8 ? input->integers.offsets : NULL;
+    const float *const offsets = product.x8 ? input->integers.offsets : NULL; // as many as scales
     const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
     const int panels = product.panels;
     const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
@@ -175,7 +168,11 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
             const rk_matmul_tile tile = part(product, panel_bytes, panel, some, row, rk_min(rows, input->count - row));
             const int left = matrix->rows - panel * RK_PANEL;
             run_tile(kernel, tile, left, panel_bytes);
-            if (offsets) add_offsets(&tile, offsets + row, matrix->row_sums + panel * RK_PANEL, left);
+            if (offsets) {
+                const rk_matmul_offsets some_offsets = {offsets + tile.scales_stride * (size_t)row, matrix->block_sums + panel * RK_PANEL,
+                                                        matrix->block_sums_stride, (int)tile.scales_stride};
+                kernels.add_offsets(&tile, &some_offsets);
+            }
             if (gelu) {
                 for (int t = 0; t < tile.count; t++) gelu(tile.out + out_stride * (size_t)t, some * RK_PANEL);
             }

@@ -23,13 +23,7 @@ RK_INLINE size_t rk_starts_stride(const rk_matmul_tile *tile) { return tile->x_s
 
 RK_INLINE const int32_t *rk_tile_starts(const rk_matmul_tile *tile, int row) { return tile->starts + rk_starts_stride(tile) * (size_t)row; }
 
-// Minus 128 times the sum of all columns of a row of x: where products with int8 start whose weights were made unsigned.
-RK_INLINE int32_t rk_tile_start(const rk_matmul_tile *tile, int row) {
-    const int32_t *starts = rk_tile_starts(tile, row);
-    int32_t sum = 0;
-    for (int group = 0; group < tile->columns / RK_GROUP; group++) sum += starts[group];
-    return 128 / 8 * sum;
-}
+RK_INLINE const float *rk_tile_scales(const rk_matmul_tile *tile, int row) { return tile->scales + tile->scales_stride * (size_t)row; }
 
 // A group's 16 f16 scales and its 256 bytes of nibbles, in the blocks of an int4 panel: of two groups each.
 enum { RK_GROUP_BYTES = 32 + 256 };

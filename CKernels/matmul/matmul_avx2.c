@@ -5,6 +5,7 @@
 #define RK_MADD16 rk_madd16_avx2
 #include "../lanes.h"
 #include "matmul_int16.h"
+#include "matmul_offsets.h"
 
 RK_LANES_INLINE v16 load_floats(const void *w, rk_type type, int k) {
     return type == RK_F32 ? v16_load((const float *)w + k * RK_PANEL) : v16_load_f16((const rk_f16 *)w + k * RK_PANEL);
@@ -61,7 +62,7 @@ RK_TARGET RK_INLINE __m256i add_pairs(__m256i sum, __m256i w, __m256i x) {
 // |w| times x with the sign of w: two products stay below 2^15, as |w| <= 128 and |x| <= 127.
 RK_TARGET RK_INLINE __m256i add_int8(__m256i sum, __m256i w, __m256i x) { return add_pairs(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)); }
 
-// Minus the sums of the negative weights of a panel.
+// Minus the sums of the negative weights of `columns` columns of a panel.
 RK_TARGET RK_INLINE void sum_negative(int32_t sums[RK_PANEL], const int8_t *w, int columns) {
     __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (int k = 0; k < columns; k += RK_COLUMN_BLOCK) {
@@ -78,38 +79,48 @@ RK_TARGET RK_INLINE void sum_negative(int32_t sums[RK_PANEL], const int8_t *w, i
     for (int half = 0; half < 2; half++) store_bytes(sums + 8 * half, sum[half]);
 }
 
-// starts: of sum_negative(), for many rows of x, or NULL. With it x is complemented where w is negative, which more pipes can do than change a
-// sign: that is one less than -x, and so many |w| less in the sum. It fits all the same: twice -128 times 128 is -2^15.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows, const int32_t *starts) {
+// starts: of sum_negative() for each block, for many rows of x, or NULL. With them x is complemented where w is negative, which more pipes can do
+// than change a sign: that is one less than -x, and so many |w| less in the sum. It fits all the same: twice -128 times 128 is -2^15.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const int rows, const int32_t starts[][RK_PANEL]) {
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
-    __m256i sum[4][2];
+    const float *scales = rk_tile_scales(tile, first);
+    __m256 acc[4][2];
     rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT8, panel, 1, first, rows, 64);
-    for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++) sum[t][half] = starts ? load_bytes(starts + 8 * half) : _mm256_setzero_si256();
-    }
-    for (int k = 0; k < tile->columns; k += 4) {
-        rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
-        __m256i weights[2], magnitudes[2], signs[2];
-        RK_UNROLL
-        for (int half = 0; half < 2; half++) {
-            weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
-            magnitudes[half] = _mm256_abs_epi8(weights[half]);
-            signs[half] = _mm256_cmpgt_epi8(_mm256_setzero_si256(), weights[half]);
-        }
-        RK_UNROLL
+    for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK, scales++) {
+        const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
+        __m256i sum[4][2];
         for (int t = 0; t < rows; t++) {
-            const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
+            for (int half = 0; half < 2; half++) sum[t][half] = starts ? load_bytes(*starts + 8 * half) : _mm256_setzero_si256();
+        }
+        if (starts) starts++;
+        for (int k = block; k < end; k += 4) {
+            rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
+            __m256i weights[2], magnitudes[2], signs[2];
             RK_UNROLL
             for (int half = 0; half < 2; half++) {
-                sum[t][half] = starts ? add_pairs(sum[t][half], magnitudes[half], _mm256_xor_si256(columns, signs[half]))
-                                      : add_int8(sum[t][half], weights[half], columns);
+                weights[half] = load_bytes(w + k * RK_PANEL + 32 * half);
+                magnitudes[half] = _mm256_abs_epi8(weights[half]);
+                signs[half] = _mm256_cmpgt_epi8(_mm256_setzero_si256(), weights[half]);
             }
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) {
+                const __m256i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
+                RK_UNROLL
+                for (int half = 0; half < 2; half++) {
+                    sum[t][half] = starts ? add_pairs(sum[t][half], magnitudes[half], _mm256_xor_si256(columns, signs[half]))
+                                          : add_int8(sum[t][half], weights[half], columns);
+                }
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int half = 0; half < 2; half++) acc[t][half] = add_block(acc[t][half], sum[t][half], scales + tile->scales_stride * (size_t)t);
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++) store_int8(tile, panel, first + t, half, w_scales, sum[t][half]);
+        for (int half = 0; half < 2; half++) store_int8(tile, panel, first + t, half, w_scales, acc[t][half]);
     }
 }
 
@@ -215,21 +226,29 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, const rk_panels pa
     const float *scales = rk_tile_panel(tile, RK_INT8, panels.first);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const char *w = (const char *)(scales + RK_PANEL);
-    __m256i sum[STREAMS][2];
+    __m256 acc[STREAMS][2];
     rk_prefetch_biases(tile, panels);
-    for (int p = 0; p < panels.count; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
-    for (int k = 0; k < tile->columns; k += 4) {
-        const __m256i columns = broadcast4(tile->x8 + k);
-        RK_UNROLL
+    for (int p = 0; p < panels.count; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
+    for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK) {
+        const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
+        __m256i sum[STREAMS][2];
+        for (int p = 0; p < panels.count; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+        for (int k = block; k < end; k += 4) {
+            const __m256i columns = broadcast4(tile->x8 + k);
+            RK_UNROLL
+            for (int p = 0; p < panels.count; p++) {
+                if (prefetch) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k + tile->prefetch_distance, RK_PREFETCH_L1);
+                for (int half = 0; half < 2; half++)
+                    sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
+            }
+        }
         for (int p = 0; p < panels.count; p++) {
-            if (prefetch) rk_prefetch(w + stream * (size_t)p + RK_PANEL * k + tile->prefetch_distance, RK_PREFETCH_L1);
-            for (int half = 0; half < 2; half++)
-                sum[p][half] = add_int8(sum[p][half], load_bytes(w + stream * (size_t)p + RK_PANEL * k + 32 * half), columns);
+            for (int half = 0; half < 2; half++) acc[p][half] = add_block(acc[p][half], sum[p][half], tile->scales + block / RK_INT8_BLOCK);
         }
     }
     for (int p = 0; p < panels.count; p++) {
         for (int half = 0; half < 2; half++)
-            store_int8(tile, panels.first + p * panels.apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), sum[p][half]);
+            store_int8(tile, panels.first + p * panels.apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), acc[p][half]);
     }
 }
 
@@ -348,9 +367,11 @@ RK_TARGET static void int8(const rk_matmul_tile *tile) {
         RK_FOR_TILES(tile, 4, INT8)
         return;
     }
+    int32_t starts[RK_INT8_COLUMNS / RK_INT8_BLOCK][RK_PANEL];
     for (int panel = 0; panel < tile->panels; panel++) {
-        int32_t starts[RK_PANEL];
-        sum_negative(starts, (const int8_t *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float), tile->columns);
+        const int8_t *w = (const int8_t *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float);
+        for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK)
+            sum_negative(starts[block / RK_INT8_BLOCK], w + RK_PANEL * block, rk_min(RK_INT8_BLOCK, tile->columns - block));
         RK_FOR_ROWS(tile->count, 4, INT8_MANY)
     }
 }
@@ -395,5 +416,6 @@ RK_TARGET static void int4(const rk_matmul_tile *tile) {
     RK_FOR_TILES(tile, 4, INT4)
 }
 
-const rk_matmul_kernels rk_matmul_avx2 = {.name = "avx2", .tile = {f32, f16, int8, int4}, .int16 = int16};
+const rk_matmul_kernels rk_matmul_avx2 = {
+    .name = "avx2", .tile = {f32, f16, int8, int4}, .int16 = int16, .add_offsets = add_offsets};
 #endif

@@ -23,16 +23,23 @@ RK_TARGET RK_INLINE __m256 load_bias(const rk_matmul_tile *tile, int panel, int 
 }
 
 // `half` of a panel is 8 rows.
-RK_TARGET RK_INLINE void store_scaled(const rk_matmul_tile *tile, int panel, int row, int half, const float *w_scales, __m256 sum) {
-    const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(tile->scales[row]), _mm256_loadu_ps(w_scales + 8 * half));
-    _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half, _mm256_fmadd_ps(sum, scale, load_bias(tile, panel, half)));
+RK_TARGET RK_INLINE void store(const rk_matmul_tile *tile, int panel, int row, int half, __m256 acc, __m256 scale) {
+    _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half, _mm256_fmadd_ps(acc, scale, load_bias(tile, panel, half)));
 }
 
-RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int half, const float *w_scales, __m256i sum) {
-    store_scaled(tile, panel, row, half, w_scales, _mm256_cvtepi32_ps(sum));
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int half, const float *w_scales, __m256 acc) {
+    store(tile, panel, row, half, acc, _mm256_loadu_ps(w_scales + 8 * half));
+}
+
+RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int row, int half, const float *w_scales, __m256 acc) {
+    store(tile, panel, row, half, acc, _mm256_mul_ps(_mm256_set1_ps(tile->scales[row]), _mm256_loadu_ps(w_scales + 8 * half)));
 }
 
 RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int half, __m256 acc) {
-    _mm256_storeu_ps(rk_tile_out(tile, panel, row) + 8 * half,
-                     _mm256_fmadd_ps(acc, _mm256_set1_ps(tile->scales[row]), load_bias(tile, panel, half)));
+    store(tile, panel, row, half, acc, _mm256_set1_ps(tile->scales[row]));
+}
+
+// The end of a block of int8.
+RK_TARGET RK_INLINE __m256 add_block(__m256 acc, __m256i sum, const float *scale) {
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(*scale), acc);
 }

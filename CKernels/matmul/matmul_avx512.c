@@ -4,6 +4,7 @@
 #define RK_TARGET RK_TARGET_AVX512
 #include "../lanes.h"
 #include "../madd.h"
+#include "matmul_offsets.h"
 #include "matmul_prefetch.h"
 
 // vpdpbusd takes unsigned times signed bytes: the weights become unsigned by adding 8 (as nibbles are stored) or 128, and the sums start
@@ -25,41 +26,58 @@ RK_TARGET RK_INLINE void store(const rk_matmul_tile *tile, int panel, int row, _
     _mm512_storeu_ps(rk_tile_out(tile, panel, row), _mm512_fmadd_ps(sum, scale, bias));
 }
 
-RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, __m512 sum) {
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, __m512 acc) {
+    store(tile, panel, row, acc, _mm512_loadu_ps(rk_tile_panel(tile, RK_INT8, panel)));
+}
+
+RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int row, __m512 acc) {
     const __m512 w_scales = _mm512_loadu_ps(rk_tile_panel(tile, RK_INT8, panel));
-    store(tile, panel, row, sum, _mm512_mul_ps(_mm512_set1_ps(tile->scales[row]), w_scales));
+    store(tile, panel, row, acc, _mm512_mul_ps(_mm512_set1_ps(tile->scales[row]), w_scales));
 }
 
 RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, __m512 sum) {
     store(tile, panel, row, sum, _mm512_set1_ps(tile->scales[row]));
 }
 
-// `starts`: where the sums of each row begin. `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels panels, const int32_t *starts, const rk_prefetch_cursor *next,
-                                   const int level, int first, const int rows) {
+// `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels panels, const rk_prefetch_cursor *next, const int level, int first,
+                                   const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panels.first) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const int8_t *x = rk_tile_x8(tile, first);
+    const int32_t *starts = rk_tile_starts(tile, first);
+    const float *scales = rk_tile_scales(tile, first);
     const __m512i offset = _mm512_set1_epi8(-128);
-    __m512i sum[ROWS][PANELS];
+    __m512 acc[ROWS][PANELS];
     rk_prefetch_cursor cursor = next ? *next : (rk_prefetch_cursor){w + rk_prefetch_distance(tile, panels.count, level), 64};
     if (!next) rk_prefetch_start(tile, w, stream, panels, level);
     rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels.count; p++) sum[t][p] = _mm512_set1_epi32(starts[t]);
+        for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_setzero_ps();
     }
-    for (int k = 0; k < tile->columns; k += 4) {
-        __m512i weights[PANELS];
-        rk_prefetch_next(&cursor, stream, panels.count, level);
-        for (int p = 0; p < panels.count; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
-        RK_UNROLL
+    for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK, starts++, scales++) {
+        const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
+        __m512i sum[ROWS][PANELS];
         for (int t = 0; t < rows; t++) {
-            const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
-            for (int p = 0; p < panels.count; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
+            for (int p = 0; p < panels.count; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t]);
+        }
+        for (int k = block; k < end; k += 4) {
+            __m512i weights[PANELS];
+            rk_prefetch_next(&cursor, stream, panels.count, level);
+            for (int p = 0; p < panels.count; p++) weights[p] = _mm512_xor_si512(load_bytes(w + stream * (size_t)p + k * RK_PANEL), offset);
+            RK_UNROLL
+            for (int t = 0; t < rows; t++) {
+                const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + k);
+                for (int p = 0; p < panels.count; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            const __m512 scale = _mm512_set1_ps(scales[tile->scales_stride * (size_t)t]);
+            for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][p]), scale, acc[t][p]);
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels.count; p++) store_int8(tile, panels.first + p * panels.apart, first + t, _mm512_cvtepi32_ps(sum[t][p]));
+        for (int p = 0; p < panels.count; p++) store_int8(tile, panels.first + p * panels.apart, first + t, acc[t][p]);
     }
 }
 
@@ -115,7 +133,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, const rk_panels 
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels.count; p++) store_int8(tile, panels.first + p * panels.apart, first + t, acc[t][p]);
+        for (int p = 0; p < panels.count; p++) store_int16(tile, panels.first + p * panels.apart, first + t, acc[t][p]);
     }
 }
 
@@ -195,11 +213,11 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, const rk_panels p
 #define TWO_BY_6(n) PAIRED(n, 2, 6)
 #define ONE_BY_6(n) PAIRED(n, 1, 6)
 
-// Likewise int8, twelve rows to a register tile and spread over its columns; `starts` of all rows.
+// Likewise int8, twelve rows to a register tile and spread over its columns.
 #define INT8_PAIRED(n, panels)                                                                                                   \
     {                                                                                                                            \
         const rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT8, panel, panels, first, n, 64);                       \
-        int8_rows(tile, (rk_panels){panel, 1, panels}, starts + first, &next, RK_PREFETCH_L1, first, n);                         \
+        int8_rows(tile, (rk_panels){panel, 1, panels}, &next, RK_PREFETCH_L1, first, n);                                         \
     }
 #define INT8_TWO(n) INT8_PAIRED(n, 2)
 #define INT8_ONE(n) INT8_PAIRED(n, 1)
@@ -312,12 +330,7 @@ RK_TARGET static void f16_many(const rk_matmul_tile *tile) {
     if (most > 2 && tile->streams == 2) RK_FOR_STREAMS(tile, 2, CALL, __VA_ARGS__)                                               \
     else RK_FOR_STREAMS(tile, most, CALL, __VA_ARGS__)
 
-#define INT8_IN_TURN(n, level)                                                                                                   \
-    {                                                                                                                            \
-        int32_t starts[n];                                                                                                       \
-        for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
-        IN_TURN((n <= 6 ? 4 : 2), int8_rows, starts, NULL, level, first, n)                                                      \
-    }
+#define INT8_IN_TURN(n, level) IN_TURN((n <= 6 ? 4 : 2), int8_rows, NULL, level, first, n)
 #define INT16_IN_TURN(n, level) IN_TURN((n <= 3 ? 4 : n <= 6 ? 2 : 1), int16_rows, level, first, n)
 #define INT4_IN_TURN(n, level) IN_TURN((n <= 4 ? 4 : n <= 8 ? 2 : 1), int4_rows, NULL, level, first, n)
 
@@ -337,15 +350,8 @@ RK_TARGET static void int16_l1(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->c
 
 RK_TARGET static void int8_l1(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8_L1) }
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
-    enum { MOST_PAIRED = 256 };
-    if (tile->count > MOST_PAIRED) return int8_l1(tile);
-    if (tile->count <= ROWS) {
-        RK_FOR_ROWS(tile->count, 12, INT8)
-        return;
-    }
-    int32_t starts[MOST_PAIRED];
-    for (int t = 0; t < tile->count; t++) starts[t] = rk_tile_start(tile, t);
-    PAIRS(12, INT8_TWO, INT8_ONE)
+    if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT8)
+    else PAIRS(12, INT8_TWO, INT8_ONE)
 }
 
 // Twelve rows of int4 by one panel need as many broadcasts as products, and six by two panels leave no sum without a register.
@@ -364,7 +370,8 @@ RK_TARGET static void int4_intel(const rk_matmul_tile *tile) {
     else int4_many(tile);
 }
 
-const rk_matmul_kernels rk_matmul_avx512 = {.name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16};
+const rk_matmul_kernels rk_matmul_avx512 = {
+    .name = "avx512", .tile = {f32, f16, int8, int4}, .int16 = int16, .add_offsets = add_offsets};
 const rk_matmul_kernels rk_matmul_avx512_intel = {.name = "avx512 of Intel", .tile = {NULL, f16_intel, int8_l1, int4_intel}, .int16 = int16_l1};
 const rk_matmul_kernels rk_matmul_avx512_zen5 = {
     .name = "avx512 of Zen 5", .tile = {[RK_INT8] = int8_l1, [RK_INT4] = int4_l1}, .int16 = int16_l1};

@@ -14,35 +14,46 @@ enum { ROWS = 6, PANELS = 4, VECTORS = 2 * PANELS };
 // Several rows of x keep the hardware prefetcher from running ahead, and what it fetches ends with a page.
 RK_INLINE int prefetch_distance(const rk_matmul_tile *tile, int rows) { return rows > 1 ? 8 << 10 : tile->prefetch_distance; }
 
-// `starts`: where the sums of each row begin.
-RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels panels, const int32_t *starts, int first, const int rows) {
+RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels panels, int first, const int rows) {
     const char *w = (const char *)rk_tile_panel(tile, RK_INT8, panels.first) + RK_PANEL * sizeof(float);
     const size_t stream = rk_panel_bytes(RK_INT8, tile->columns) * (size_t)panels.apart;
     const int8_t *x = rk_tile_x8(tile, first);
+    const int32_t *starts = rk_tile_starts(tile, first);
+    const float *scales = rk_tile_scales(tile, first);
     const __m256i offset = _mm256_set1_epi8(-128);
-    __m256i sum[ROWS][VECTORS];
+    __m256 acc[ROWS][VECTORS];
     rk_prefetch_biases(tile, panels);
     for (int t = 0; t < rows; t++) {
-        for (int v = 0; v < 2 * panels.count; v++) sum[t][v] = _mm256_set1_epi32(starts[t]);
+        for (int v = 0; v < 2 * panels.count; v++) acc[t][v] = _mm256_setzero_ps();
     }
-    for (int k = 0; k < tile->columns; k += 4) {
-        RK_UNROLL
-        for (int p = 0; p < panels.count; p++) {
-            const char *columns = w + stream * (size_t)p + k * RK_PANEL;
-            rk_prefetch(columns + prefetch_distance(tile, rows), RK_PREFETCH_L1);
-            const __m256i low = _mm256_xor_si256(load_bytes(columns), offset), high = _mm256_xor_si256(load_bytes(columns + 32), offset);
+    for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK, starts++, scales++) {
+        const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
+        __m256i sum[ROWS][VECTORS];
+        for (int t = 0; t < rows; t++) {
+            for (int v = 0; v < 2 * panels.count; v++) sum[t][v] = _mm256_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t]);
+        }
+        for (int k = block; k < end; k += 4) {
             RK_UNROLL
-            for (int t = 0; t < rows; t++) {
-                const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + k);
-                sum[t][2 * p] = rk_madd8_avxvnni(sum[t][2 * p], low, x4);
-                sum[t][2 * p + 1] = rk_madd8_avxvnni(sum[t][2 * p + 1], high, x4);
+            for (int p = 0; p < panels.count; p++) {
+                const char *columns = w + stream * (size_t)p + k * RK_PANEL;
+                rk_prefetch(columns + prefetch_distance(tile, rows), RK_PREFETCH_L1);
+                const __m256i low = _mm256_xor_si256(load_bytes(columns), offset), high = _mm256_xor_si256(load_bytes(columns + 32), offset);
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) {
+                    const __m256i x4 = broadcast4(x + tile->x_stride * (size_t)t + k);
+                    sum[t][2 * p] = rk_madd8_avxvnni(sum[t][2 * p], low, x4);
+                    sum[t][2 * p + 1] = rk_madd8_avxvnni(sum[t][2 * p + 1], high, x4);
+                }
             }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int v = 0; v < 2 * panels.count; v++) acc[t][v] = add_block(acc[t][v], sum[t][v], scales + tile->scales_stride * (size_t)t);
         }
     }
     for (int t = 0; t < rows; t++) {
         for (int v = 0; v < 2 * panels.count; v++) {
             const int at = panels.first + v / 2 * panels.apart;
-            store_int8(tile, at, first + t, v % 2, rk_tile_panel(tile, RK_INT8, at), sum[t][v]);
+            store_int8(tile, at, first + t, v % 2, rk_tile_panel(tile, RK_INT8, at), acc[t][v]);
         }
     }
 }
@@ -102,12 +113,7 @@ RK_TARGET RK_INLINE v16_int madd8(v16_int sums, v16_int w, v16_int x) {
 #define RK_UNPACKED_ROWS 6
 #include "matmul_unpacked.h"
 
-#define INT8(n)                                                                                                                  \
-    {                                                                                                                            \
-        int32_t starts[n];                                                                                                       \
-        for (int t = 0; t < n; t++) starts[t] = rk_tile_start(tile, first + t);                                                  \
-        RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int8_rows, starts, first, n)                                         \
-    }
+#define INT8(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int8_rows, first, n)
 #define INT4(n) RK_FOR_STREAMS(tile, (n == 1 ? 4 : n <= 3 ? 2 : 1), int4_rows, first, n)
 
 RK_TARGET static void int8(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 6, INT8) }

@@ -8,26 +8,38 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
-    int32x4_t sum[4][4];
+    const float *scales = rk_tile_scales(tile, first);
+    float32x4_t acc[4][4];
     for (int t = 0; t < rows; t++) {
-        for (int quarter = 0; quarter < 4; quarter++) sum[t][quarter] = vdupq_n_s32(0);
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
     }
-    for (int k = 0; k < tile->columns; k += 16) {
-        int8x16_t columns[4];
-        for (int t = 0; t < rows; t++) columns[t] = vld1q_s8(x + tile->x_stride * (size_t)t + k);
-        RK_UNROLL
-        for (int quarter = 0; quarter < 4; quarter++) {
-            const int8_t *weights = w + k * RK_PANEL + 16 * quarter;
-            const int8x16_t w0 = vld1q_s8(weights), w1 = vld1q_s8(weights + 64);
-            const int8x16_t w2 = vld1q_s8(weights + 128), w3 = vld1q_s8(weights + 192);
-            for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w0, columns[t], 0);
-            for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w1, columns[t], 1);
-            for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w2, columns[t], 2);
-            for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w3, columns[t], 3);
+    for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK, scales++) {
+        const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
+        int32x4_t sum[4][4];
+        for (int t = 0; t < rows; t++) {
+            for (int quarter = 0; quarter < 4; quarter++) sum[t][quarter] = vdupq_n_s32(0);
+        }
+        for (int k = block; k < end; k += 16) {
+            int8x16_t columns[4];
+            for (int t = 0; t < rows; t++) columns[t] = vld1q_s8(x + tile->x_stride * (size_t)t + k);
+            RK_UNROLL
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int8_t *weights = w + k * RK_PANEL + 16 * quarter;
+                const int8x16_t w0 = vld1q_s8(weights), w1 = vld1q_s8(weights + 64);
+                const int8x16_t w2 = vld1q_s8(weights + 128), w3 = vld1q_s8(weights + 192);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w0, columns[t], 0);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w1, columns[t], 1);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w2, columns[t], 2);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w3, columns[t], 3);
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            const float scale = scales[tile->scales_stride * (size_t)t];
+            for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = add_block(acc[t][quarter], sum[t][quarter], scale);
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int quarter = 0; quarter < 4; quarter++) store_int8(tile, panel, first + t, quarter, w_scales, sum[t][quarter]);
+        for (int quarter = 0; quarter < 4; quarter++) store_int8(tile, panel, first + t, quarter, w_scales, acc[t][quarter]);
     }
 }
 
@@ -155,7 +167,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int quarter = 0; quarter < 4; quarter++) store_scaled(tile, panel, first + t, quarter, w_scales, acc[t][quarter]);
+        for (int quarter = 0; quarter < 4; quarter++) store_int16(tile, panel, first + t, quarter, w_scales, acc[t][quarter]);
     }
 }
 

@@ -12,16 +12,15 @@ typedef int32x4_t square;
 
 RK_TARGET RK_INLINE int odd_row(int pair, int rows) { return 2 * pair + 1 < rows ? 2 * pair + 1 : 2 * pair; }
 
-// Some columns of a panel of int8: 8 columns of its 8 pairs of rows, then the next.
-enum { COLUMNS = 512 };
+// A block of columns of a panel of int8: 8 columns of its 8 pairs of rows, then the next. Between blocks a row's sums wait in `out`.
 typedef struct zipped {
-    int8_t weights[COLUMNS * RK_PANEL];
+    int8_t weights[RK_INT8_BLOCK * RK_PANEL];
     int column, columns, last; // the first one, how many, whether they end the panel
 } zipped;
 
 RK_TARGET RK_INLINE void zip(zipped *to, const rk_matmul_tile *tile, int panel, int column) {
     to->column = column;
-    to->columns = rk_min(COLUMNS, tile->columns - column);
+    to->columns = rk_min(RK_INT8_BLOCK, tile->columns - column);
     to->last = column + to->columns == tile->columns;
     const int8_t *w = (const int8_t *)rk_tile_panel(tile, RK_INT8, panel) + RK_PANEL * sizeof(float) + column * RK_PANEL;
     for (int k = 0; k < to->columns; k += 8) {
@@ -34,13 +33,12 @@ RK_TARGET RK_INLINE void zip(zipped *to, const rk_matmul_tile *tile, int panel, 
     }
 }
 
-RK_TARGET RK_INLINE int32x4_t load_sum(const rk_matmul_tile *tile, const zipped *from, int panel, int row, int quarter) {
-    return from->column ? vreinterpretq_s32_f32(vld1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter)) : vdupq_n_s32(0);
-}
-
-RK_TARGET RK_INLINE void store_sum(const rk_matmul_tile *tile, const zipped *from, int panel, int row, int quarter, int32x4_t sum) {
-    if (from->last) store_int8(tile, panel, row, quarter, rk_tile_panel(tile, RK_INT8, panel), sum);
-    else vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vreinterpretq_f32_s32(sum));
+RK_TARGET RK_INLINE void add_sum(const rk_matmul_tile *tile, const zipped *from, int panel, int row, int quarter, int32x4_t sum) {
+    float *out = rk_tile_out(tile, panel, row) + 4 * quarter;
+    const float scale = rk_tile_scales(tile, row)[from->column / RK_INT8_BLOCK];
+    const float32x4_t acc = add_block(from->column ? vld1q_f32(out) : vdupq_n_f32(0), sum, scale);
+    if (from->last) store_int8(tile, panel, row, quarter, rk_tile_panel(tile, RK_INT8, panel), acc);
+    else vst1q_f32(out, acc);
 }
 
 // A panel by up to 3 pairs of rows of x.
@@ -52,12 +50,7 @@ RK_TARGET RK_INLINE void int8_many_rows(const rk_matmul_tile *tile, const zipped
     RK_UNROLL
     for (int p = 0; p < pairs; p++) {
         RK_UNROLL
-        for (int quarter = 0; quarter < 4; quarter++) {
-            const int32x4_t even = load_sum(tile, from, panel, first + 2 * p, quarter);
-            const int32x4_t odd = load_sum(tile, from, panel, first + odd_row(p, rows), quarter);
-            sum[p][2 * quarter] = vzip1q_s32(even, odd);
-            sum[p][2 * quarter + 1] = vzip2q_s32(even, odd);
-        }
+        for (int r = 0; r < 8; r++) sum[p][r] = vdupq_n_s32(0);
     }
     for (int k = 0; k < columns; k += 8, x += 8, weights += 8 * RK_PANEL) {
         int8x16_t eight[3];
@@ -76,8 +69,8 @@ RK_TARGET RK_INLINE void int8_many_rows(const rk_matmul_tile *tile, const zipped
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) {
             const square a = sum[p][2 * quarter], b = sum[p][2 * quarter + 1];
-            store_sum(tile, from, panel, first + 2 * p, quarter, vuzp1q_s32(a, b));
-            if (2 * p + 1 < rows) store_sum(tile, from, panel, first + 2 * p + 1, quarter, vuzp2q_s32(a, b));
+            add_sum(tile, from, panel, first + 2 * p, quarter, vuzp1q_s32(a, b));
+            if (2 * p + 1 < rows) add_sum(tile, from, panel, first + 2 * p + 1, quarter, vuzp2q_s32(a, b));
         }
     }
 }
@@ -190,7 +183,7 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
             }
         }
         for (int t = 0; t < rows; t++) {
-            for (int quarter = 0; quarter < 2; quarter++) store_scaled(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
+            for (int quarter = 0; quarter < 2; quarter++) store_int16(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
         }
     }
 }
@@ -201,7 +194,7 @@ RK_TARGET static void int8(const rk_matmul_tile *tile) {
     if (tile->count <= 2) return rk_matmul_dotprod.tile[RK_INT8](tile);
     zipped from;
     for (int panel = 0; panel < tile->panels; panel++) {
-        for (int column = 0; column < tile->columns; column += COLUMNS) {
+        for (int column = 0; column < tile->columns; column += RK_INT8_BLOCK) {
             zip(&from, tile, panel, column);
             RK_FOR_ROWS(tile->count, 6, INT8_MANY)
         }

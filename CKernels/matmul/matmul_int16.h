@@ -13,7 +13,7 @@ RK_TARGET RK_INLINE __m256i broadcast4_16(const int16_t *x) {
 RK_TARGET RK_INLINE __m256i load_as_16(const int8_t *w) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w)); }
 
 // The end of a block: two lanes for each of 8 rows of the panel become a float.
-RK_TARGET RK_INLINE __m256 add_block(__m256 acc, const __m256i sum[2]) {
+RK_TARGET RK_INLINE __m256 add_block16(__m256 acc, const __m256i sum[2]) {
     const __m256i pairs = _mm256_hadd_epi32(sum[0], sum[1]); // rows 0 1 4 5 2 3 6 7
     return _mm256_add_ps(acc, _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(pairs, _MM_SHUFFLE(3, 1, 2, 0))));
 }
@@ -47,11 +47,11 @@ RK_TARGET RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int f
                 }
             }
             for (int t = 0; t < rows; t++) {
-                for (int half = 0; half < halves; half++) acc[t][half] = add_block(acc[t][half], sum[t] + 2 * half);
+                for (int half = 0; half < halves; half++) acc[t][half] = add_block16(acc[t][half], sum[t] + 2 * half);
             }
         }
         for (int t = 0; t < rows; t++) {
-            for (int half = 0; half < halves; half++) store_scaled(tile, panel, first + t, pass + half, w_scales, acc[t][half]);
+            for (int half = 0; half < halves; half++) store_int16(tile, panel, first + t, pass + half, w_scales, acc[t][half]);
         }
     }
 }
@@ -86,12 +86,12 @@ RK_TARGET RK_INLINE void int16_row(const rk_matmul_tile *tile, const rk_panels p
             }
         }
         for (int p = 0; p < panels.count; p++) {
-            for (int half = 0; half < 2; half++) acc[p][half] = add_block(acc[p][half], sum[p] + 2 * half);
+            for (int half = 0; half < 2; half++) acc[p][half] = add_block16(acc[p][half], sum[p] + 2 * half);
         }
     }
     for (int p = 0; p < panels.count; p++) {
         for (int half = 0; half < 2; half++)
-            store_scaled(tile, panels.first + p * panels.apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), acc[p][half]);
+            store_int16(tile, panels.first + p * panels.apart, 0, half, (const float *)((const char *)scales + stream * (size_t)p), acc[p][half]);
     }
 }
 

@@ -3,6 +3,7 @@
 #if defined(__aarch64__)
 #define RK_TARGET
 #include "matmul_neon.h"
+#include "matmul_offsets.h"
 
 // Weights [columns][16] of a panel from column `column` on, all of them or a block: between blocks a row's sums wait in `out`. Four
 // columns of x are one load, and products take them from its lanes: broadcasts would take the place of products.
@@ -56,34 +57,46 @@ RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const
     const float *w_scales = rk_tile_panel(tile, RK_INT8, panel);
     const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
     const int8_t *x = rk_tile_x8(tile, first);
-    int32x4_t sum[2][8]; // two sums for each row of the panel
+    const float *scales = rk_tile_scales(tile, first);
+    float32x4_t acc[2][4];
     for (int t = 0; t < rows; t++) {
-        for (int i = 0; i < 8; i++) sum[t][i] = vdupq_n_s32(0);
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
     }
-    for (int k = 0; k < tile->columns; k += 8) {
-        int8x16_t near[2], far[2];
+    for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK, scales++) {
+        const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
+        int32x4_t sum[2][8]; // two sums for each row of the panel
         for (int t = 0; t < rows; t++) {
-            near[t] = broadcast4(x + tile->x_stride * (size_t)t + k);
-            far[t] = broadcast4(x + tile->x_stride * (size_t)t + k + 4);
+            for (int i = 0; i < 8; i++) sum[t][i] = vdupq_n_s32(0);
         }
-        RK_UNROLL
-        for (int quarter = 0; quarter < 4; quarter++) {
-            const int8x16_t w_near = vld1q_s8(w + k * RK_PANEL + 16 * quarter), w_far = vld1q_s8(w + k * RK_PANEL + 64 + 16 * quarter);
+        for (int k = block; k < end; k += 8) {
+            int8x16_t near[2], far[2];
+            for (int t = 0; t < rows; t++) {
+                near[t] = broadcast4(x + tile->x_stride * (size_t)t + k);
+                far[t] = broadcast4(x + tile->x_stride * (size_t)t + k + 4);
+            }
             RK_UNROLL
-            for (int t = 0; t < rows; t++) { // two products of at most 128 * 127 fit in 16 bits
-                int16x8_t low = vmull_s8(vget_low_s8(w_near), vget_low_s8(near[t]));
-                int16x8_t high = vmull_high_s8(w_near, near[t]);
-                low = vmlal_s8(low, vget_low_s8(w_far), vget_low_s8(far[t]));
-                high = vmlal_high_s8(high, w_far, far[t]);
-                sum[t][2 * quarter] = vpadalq_s16(sum[t][2 * quarter], low);
-                sum[t][2 * quarter + 1] = vpadalq_s16(sum[t][2 * quarter + 1], high);
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int8x16_t w_near = vld1q_s8(w + k * RK_PANEL + 16 * quarter), w_far = vld1q_s8(w + k * RK_PANEL + 64 + 16 * quarter);
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) { // two products of at most 128 * 127 fit in 16 bits
+                    int16x8_t low = vmull_s8(vget_low_s8(w_near), vget_low_s8(near[t]));
+                    int16x8_t high = vmull_high_s8(w_near, near[t]);
+                    low = vmlal_s8(low, vget_low_s8(w_far), vget_low_s8(far[t]));
+                    high = vmlal_high_s8(high, w_far, far[t]);
+                    sum[t][2 * quarter] = vpadalq_s16(sum[t][2 * quarter], low);
+                    sum[t][2 * quarter + 1] = vpadalq_s16(sum[t][2 * quarter + 1], high);
+                }
+            }
+        }
+        for (int t = 0; t < rows; t++) {
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const int32x4_t total = vpaddq_s32(sum[t][2 * quarter], sum[t][2 * quarter + 1]);
+                acc[t][quarter] = add_block(acc[t][quarter], total, scales[tile->scales_stride * (size_t)t]);
             }
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int quarter = 0; quarter < 4; quarter++) {
-            store_int8(tile, panel, first + t, quarter, w_scales, vpaddq_s32(sum[t][2 * quarter], sum[t][2 * quarter + 1]));
-        }
+        for (int quarter = 0; quarter < 4; quarter++) store_int8(tile, panel, first + t, quarter, w_scales, acc[t][quarter]);
     }
 }
 
@@ -179,7 +192,7 @@ RK_INLINE void int16_rows(const rk_matmul_tile *tile, int panel, int first, cons
             }
         }
         for (int t = 0; t < rows; t++) {
-            for (int quarter = 0; quarter < 2; quarter++) store_scaled(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
+            for (int quarter = 0; quarter < 2; quarter++) store_int16(tile, panel, first + t, 2 * half + quarter, w_scales, acc[t][quarter]);
         }
     }
 }
@@ -267,7 +280,7 @@ RK_INLINE void paired_rows(const paired *u, const rk_matmul_tile *tile, int pane
                 const int32x4_t products = vaddq_s32(vdupq_n_s32(u->x_products[first + t]), vld1q_s32(u->w_products + 4 * quarter));
                 const int32x4_t total = vaddq_s32(vpaddq_s32(vpaddq_s32(s[0], s[1]), vpaddq_s32(s[2], s[3])), products);
                 const float32x4_t acc = vaddq_f32(u->column ? vld1q_f32(out) : vdupq_n_f32(0), vcvtq_f32_s32(total));
-                if (u->column + u->columns == tile->columns) store_scaled(tile, panel, u->first + first + t, quarter, w_scales, acc);
+                if (u->column + u->columns == tile->columns) store_int16(tile, panel, u->first + first + t, quarter, w_scales, acc);
                 else vst1q_f32(out, acc);
             }
         }
@@ -371,5 +384,6 @@ static void int16(const rk_matmul_tile *tile) {
     RK_FOR_TILES(tile, 2, INT16)
 }
 
-const rk_matmul_kernels rk_matmul_neon = {.name = "neon", .tile = {f32, f16, int8, int4}, .int16 = int16};
+const rk_matmul_kernels rk_matmul_neon = {
+    .name = "neon", .tile = {f32, f16, int8, int4}, .int16 = int16, .add_offsets = add_offsets};
 #endif

@@ -42,19 +42,23 @@ RK_TARGET RK_INLINE float32x4_t load_bias(const rk_matmul_tile *tile, int panel,
     return tile->bias ? vld1q_f32(tile->bias + panel * RK_PANEL + 4 * quarter) : vdupq_n_f32(0);
 }
 
-RK_TARGET RK_INLINE void store_scaled(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, float32x4_t sum) {
-    const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
-    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(load_bias(tile, panel, quarter), sum, scale));
+RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, float32x4_t acc) {
+    const float32x4_t bias = load_bias(tile, panel, quarter);
+    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(bias, acc, vld1q_f32(w_scales + 4 * quarter)));
 }
 
-RK_TARGET RK_INLINE void store_int8(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, int32x4_t sum) {
-    store_scaled(tile, panel, row, quarter, w_scales, vcvtq_f32_s32(sum));
+RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int row, int quarter, const float *w_scales, float32x4_t acc) {
+    const float32x4_t scale = vmulq_n_f32(vld1q_f32(w_scales + 4 * quarter), tile->scales[row]);
+    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(load_bias(tile, panel, quarter), acc, scale));
 }
 
 RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int quarter, float32x4_t acc) {
     const float32x4_t bias = load_bias(tile, panel, quarter);
     vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_n_f32(bias, acc, tile->scales[row]));
 }
+
+// The end of a block of int8.
+RK_TARGET RK_INLINE float32x4_t add_block(float32x4_t acc, int32x4_t sum, float scale) { return vfmaq_n_f32(acc, vcvtq_f32_s32(sum), scale); }
 
 // 16-bit x is 256 times a coarse byte plus a fine one, both signed.
 RK_TARGET RK_INLINE int16x8_t rounded_up(int16x8_t x) { return vaddq_s16(x, vdupq_n_s16(128)); }

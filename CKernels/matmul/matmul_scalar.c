@@ -37,11 +37,17 @@ static void int8(const rk_matmul_tile *tile) {
         const int8_t *w = (const int8_t *)(w_scales + RK_PANEL);
         for (int t = 0; t < tile->count; t++) {
             const int8_t *x = rk_tile_x8(tile, t);
+            const float *x_scales = rk_tile_scales(tile, t);
             float *out = rk_tile_out(tile, panel, t);
             for (int r = 0; r < RK_PANEL; r++) {
-                int32_t sum = 0;
-                for (int k = 0; k < tile->columns; k++) sum += w[k / 4 * 64 + 4 * r + k % 4] * x[k];
-                out[r] = fmaf((float)sum, tile->scales[t] * w_scales[r], tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
+                float acc = 0;
+                for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK) {
+                    const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
+                    int32_t sum = 0;
+                    for (int k = block; k < end; k++) sum += w[k / 4 * 64 + 4 * r + k % 4] * x[k];
+                    acc = fmaf((float)sum, x_scales[block / RK_INT8_BLOCK], acc);
+                }
+                out[r] = fmaf(acc, w_scales[r], tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
             }
         }
     }
@@ -94,4 +100,15 @@ static void int4(const rk_matmul_tile *tile) {
     }
 }
 
-const rk_matmul_kernels rk_matmul_scalar = {.name = "scalar", .tile = {f32, f16, int8, int4}, .int16 = int16};
+static void add_offsets(const rk_matmul_tile *tile, const rk_matmul_offsets *o) {
+    for (int t = 0; t < tile->count; t++) {
+        float *out = rk_tile_out(tile, 0, t);
+        for (int block = 0; block < o->blocks; block++) {
+            const float offset = o->offsets[t * o->blocks + block], *sums = o->sums + o->stride * (size_t)block;
+            for (int r = 0; r < tile->panels * RK_PANEL; r++) out[r] = fmaf(offset, sums[r], out[r]);
+        }
+    }
+}
+
+const rk_matmul_kernels rk_matmul_scalar = {
+    .name = "scalar", .tile = {f32, f16, int8, int4}, .int16 = int16, .add_offsets = add_offsets};

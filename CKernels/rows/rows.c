@@ -6,7 +6,24 @@
     for (int t, taken; (taken = rk_next_chunks(worker, count, 1, &t)) > 0;) \
         for (const int end = t + taken; t < end; t++)
 
+// Each block is quantized as a row is.
+static void quantize_blocks(const rk_quantize_kernels *kernels, const rk_integer_rows *rows, int t, const float *x, int n) {
+    int8_t *const values = (int8_t *)rows->values + (size_t)t * (size_t)rows->stride;
+    int32_t *const starts = rows->starts + (size_t)t * (size_t)(rows->stride / RK_GROUP);
+    const int blocks = rk_int8_blocks(n), all = rk_padded_columns(n);
+    for (int block = 0; block < blocks; block++) {
+        const int k = block * RK_INT8_BLOCK, at = t * blocks + block;
+        const int columns = rk_min(RK_INT8_BLOCK, n - k), padded = rk_min(RK_INT8_BLOCK, all - k);
+        int32_t groups[RK_INT8_BLOCK / RK_GROUP], start = 0;
+        rows->scales[at] = kernels->row(values + k, groups, rows->offsets ? rows->offsets + at : NULL, x + k, columns, padded);
+        for (int group = 0; group < padded / RK_GROUP; group++) start += groups[group];
+        starts[block] = 128 / 8 * start;
+    }
+    memset(values + all, 0, (size_t)(rows->stride - all));
+}
+
 static void quantize_row(const rk_quantize_kernels *kernels, const rk_integer_rows *rows, int t, const float *x, int n) {
+    if (rows->has_blocks) return quantize_blocks(kernels, rows, t, x, n);
     const size_t first = (size_t)t * (size_t)rows->stride;
     float *const offset = rows->offsets ? rows->offsets + t : NULL;
     rows->scales[t] = rows->is_int16

@@ -98,7 +98,7 @@ public struct Conversion: Sendable {
         }
         let leftText = captionLeftText(for: output)
         if leftText != nil, type == .int8 {
-            metadata.append((FileSchema.Key.leftTextActivations, .string(ActivationPrecision.standard(for: type).name)))
+            metadata.append((FileSchema.Key.leftTextActivations, .string(ActivationPrecision.standard.name)))
         }
         report.fileSize = try PackedFileWriter.write(
             output, metadata: metadata, tensors: plan, last: leftText, threads: threads, progress: progress,

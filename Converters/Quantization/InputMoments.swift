@@ -77,7 +77,7 @@ final class InputMoments {
                     largest[column] = max(largest[column], abs(line[position]))
                 }
             }
-            var matrix = rk_matrix(data: scratch.panels, type: RK_F32, rows: Int32(block.count), columns: rows.count, row_sums: nil)
+            var matrix = rk_matrix(data: scratch.panels, type: RK_F32, rows: Int32(block.count), columns: rows.count)
             var input = rk_input()
             input.x = UnsafePointer(scratch.transposed)
             input.stride = positions

@@ -96,8 +96,8 @@ struct TransformerOptions: ParsableArguments {
         name: .customLong("activations"),
         help: ArgumentHelp(
             """
-            How finely what int8 weights multiply is quantized: int8, fastest, mixed, 16 bits where 8 would err most, or int16 (default: mixed; \
-            other weights know one way only).
+            How finely what int8 weights multiply is quantized: int8, fastest, mixed, 16 bits where 8 err most, or int16 (default: int8; other \
+            weights know one way only).
             """, valueName: "bits"))
     var precision: ActivationPrecision?
 
@@ -105,8 +105,8 @@ struct TransformerOptions: ParsableArguments {
         name: .customLong("kv"),
         help: ArgumentHelp(
             """
-            How keys and values are kept: f16, or int8 in about half the memory and a little less exact (default: int8 for int4 models, else \
-            f16).
+            How keys and values are kept: f16, or int8 in about half the memory and a little less exact (default: int8 for int4 and int8 \
+            models, else f16).
             """, valueName: "format"))
     var keyValueFormat: KeyValueFormat?
 }

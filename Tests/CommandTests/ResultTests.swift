@@ -284,13 +284,13 @@ import Testing
             let object = try info(packed, ["--image-arithmetic", way])
             #expect(object["image_arithmetic"] as? String == way && object["image_products"] as? String == "float")
         }
-        #expect(fast["activations"] as? String == "mixed")
+        #expect(fast["activations"] as? String == "int8")
         #expect(try info(try Project.model())["activations"] == nil)
-        let narrow = try info(packed, ["--activations", "int8"]), wide = try info(packed, ["--activations", "int16"])
-        #expect(narrow["activations"] as? String == "int8" && wide["activations"] as? String == "int16")
-        let buffers = try [narrow, fast, wide].map { try #require($0["transformer_buffer_bytes"] as? Int) }
+        let mixed = try info(packed, ["--activations", "mixed"]), wide = try info(packed, ["--activations", "int16"])
+        #expect(mixed["activations"] as? String == "mixed" && wide["activations"] as? String == "int16")
+        let buffers = try [fast, mixed, wide].map { try #require($0["transformer_buffer_bytes"] as? Int) }
         #expect(buffers[0] < buffers[1] && buffers[1] < buffers[2])
-        let text = try Command.run(["info", packed, "--image-arithmetic", "direct"]).text
+        let text = try Command.run(["info", packed, "--image-arithmetic", "direct", "--activations", "mixed"]).text
         #expect(text.contains("\nactivations   mixed: 8 bits, 16 for the second matrix of each MLP\n"), "\(text)")
         #expect(text.contains("\nconvolutions  direct: products of floats\n"), "\(text)")
     }

@@ -48,15 +48,20 @@ static rk_layer_norm make_norm(int n) {
 
 static void free_norm(rk_layer_norm norm) { test_free((void *)norm.weight), test_free((void *)norm.bias); }
 
-typedef enum format { NONE, INT8, INT8_OFFSET, INT16, FORMATS } format;
-static const char *const format_names[FORMATS] = {"floats", "int8", "int8 with offsets", "int16"};
+typedef enum format { NONE, INT8, INT8_OFFSET, INT8_BLOCKS, INT8_BLOCKS_OFFSET, INT16, FORMATS } format;
+static const char *const format_names[FORMATS] = {
+    "floats", "int8", "int8 with offsets", "int8 in blocks", "int8 in blocks with offsets", "int16"};
+
+// Of each row.
+static int scales_of(rk_integer_rows q, int columns) { return q.has_blocks ? rk_int8_blocks(columns) : 1; }
 
 static rk_integer_rows make_integers(format f, int count, int columns) {
-    rk_integer_rows q = {.stride = count % 2 ? rk_row_stride(columns) : rk_padded_columns(columns), .is_int16 = f == INT16};
-    const size_t elements = (size_t)count * (size_t)q.stride;
+    rk_integer_rows q = {.stride = count % 2 ? rk_row_stride(columns) : rk_padded_columns(columns), .is_int16 = f == INT16,
+                         .has_blocks = f == INT8_BLOCKS || f == INT8_BLOCKS_OFFSET};
+    const size_t elements = (size_t)count * (size_t)q.stride, scales = (size_t)(count * scales_of(q, columns)) * sizeof *q.scales;
     q.values = test_alloc(elements * (f == INT16 ? sizeof(int16_t) : sizeof(int8_t)), 64);
-    q.scales = test_alloc((size_t)count * sizeof *q.scales, sizeof *q.scales);
-    q.offsets = f == INT8_OFFSET ? test_alloc((size_t)count * sizeof *q.offsets, sizeof *q.offsets) : NULL;
+    q.scales = test_alloc(scales, sizeof *q.scales);
+    q.offsets = f == INT8_OFFSET || f == INT8_BLOCKS_OFFSET ? test_alloc(scales, sizeof *q.offsets) : NULL;
     q.starts = f == INT16 ? NULL : test_alloc(elements / RK_GROUP * sizeof *q.starts, sizeof *q.starts);
     return q;
 }
@@ -100,36 +105,47 @@ static float plain_integers(int *y, float *offset, const float *x, int n, float 
     return !finite ? NAN : none ? 0 : largest / limit;
 }
 
+// Likewise, of those that are defined.
+static int starts_of(rk_integer_rows q, int columns) { return q.has_blocks ? rk_int8_blocks(columns) : q.stride / RK_GROUP; }
+
 static void plain_quantize(rk_integer_rows q, rk_rows x) {
     for (int t = 0; t < x.count; t++) {
         int values[MAX_N + RK_COLUMN_BLOCK] = {0};
         const size_t first = (size_t)t * (size_t)q.stride;
-        q.scales[t] = q.is_int16 ? plain_integers(values, NULL, row(x, t), x.n, RK_INT16_LARGEST, 0x1p-112f)
-                                 : plain_integers(values, q.offsets ? q.offsets + t : NULL, row(x, t), x.n, RK_INT8_LARGEST, 0x1p-120f);
+        const int scales = scales_of(q, x.n);
+        for (int b = 0, k = 0; b < scales; b++, k += RK_INT8_BLOCK) {
+            const int at = t * scales + b, n = q.has_blocks && x.n - k > RK_INT8_BLOCK ? RK_INT8_BLOCK : x.n - k;
+            float *offset = q.offsets ? q.offsets + at : NULL;
+            q.scales[at] = q.is_int16 ? plain_integers(values, NULL, row(x, t), n, RK_INT16_LARGEST, 0x1p-112f)
+                                      : plain_integers(values + k, offset, row(x, t) + k, n, RK_INT8_LARGEST, 0x1p-120f);
+        }
         for (int k = 0; k < q.stride; k++) {
             if (q.is_int16) ((int16_t *)q.values)[first + (size_t)k] = (int16_t)values[k];
             else ((int8_t *)q.values)[first + (size_t)k] = (int8_t)values[k];
         }
-        for (int g = 0; g < q.stride / RK_GROUP && q.starts; g++) {
+        const int starts = q.starts ? starts_of(q, x.n) : 0, columns = q.has_blocks ? RK_INT8_BLOCK : RK_GROUP;
+        for (int s = 0; s < starts; s++) {
             int sum = 0;
-            for (int k = 0; k < RK_GROUP; k++) sum += values[g * RK_GROUP + k];
-            q.starts[first / RK_GROUP + (size_t)g] = -8 * sum;
+            for (int k = s * columns; k < q.stride && k < (s + 1) * columns; k++) sum += values[k];
+            q.starts[first / RK_GROUP + (size_t)s] = (q.has_blocks ? -128 : -8) * sum;
         }
     }
 }
 
-static void check_integers(rk_integer_rows expected, rk_integer_rows actual, int count) {
+static void check_integers(rk_integer_rows expected, rk_integer_rows actual, int count, int columns) {
     const size_t elements = (size_t)count * (size_t)expected.stride;
     test_equal_bytes(expected.values, actual.values, elements * (expected.is_int16 ? sizeof(int16_t) : sizeof(int8_t)));
-    test_equal_floats(expected.scales, actual.scales, (size_t)count);
+    const size_t scales = (size_t)(count * scales_of(expected, columns)), stride = (size_t)expected.stride / RK_GROUP;
+    test_equal_floats(expected.scales, actual.scales, scales);
     test_guards(actual.values);
     test_guards(actual.scales);
     if (expected.offsets) {
-        test_equal_floats(expected.offsets, actual.offsets, (size_t)count);
+        test_equal_floats(expected.offsets, actual.offsets, scales);
         test_guards(actual.offsets);
     }
     if (!expected.starts) return;
-    test_equal_ints(expected.starts, actual.starts, elements / RK_GROUP);
+    for (size_t t = 0; t < (size_t)count; t++)
+        test_equal_ints(expected.starts + stride * t, actual.starts + stride * t, (size_t)starts_of(expected, columns));
     test_guards(actual.starts);
 }
 
@@ -179,7 +195,7 @@ static void test_step(const test_isa *isa, which step, format f, int count, int 
     check_rows(expected_x, x);
     check_rows(expected_y, y);
     check_rows(expected_a, a);
-    if (f != NONE) check_integers(expected, actual, count);
+    if (f != NONE) check_integers(expected, actual, count, n);
 
     free_integers(expected), free_integers(actual), free_norm(inner), free_norm(outer);
     if (step != NORM_IN_PLACE) test_free(y.data), test_free(expected_y.data);

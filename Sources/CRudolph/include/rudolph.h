@@ -99,15 +99,15 @@ enum {
 
 // How finely what int8 weights multiply is quantized. Other weights know one way only.
 enum {
-    RUDOLPH_ACTIVATIONS_DEFAULT = 0, // mixed for int8 models, else int8
+    RUDOLPH_ACTIVATIONS_DEFAULT = 0, // int8
     RUDOLPH_ACTIVATIONS_INT8 = 1,    // 8 bits: fastest
-    RUDOLPH_ACTIVATIONS_MIXED = 2,   // 8 bits, but 16 for the second matrix of each MLP, where 8 would err most
+    RUDOLPH_ACTIVATIONS_MIXED = 2,   // 8 bits, but 16 for the second matrix of each MLP, where 8 err most
     RUDOLPH_ACTIVATIONS_INT16 = 3,   // 16 bits: up to twice the time for a picture or a prompt, the same for a token
 };
 
 // How keys and values of earlier positions are kept.
 enum {
-    RUDOLPH_CACHE_DEFAULT = 0, // int8 for int4 models, else f16
+    RUDOLPH_CACHE_DEFAULT = 0, // int8 for int4 and int8 models, else f16
     RUDOLPH_CACHE_F16 = 1,
     RUDOLPH_CACHE_INT8 = 2,    // about half the memory, a little less exact
 };

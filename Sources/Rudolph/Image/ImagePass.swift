@@ -183,7 +183,7 @@ struct ImagePass {
         input.x = UnsafePointer(x)
         input.stride = stride
         input.count = Int32(count)
-        var matrix = rk_matrix(data: panels, type: RK_F32, rows: Int32(rows), columns: Int32(columns), row_sums: nil)
+        var matrix = rk_matrix(data: panels, type: RK_F32, rows: Int32(rows), columns: Int32(columns))
         rk_matmul(worker, features, &matrix, &input, nil, RK_NONE, output, outputStride)
     }
 }

@@ -5,8 +5,9 @@ public enum KeyValueFormat: Sendable, CaseIterable {
     /// 8 bits, and a scale for each head and position: 53 % of the memory with heads of 64, a little less exact (see Docs/QUALITY.md).
     case int8
 
-    /// What a model is run with unless the caller says otherwise: 4-bit weights' own rounding is far coarser than that of 8-bit keys and values.
-    package static func standard(for type: WeightType) -> KeyValueFormat { type == .int4 ? .int8 : .f16 }
+    /// What a model is run with unless the caller says otherwise: beside what rounding to integers does to weights and activations, it does little to
+    /// keys and values.
+    package static func standard(for type: WeightType) -> KeyValueFormat { type.isInteger ? .int8 : .f16 }
 
     /// The name on command lines.
     public var name: String { self == .f16 ? "f16" : "int8" }

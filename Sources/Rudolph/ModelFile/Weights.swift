@@ -201,10 +201,10 @@ final class TensorBinder {
         }
         guard shape.type != .int8 || columns <= Int(RK_INT8_COLUMNS) else {
             throw .invalidFile(
-                "\(path): tensor \(weightName) has \(columns) columns, expected at most \(RK_INT8_COLUMNS), whose products fit in 32 bits")
+                "\(path): tensor \(weightName) has \(columns) columns, expected at most \(RK_INT8_COLUMNS), as many as products take")
         }
         let matrix = rk_matrix(
-            data: try pointer(tensor), type: shape.type.kernelType, rows: Int32(rows), columns: Int32(columns), row_sums: nil)
+            data: try pointer(tensor), type: shape.type.kernelType, rows: Int32(rows), columns: Int32(columns))
         return Linear(matrix: matrix, bias: try bias(name + ".bias", count: rows), type: shape.type)
     }
 

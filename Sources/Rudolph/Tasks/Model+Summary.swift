@@ -113,13 +113,12 @@ extension Model {
             return part
         }
         let features = rk_cpu_features()
-        let precision = precision ?? .standard(for: weightType)
+        let precision = precision ?? .standard
         let imageArithmetic = imageArithmetic ?? .standard(for: weightType)
         return ModelSummary(
             fileBytes: file.file.bytes.count,
             parts: parts,
-            transformerBytes: Transformer.bytes(
-                configuration, rows: Session.positionsAtOnce, threads: threads, precision: precision),
+            transformerBytes: Transformer.bytes(self, rows: Session.positionsAtOnce, threads: threads, precision: precision),
             cacheBytes: KeyValueCache.bytes(
                 configuration, keyValueFormat ?? .standard(for: weightType), .positions(capacity: configuration.sequenceLength)),
             imageEncoderBytes: ImageEncoder.bytes(self, threads: threads, arithmetic: imageArithmetic),

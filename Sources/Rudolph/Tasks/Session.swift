@@ -60,11 +60,11 @@ public final class Session {
     ///   - model: what to run; other sessions may run it as well.
     ///   - threads: workers to compute with, 1 to `maximumThreads`; nil takes `defaultThreads`.
     ///   - precision: of activations that 8-bit weights multiply, which an int4 model has in its heads only and a float model has not; nil takes
-    ///     `.mixed` for int8 models, else `.int8`.
+    ///     `.int8`.
     ///   - imageArithmetic: of the image tokenizer; nil takes `.fast` where the model's weights are integers, else `.winograd`. But for `.fast` a
     ///     picture's tokens do not depend on the processor.
-    ///   - keyValueFormat: of the keys and values of earlier positions; nil takes `.int8` for int4 models, else `.f16`; int8 takes
-    ///     about half the memory.
+    ///   - keyValueFormat: of the keys and values of earlier positions; nil takes `.int8` for int4 and int8 models, else `.f16`;
+    ///     int8 takes about half the memory.
     /// - Throws: for any other number of threads, for more than the system lets this process have at that time (`ulimit -u`, a container's limit
     ///   of pids), and where there is not enough memory. The OpenMP runtime starts them at the first task, others for each thread that runs tasks,
     ///   and ends the process where the system refuses one then.
@@ -81,7 +81,7 @@ public final class Session {
         self.threads = threads
         self.imageArithmetic = imageArithmetic ?? .standard(for: model.weightType)
         self.keyValueFormat = keyValueFormat ?? .standard(for: model.weightType)
-        self.precision = precision ?? .standard(for: model.weightType)
+        self.precision = precision ?? .standard
         let stored = model.captionLeftText
         takesStored = stored?.format == self.keyValueFormat && (stored?.precision == nil || stored?.precision == self.precision)
         transformer = try Transformer(

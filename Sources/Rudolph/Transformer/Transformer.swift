@@ -51,10 +51,11 @@ final class Transformer {
     private let scores: UnsafeMutablePointer<Float>
     private let scoresStride: Int
     // Where 8-bit weights multiply 8 bits of the MLP's hidden layer, its rows have offsets, as GELU makes them lie to one side of zero. For those,
-    // sums of the rows of each layer's `down`, found by multiplying a row of ones when a pass first gets there.
+    // sums of the blocks of each layer's `down`, found by multiplying rows of ones in one block when a pass first gets there.
     private let ones: Buffer
-    private let rowSums: UnsafeMutablePointer<Float>
-    private let hasRowSums: UnsafeMutablePointer<Bool>
+    private let blocks: Int
+    private let blockSums: UnsafeMutablePointer<Float>
+    private let hasBlockSums: UnsafeMutablePointer<Bool>
     private var logitsMemory: UnsafeMutablePointer<Float>? = nil
     /// Floats of logits that there is room for.
     private(set) var logitsCapacity = 0
@@ -82,20 +83,21 @@ final class Transformer {
                 rows.is_int16 = 0
                 rows.offsets = nil
             }
+            rows.has_blocks = linear.type == .int8 && rows.is_int16 == 0 ? 1 : 0
             return rows
         }
     }
 
     /// Bytes of the buffers for `rows` positions at once.
-    static func bytes(_ configuration: Configuration, rows: Int, threads: Int, precision: ActivationPrecision) -> UInt64 {
-        UInt64(BufferLayout(configuration, rows: rows, threads: threads, precision: precision).total)
+    static func bytes(_ model: Model, rows: Int, threads: Int, precision: ActivationPrecision) -> UInt64 {
+        UInt64(BufferLayout(model.configuration, model.weightType, rows: rows, threads: threads, precision: precision).total)
     }
 
     init(
         _ model: Model, threads: Int, maximumRows: Int, precision: ActivationPrecision, stop: StopFlag
     ) throws(RudolphError) {
         let configuration = model.configuration
-        let layout = BufferLayout(configuration, rows: maximumRows, threads: threads, precision: precision)
+        let layout = BufferLayout(configuration, model.weightType, rows: maximumRows, threads: threads, precision: precision)
         guard let memory = rp_allocate(UInt64(layout.total)) else {
             throw .outOfMemory("out of memory: \(layout.total) bytes for the buffers of \(maximumRows) positions")
         }
@@ -112,7 +114,8 @@ final class Transformer {
         func integers(_ rows: BufferLayout.IntegerRows, hasOffsets: Bool) -> rk_integer_rows {
             rk_integer_rows(
                 values: memory + rows.values, scales: floats(rows.scales), offsets: hasOffsets ? floats(rows.offsets) : nil,
-                starts: (memory + rows.starts).assumingMemoryBound(to: Int32.self), stride: Int32(rows.stride), is_int16: rows.isInt16 ? 1 : 0)
+                starts: (memory + rows.starts).assumingMemoryBound(to: Int32.self), stride: Int32(rows.stride), is_int16: rows.isInt16 ? 1 : 0,
+                has_blocks: 0)
         }
         hidden = Buffer(floats: floats(layout.hidden), stride: layout.hiddenStride)
         normed = Buffer(
@@ -123,15 +126,20 @@ final class Transformer {
             integers: integers(layout.wideIntegers, hasOffsets: !precision.isWideInt16))
         scores = floats(layout.scores)
         scoresStride = layout.scoresStride
-        rowSums = floats(layout.rowSums)
-        hasRowSums = .allocate(capacity: configuration.layers)
-        hasRowSums.initialize(repeating: false, count: configuration.layers)
+        blocks = layout.blocks
+        blockSums = floats(layout.blockSums)
+        hasBlockSums = .allocate(capacity: configuration.layers)
+        hasBlockSums.initialize(repeating: false, count: configuration.layers)
 
-        let ones = integers(layout.ones, hasOffsets: false)
-        ones.scales[0] = 1
-        let values = ones.values.assumingMemoryBound(to: Int8.self), columns = 4 * configuration.hiddenSize, group = Int(RK_GROUP)
+        // A row for each block: the same one, with the scale of one block only.
+        var ones = integers(layout.ones, hasOffsets: false)
+        ones.stride = 0
+        let values = ones.values.assumingMemoryBound(to: Int8.self), columns = 4 * configuration.hiddenSize, block = Int(RK_INT8_BLOCK)
         for column in 0..<layout.wideStride { values[column] = column < columns ? 1 : 0 }
-        for index in 0..<layout.wideStride / group { ones.starts[index] = -8 * Int32(max(0, min(group, columns - index * group))) }
+        for index in 0..<blocks {
+            ones.starts[index] = -128 * Int32(min(block, columns - index * block))
+            for other in 0..<blocks { ones.scales[index * blocks + other] = index == other ? 1 : 0 }
+        }
         // Only matrices of integers multiply it.
         self.ones = Buffer(floats: wide.floats, stride: layout.wideStride, integers: ones)
     }
@@ -139,7 +147,7 @@ final class Transformer {
     deinit {
         rp_free(memory)
         rp_free(logitsMemory)
-        hasRowSums.deallocate()
+        hasBlockSums.deallocate()
     }
 
     /// Logits of the rows that a pass was asked for: `stride` floats apart, valid until the next pass.
@@ -272,18 +280,19 @@ final class Transformer {
         observer?(worker, index, .down, inner)
         quantize(worker, inner, wide, for: layer.down)
         var down = layer.down
-        down.matrix.row_sums = sumsOfRows(worker, index, down)
+        down.matrix.block_sums = sumsOfBlocks(worker, index, down)
+        down.matrix.block_sums_stride = output.stride
         multiply(worker, down, wide, count, to: output, next: next)
     }
 
-    /// The sums of the rows of a layer's `down`; nil where its input has no offsets.
-    private func sumsOfRows(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ down: Linear) -> UnsafePointer<Float>? {
+    /// The sums of the blocks of a layer's `down`; nil where its input has no offsets.
+    private func sumsOfBlocks(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ down: Linear) -> UnsafePointer<Float>? {
         guard wide.integers(for: down)?.offsets != nil else { return nil }
-        let sums = Buffer(floats: rowSums + index * output.stride, stride: output.stride)
-        if !hasRowSums[index] {
-            multiply(worker, down.withoutBias, ones, 1, to: sums, next: down)
+        let sums = Buffer(floats: blockSums + index * blocks * output.stride, stride: output.stride)
+        if !hasBlockSums[index] {
+            multiply(worker, down.withoutBias, ones, blocks, to: sums, next: down)
             // The others looked before the product ended, at its barrier.
-            if worker.pointee.index == 0 { hasRowSums[index] = true }
+            if worker.pointee.index == 0 { hasBlockSums[index] = true }
         }
         return UnsafePointer(sums.floats)
     }
