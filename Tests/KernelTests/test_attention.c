@@ -392,7 +392,8 @@ static void test_store(const test_isa *isa, int heads, int head_size, float limi
     double p[KEYS], max = -INFINITY, sum = 0, exact[128] = {0}, worst = 0;
     for (int t = 0; t < KEYS; t++) {
         p[t] = 0;
-        for (int i = 0; i < head_size; i++) p[t] += (double)query[i] * (double)keys[(size_t)t * stride + (size_t)(head * head_size + i)] * (double)scale;
+        const float *key = keys + (size_t)t * stride + (size_t)(head * head_size);
+        for (int i = 0; i < head_size; i++) p[t] += (double)query[i] * (double)key[i] * (double)scale;
         max = fmax(max, p[t]);
     }
     for (int t = 0; t < KEYS; t++) {
@@ -415,7 +416,8 @@ static void test_store(const test_isa *isa, int heads, int head_size, float limi
 
 // `count` queries that see these runs, by the step for every instruction set and processors of either maker, which prefetch keys or not. There
 // is room for blocks of 1, 3 or all queries, by the number of threads.
-static void test_step(const char *what, format f, const caches *c, const rk_key_run *runs, const int32_t *offsets, int count, int heads, int head_size) {
+static void test_step(const char *what, format f, const caches *c, const rk_key_run *runs, const int32_t *offsets, int count, int heads,
+                      int head_size) {
     const rk_attention_kernels scalar = rk_attention_kernels_for(0);
     const size_t stride = (size_t)(heads * head_size + 5), used = (size_t)(count - 1) * stride + stride - 5;
     size_t most = 0;
@@ -446,8 +448,8 @@ static void test_step(const char *what, format f, const caches *c, const rk_key_
             const size_t room[] = {1, 3, RK_QUERY_BLOCK}, scores_stride = most * room[threads - 1] + (threads > 1 ? rk_block_scratch(head_size) : 0);
             const uint32_t features = test_isas[isa].features ^ (threads == 2 ? RK_CPU_PREFETCH : 0);
             float *scores = test_alloc((size_t)threads * scores_stride * sizeof *scores, sizeof *scores);
-            test_begin("attention", "step", test_isas[isa].name, "%s, %s, %d queries, %d heads of %d, %d threads%s", format_names[f], what, count, heads,
-                       head_size, threads, features & RK_CPU_PREFETCH ? ", prefetch" : "");
+            test_begin("attention", "step", test_isas[isa].name, "%s, %s, %d queries, %d heads of %d, %d threads%s", format_names[f], what,
+                       count, heads, head_size, threads, features & RK_CPU_PREFETCH ? ", prefetch" : "");
             memset(actual, 0, used * sizeof *actual);
             step s = {features, actual, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
             rk_parallel(threads, run_whole_step, &s);
