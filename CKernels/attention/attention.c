@@ -14,11 +14,37 @@ rk_attention_kernels rk_attention_kernels_for(uint32_t features) {
 }
 
 // Floats of scores of the query that sees most keys.
-static size_t most_scores(const rk_key_run *runs, const int32_t *run_offsets, int queries) {
+static size_t most_scores(const rk_attention_block *block) {
     int most = 0;
-    for (int q = 0; q < queries; q++)
-        most = rk_max(most, rk_run_total(runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q]));
+    for (int q = 0; q < block->count; q++) {
+        const int32_t *offsets = block->run_offsets + q;
+        most = rk_max(most, rk_run_total(block->runs + offsets[0], offsets[1] - offsets[0]));
+    }
     return ((size_t)most + 15) / 16 * 16;
+}
+
+// The queries from number q on.
+static rk_attention_block queries_from(rk_attention_block block, int q) {
+    block.out += (size_t)q * block.out_stride;
+    block.queries += (size_t)q * block.query_stride;
+    block.run_offsets += q;
+    block.count -= q;
+    return block;
+}
+
+// As many queries at a time as have room in `floats` of scratch.
+static void attend(const rk_attention_kernels *kernels, const rk_attention_head *at, rk_attention_block queries, size_t floats) {
+    const size_t scratch = rk_block_scratch(at->head_size);
+    while (queries.count > 0) {
+        rk_attention_block block = queries;
+        block.scores_stride = most_scores(&queries);
+        const int fitting = floats < scratch ? 0 : (int)((floats - scratch) / block.scores_stride);
+        block.count = rk_max(1, rk_min(queries.count, fitting));
+        const int32_t *offsets = block.run_offsets;
+        if (block.count > 1) kernels->attend_block(at, &block);
+        else kernels->attend(at, block.out, block.queries, block.runs + offsets[0], offsets[1] - offsets[0], block.scores);
+        queries = queries_from(queries, block.count);
+    }
 }
 
 // A chunk is a block of queries of one head, and the blocks of a head follow each other: its keys and values stay in cache.
@@ -36,21 +62,10 @@ void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_s
     for (int chunk; (chunk = rk_next_chunk(worker, heads * blocks)) >= 0;) {
         at.head = chunk / blocks;
         const size_t offset = (size_t)at.head * (size_t)head_size;
-        const int first = chunk % blocks * block, end = rk_min(first + block, count);
-        for (int t = first; t < end;) {
-            float *o = out + (size_t)t * out_stride + offset;
-            const float *q = queries + (size_t)t * query_stride + offset;
-            const size_t stride = most_scores(runs, run_offsets + t, end - t), scratch = rk_block_scratch(head_size);
-            const int fitting = scores_stride < scratch ? 0 : (int)((scores_stride - scratch) / stride);
-            const int queries = rk_min(end - t, fitting);
-            if (queries > 1) {
-                kernels.attend_block(&at, o, out_stride, q, query_stride, queries, runs, run_offsets + t, scores, stride);
-                t += queries;
-            } else {
-                kernels.attend(&at, o, q, runs + run_offsets[t], run_offsets[t + 1] - run_offsets[t], scores);
-                t++;
-            }
-        }
+        const int first = chunk % blocks * block;
+        const rk_attention_block all = {.out = out + offset, .out_stride = out_stride, .queries = queries + offset, .query_stride = query_stride,
+                                        .count = rk_min(first + block, count), .runs = runs, .run_offsets = run_offsets, .scores = scores};
+        attend(&kernels, &at, queries_from(all, first), scores_stride);
     }
     rk_barrier(worker);
 }

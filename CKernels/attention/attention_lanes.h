@@ -5,6 +5,9 @@
 #include "../norm/softmax_lanes.h"
 #include "attention.h"
 
+// For functions that, inlined, would cost each other registers.
+#define APART __attribute__((noinline)) RK_TARGET static
+
 typedef int8_t v32_bytes __attribute__((vector_size(32)));
 typedef int16_t v32_short __attribute__((vector_size(64)));
 typedef int32_t v4_int __attribute__((vector_size(16)));
@@ -68,6 +71,43 @@ RK_LANES_INLINE const char *run_values(const rk_attention_head *at, const rk_key
     return (const char *)at->caches[run->cache].values + rk_run_slot(at, run) * (size_t)at->head_size * size;
 }
 
+// Of all keys of `runs`, one after the other, those with number from ..< end. Functions that are inlined take it by value; others take a pointer, as
+// a copy on the stack would wait for the stores before it, and read it once, as stores of scores could change it for all that the compiler knows.
+typedef struct key_range {
+    const rk_attention_head *at;
+    const rk_key_run *runs;
+    int from, end;
+} key_range;
+
+// Elements first ..< first + width of a head. Functions take a pointer: two integers by value are packed into one on their way, and the compiler then
+// sees too late that a width is constant, and leaves sums in memory.
+typedef struct span {
+    int first, width;
+} span;
+
+// A row for each of several queries, `stride` elements apart: scores, the weights that take their place, or results.
+typedef struct float_rows {
+    float *first;
+    size_t stride;
+} float_rows;
+
+typedef struct query_rows {
+    const float *first;
+    size_t stride;
+} query_rows;
+
+// Quantized queries. Their dots with keys, times the factor of each, are scores.
+typedef struct integer_rows {
+    const int16_t *first;
+    size_t stride;
+    const float *factors;
+} integer_rows;
+
+#define ROW(rows, q) ((rows).first + (size_t)(q) * (rows).stride)
+
+// From row q on.
+RK_INLINE float_rows rows_from(float_rows rows, int q) { return (float_rows){ROW(rows, q), rows.stride}; }
+
 // Walks over the keys of a query's runs.
 typedef struct cursor {
     const rk_attention_head *at;
@@ -75,7 +115,7 @@ typedef struct cursor {
     const rk_key_value_cache *cache;
     size_t slot; // of the next key
     const char *key;
-    size_t size;         // of an element
+    size_t step;         // bytes from a key to the next one
     ptrdiff_t to_values; // from a key to its value
     int left;            // keys of the current run that are still to come
 } cursor;
@@ -83,26 +123,27 @@ typedef struct cursor {
 RK_LANES_INLINE void open_run(cursor *c) {
     c->cache = &c->at->caches[c->run->cache];
     c->slot = rk_run_slot(c->at, c->run);
-    c->key = run_keys(c->at, c->run, c->size);
+    c->key = (const char *)c->cache->keys + c->slot * c->step;
     c->to_values = (const char *)c->cache->values - (const char *)c->cache->keys;
     c->left = c->run->count;
     c->run++;
 }
 
-// At key number `skipped`.
-RK_LANES_INLINE cursor cursor_at(const rk_attention_head *at, size_t size, const rk_key_run *runs, int skipped) {
-    cursor c = {.at = at, .run = runs, .size = size};
+// At the first key of the range, of elements of `size` bytes.
+RK_LANES_INLINE cursor cursor_at(key_range keys, size_t size) {
+    cursor c = {.at = keys.at, .run = keys.runs, .step = (size_t)keys.at->head_size * size};
+    int skipped = keys.from;
     if (skipped == 0) return c;
     for (; skipped > c.left; open_run(&c)) skipped -= c.left;
     c.slot += (size_t)skipped;
-    c.key += (size_t)skipped * (size_t)at->head_size * size;
+    c.key += (size_t)skipped * c.step;
     c.left -= skipped;
     return c;
 }
 
 RK_LANES_INLINE const char *next_key_of_run(cursor *c) {
     const char *key = c->key;
-    c->key += (size_t)c->at->head_size * c->size;
+    c->key += c->step;
     c->slot++;
     c->left--;
     return key;
@@ -132,7 +173,7 @@ RK_LANES_INLINE const void *next_value(cursor *c) {
 RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], float *scales, int count) {
     take_keys(c, keys, scales, 4, count);
     const char *first = keys[0];
-    const ptrdiff_t bytes = 4 * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size, distance = c->at->prefetch_distance;
+    const ptrdiff_t bytes = 4 * (ptrdiff_t)c->step, distance = c->at->prefetch_distance;
     for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(first + c->to_values + line);
     for (ptrdiff_t line = 0; line < bytes && distance; line += 64) __builtin_prefetch(first + distance + line);
 }
@@ -142,7 +183,7 @@ RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], float *scales, in
 // which are needed later, into L2.
 RK_LANES_INLINE void prefetch_next_tile(const cursor *c, int keys, int first, int end, int count) {
     enum { L2_DISTANCE = 2 << 10 };
-    const ptrdiff_t lines = keys * (ptrdiff_t)c->at->head_size * (ptrdiff_t)c->size / 64;
+    const ptrdiff_t lines = keys * (ptrdiff_t)c->step / 64;
     for (ptrdiff_t line = lines * first / count; line < lines * end / count; line++) {
         const char *key = c->key + 64 * line;
         __builtin_prefetch(key);
@@ -193,41 +234,64 @@ RK_LANES_INLINE void store_lanes(float *p, key_lanes v, int n) {
 // Registers of sums of products of weights, as integers, with the values of VALUE_KEYS keys at a time: those that 64 elements of the head fill.
 enum { VALUE_REGISTERS = 64 / RK_KEY_LANES };
 
+#if !defined(RK_DOTPROD)
+enum { WEIGHT_PLANES = 1 };
+
+RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) { memcpy(to, &weights, sizeof weights); }
+
+typedef struct weight_rows {
+    const int16_t *first;
+    size_t stride;
+} weight_rows;
+
+// The weights, which lie in place of scores, from that of a key on.
+RK_LANES_INLINE weight_rows weights_of(float_rows rows, int key, int always_0) {
+    return (weight_rows){(const int16_t *)rows.first + key + always_0, 2 * rows.stride};
+}
+#endif
+
 #if defined(__aarch64__)
 #include "attention_tiles_neon.h"
 #else
 #include "attention_tiles.h"
 #endif
 
-// Scores of the tile's keys, from scores[0].
-RK_LANES_INLINE void score_tile(const rk_attention_head *at, const float *tile, const float *queries, size_t query_stride, const int count,
-                                float *scores, size_t scores_stride) {
+// Scores of the tile's keys, from the beginning of each row on.
+RK_LANES_INLINE void score_tile(const rk_attention_head *at, const float *tile, query_rows queries, const int count, float_rows scores) {
     for (int k = 0; k < 16; k += RK_KEY_LANES) {
         key_lanes dots[4];
-        if (at->head_size == 64) dots_of_tile(dots, tile + k, queries, query_stride, count, 64);
-        else dots_of_tile(dots, tile + k, queries, query_stride, count, at->head_size);
+        if (at->head_size == 64) dots_of_tile(dots, tile + k, queries, count, 64);
+        else dots_of_tile(dots, tile + k, queries, count, at->head_size);
         for (int q = 0; q < count; q++) {
             dots[q] *= at->scale;
-            memcpy(scores + (size_t)q * scores_stride + k, &dots[q], sizeof dots[q]);
+            memcpy(ROW(scores, q) + k, &dots[q], sizeof dots[q]);
         }
     }
 }
 
-// Likewise of keys and queries that are integers: of `keys`, as many as the tile holds or sixteen.
-RK_LANES_INLINE void score_tile_int8(const rk_attention_head *at, const int16_t *tile, int keys, const float *scales, const int16_t *queries,
-                                     size_t stride, const int count, const float *factors, float *scores, size_t scores_stride) {
-    for (int k = 0; k < keys;) {
-        const int registers = keys - k < SCORED_REGISTERS * RK_KEY_LANES ? 1 : SCORED_REGISTERS;
+// Keys of bytes: sixteen, or BYTE_TILE_KEYS.
+typedef struct byte_tile {
+    const int16_t *elements;
+    const float *scales; // of the keys
+    int keys;
+} byte_tile;
+
+// Likewise of keys and queries that are integers.
+RK_LANES_INLINE void score_tile_int8(const rk_attention_head *at, byte_tile tile, integer_rows queries, const int count, float_rows scores) {
+    const int head_size = at->head_size;
+    for (int k = 0; k < tile.keys;) {
+        const int registers = tile.keys - k < SCORED_REGISTERS * RK_KEY_LANES ? 1 : SCORED_REGISTERS;
+        const int16_t *keys = tile.elements + offset_in_tile(k, head_size);
         key_integers dots[4][SCORED_REGISTERS];
-        if (at->head_size == 64 && registers == SCORED_REGISTERS) dots_of_tile_int8(dots, tile, k, queries, stride, count, 64, SCORED_REGISTERS);
-        else if (registers == SCORED_REGISTERS) dots_of_tile_int8(dots, tile, k, queries, stride, count, at->head_size, SCORED_REGISTERS);
-        else dots_of_tile_int8(dots, tile, k, queries, stride, count, at->head_size, 1);
+        if (head_size == 64 && registers == SCORED_REGISTERS) dots_of_tile_int8(dots, keys, queries, count, 64, SCORED_REGISTERS);
+        else if (registers == SCORED_REGISTERS) dots_of_tile_int8(dots, keys, queries, count, head_size, SCORED_REGISTERS);
+        else dots_of_tile_int8(dots, keys, queries, count, head_size, 1);
         for (int r = 0; r < registers; r++, k += RK_KEY_LANES) {
             key_lanes scale;
-            memcpy(&scale, scales + k, sizeof scale);
+            memcpy(&scale, tile.scales + k, sizeof scale);
             for (int q = 0; q < count; q++) {
-                const key_lanes score = __builtin_convertvector(dots[q][r], key_lanes) * scale * factors[q];
-                memcpy(scores + (size_t)q * scores_stride + k, &score, sizeof score);
+                const key_lanes score = __builtin_convertvector(dots[q][r], key_lanes) * scale * queries.factors[q];
+                memcpy(ROW(scores, q) + k, &score, sizeof score);
             }
         }
     }
@@ -291,35 +355,34 @@ RK_LANES_INLINE float weigh(const rk_attention_head *at, float *scores, int coun
     return scale / v16_sum(sum);
 }
 
-__attribute__((noinline)) RK_TARGET static float softmax_of_scores(float *scores, int count) { return softmax_of(scores, count, 1); }
+APART float softmax_of_scores(float *scores, int count) { return softmax_of(scores, count, 1); }
 
-// Scores of the keys from number `done` on, a multiple of 4, then the softmax of all. Returns its sum.
-__attribute__((noinline)) RK_TARGET static float score_keys_f16(const rk_attention_head *at, const float *query, const rk_key_run *runs,
-                                                                int run_count, int done, float *scores) {
-    const int count = rk_run_total(runs, run_count);
-    cursor c = cursor_at(at, sizeof(rk_f16), runs, done);
-    for (int i = done; i < count; i += 4) {
-        const void *keys[4];
-        next_keys(&c, keys, NULL, count - i);
-        const v4 dots = dots_of_keys_f16(query, keys, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
+// Scores of the keys of the range, `from` a multiple of 4, then the softmax of all up to its end. Returns its sum.
+APART float score_keys_f16(const key_range *range, const float *query, float *scores) {
+    const key_range keys = *range;
+    const rk_attention_head *at = keys.at;
+    cursor c = cursor_at(keys, sizeof(rk_f16));
+    for (int i = keys.from; i < keys.end; i += 4) {
+        const void *four[4];
+        next_keys(&c, four, NULL, keys.end - i);
+        const v4 dots = dots_of_keys_f16(query, four, at->head_size) * (v4){at->scale, at->scale, at->scale, at->scale};
         memcpy(scores + i, &dots, sizeof dots);
     }
-    return softmax_of_scores(scores, count);
+    return softmax_of_scores(scores, keys.end);
 }
 
 // Likewise with a quantized query, whose factor is the scale times its own, and what `weigh` makes of the scores and returns.
-__attribute__((noinline)) RK_TARGET static float score_keys_int8(const rk_attention_head *at, const int16_t *query, float factor,
-                                                                 const rk_key_run *runs, int run_count, int done, float *scores) {
-    const int count = rk_run_total(runs, run_count);
-    cursor c = cursor_at(at, sizeof(int8_t), runs, done);
-    for (int i = done; i < count; i += 4) {
-        const void *keys[4];
+APART float score_keys_int8(const key_range *range, const int16_t *query, float factor, float *scores) {
+    const key_range keys = *range;
+    cursor c = cursor_at(keys, sizeof(int8_t));
+    for (int i = keys.from; i < keys.end; i += 4) {
+        const void *four[4];
         float scales[4];
-        next_keys(&c, keys, scales, count - i);
-        const v4 score = dots_of_keys_int8(query, keys, at->head_size) * (v4){scales[0], scales[1], scales[2], scales[3]} * factor;
+        next_keys(&c, four, scales, keys.end - i);
+        const v4 score = dots_of_keys_int8(query, four, keys.at->head_size) * (v4){scales[0], scales[1], scales[2], scales[3]} * factor;
         memcpy(scores + i, &score, sizeof score);
     }
-    return weigh(at, scores, count, runs);
+    return weigh(keys.at, scores, keys.end, keys.runs);
 }
 
 // The query as integers, a pair of them where the last one stands alone.
@@ -335,48 +398,51 @@ RK_LANES_INLINE float quantize_query(const rk_attention_head *at, int16_t *y, co
     return at->scale * scale;
 }
 
-// `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the values of the keys from number
-// `done` on, added to `out` if that is not 0; then the division by `sum`.
-RK_LANES_INLINE void add_values(const rk_attention_head *at, float *out, const rk_key_run *runs, int run_count, int done, const float *p, float sum,
-                                int first, int blocks, int width) {
-    const size_t step = (size_t)at->head_size * sizeof(rk_f16);
+// The values of the range's keys, added to `out` if other keys are before it, then the division by `sum`. The elements are `blocks` times 16, of
+// which `part` is the first, or one part of fewer.
+RK_LANES_INLINE void add_values(key_range keys, float *out, const float *p, float sum, const span *part, const int blocks) {
+    const size_t step = (size_t)keys.at->head_size * sizeof(rk_f16);
+    const float *end = p + keys.end;
+    int done = keys.from;
     v16 sums[4] = {{0}, {0}, {0}, {0}};
-    for (int b = 0; b < blocks && done; b++) sums[b] = v16_load_upto(out + first + 16 * b, width);
+    out += part->first;
+    for (int b = 0; b < blocks && done; b++) sums[b] = v16_load_upto(out + 16 * b, part->width);
     p += done;
-    for (int r = 0; r < run_count; r++) {
-        const int skipped = rk_min(done, runs[r].count);
-        const char *value = run_values(at, &runs[r], sizeof(rk_f16)) + (size_t)skipped * step;
-        for (int s = skipped; s < runs[r].count; s++, value += step, p++)
+    for (const rk_key_run *run = keys.runs; p < end; run++) {
+        const int skipped = rk_min(done, run->count);
+        const char *value = run_values(keys.at, run, sizeof(rk_f16)) + (size_t)skipped * step;
+        for (int s = skipped; s < run->count; s++, value += step, p++)
             for (int b = 0; b < blocks; b++)
-                sums[b] = v16_fma(v16_splat(*p), v16_load_f16_upto((const rk_f16 *)value + first + 16 * b, width), sums[b]);
+                sums[b] = v16_fma(v16_splat(*p), v16_load_f16_upto((const rk_f16 *)value + part->first + 16 * b, part->width), sums[b]);
         done -= skipped;
     }
-    for (int b = 0; b < blocks; b++) v16_store_upto(out + first + 16 * b, sums[b] / v16_splat(sum), width);
+    for (int b = 0; b < blocks; b++) v16_store_upto(out + 16 * b, sums[b] / v16_splat(sum), part->width);
 }
 
-__attribute__((noinline)) RK_TARGET static void add_values_f16(const rk_attention_head *at, float *out, const rk_key_run *runs, int run_count,
-                                                               int done, const float *p, float sum) {
+APART void add_values_f16(const key_range *range, float *out, const float *p, float sum) {
+    const key_range keys = *range;
+    const int head_size = keys.at->head_size;
     int first = 0;
-    for (; first + 64 <= at->head_size; first += 64) add_values(at, out, runs, run_count, done, p, sum, first, 4, 16);
-    for (; first + 32 <= at->head_size; first += 32) add_values(at, out, runs, run_count, done, p, sum, first, 2, 16);
-    for (; first + 16 <= at->head_size; first += 16) add_values(at, out, runs, run_count, done, p, sum, first, 1, 16);
-    if (first < at->head_size) add_values(at, out, runs, run_count, done, p, sum, first, 1, at->head_size - first);
+    for (; first + 64 <= head_size; first += 64) add_values(keys, out, p, sum, &(span){first, 16}, 4);
+    for (; first + 32 <= head_size; first += 32) add_values(keys, out, p, sum, &(span){first, 16}, 2);
+    for (; first + 16 <= head_size; first += 16) add_values(keys, out, p, sum, &(span){first, 16}, 1);
+    if (first < head_size) add_values(keys, out, p, sum, &(span){first, head_size - first}, 1);
 }
 
-// Adds the products of the keys from ..< end, `from` a multiple of 4, with a plane of their weights, for `count` queries. Past the end weights are 0.
-RK_LANES_INLINE void sum_plane(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
-                               const int16_t *weights, size_t stride, const int plane, const int count, int first, int elements) {
-    cursor c = cursor_at(at, sizeof(int8_t), runs, from);
+// Adds the products of the keys of the range, `from` a multiple of 4, with a plane of their weights, for `count` queries. Past the end weights are 0.
+RK_LANES_INLINE void sum_plane(key_integers sums[][VALUE_REGISTERS], key_range keys, float_rows weights, const int plane, const int count,
+                               const span *part) {
+    cursor c = cursor_at(keys, sizeof(int8_t));
     const int8_t *values[VALUE_KEYS];
-    for (int i = from; i < end; i += VALUE_KEYS) {
-        for (; c.left >= VALUE_KEYS && i + VALUE_KEYS <= end; i += VALUE_KEYS) {
+    for (int i = keys.from; i < keys.end; i += VALUE_KEYS) {
+        for (; c.left >= VALUE_KEYS && i + VALUE_KEYS <= keys.end; i += VALUE_KEYS) {
             RK_UNROLL
             for (int k = 0; k < VALUE_KEYS; k++) values[k] = next_value_of_run(&c);
-            add_products_of_values(sums, values, weights_of(weights, i, plane), stride, count, first, elements);
+            add_products_of_values(sums, values, weights_of(weights, i, plane), count, part);
         }
-        if (i >= end) break;
-        for (int k = 0; k < VALUE_KEYS; k++) values[k] = k < end - i ? next_value(&c) : values[k - 1];
-        add_products_of_values(sums, values, weights_of(weights, i, plane), stride, count, first, elements);
+        if (i >= keys.end) break;
+        for (int k = 0; k < VALUE_KEYS; k++) values[k] = k < keys.end - i ? next_value(&c) : values[k - 1];
+        add_products_of_values(sums, values, weights_of(weights, i, plane), count, part);
     }
 }
 
@@ -385,20 +451,19 @@ RK_LANES_INLINE key_integers sum_before(const float *before, int r, int elements
 }
 
 // All products of those keys, added to earlier sums if there are any. A weight is its planes, one after the other as digits of eight bits.
-RK_LANES_INLINE void sum_values(key_integers sums[][VALUE_REGISTERS], const rk_attention_head *at, const rk_key_run *runs, int from, int end,
-                                const int16_t *weights, size_t stride, const float *before, size_t before_stride, const int count, int first,
-                                int elements) {
+RK_LANES_INLINE void sum_values(key_integers sums[][VALUE_REGISTERS], key_range keys, float_rows weights, float_rows before, const int count,
+                                const span *part) {
     for (int q = 0; q < count; q++) {
-        for (int r = 0; RK_KEY_LANES * r < elements; r++)
-            sums[q][r] = sum_before(WEIGHT_PLANES == 1 && before ? before + (size_t)q * before_stride : NULL, r, elements);
+        for (int r = 0; RK_KEY_LANES * r < part->width; r++)
+            sums[q][r] = sum_before(WEIGHT_PLANES == 1 && before.first ? ROW(before, q) : NULL, r, part->width);
     }
-    sum_plane(sums, at, runs, from, end, weights, stride, 0, count, first, elements);
+    sum_plane(sums, keys, weights, 0, count, part);
     if (WEIGHT_PLANES == 1) return;
     for (int q = 0; q < count; q++) {
-        for (int r = 0; RK_KEY_LANES * r < elements; r++)
-            sums[q][r] = sums[q][r] * 256 + sum_before(before ? before + (size_t)q * before_stride : NULL, r, elements);
+        for (int r = 0; RK_KEY_LANES * r < part->width; r++)
+            sums[q][r] = sums[q][r] * 256 + sum_before(before.first ? ROW(before, q) : NULL, r, part->width);
     }
-    sum_plane(sums, at, runs, from, end, weights, stride, 1, count, first, elements);
+    sum_plane(sums, keys, weights, 1, count, part);
 }
 
 // What sums of integers become where all products are added; else they are kept as they are.
@@ -410,101 +475,119 @@ RK_LANES_INLINE void store_sums(float *out, key_integers sums[VALUE_REGISTERS], 
     }
 }
 
-// `elements` of the head from element `first`: the products of the first `shared` keys for `count` queries, added to the sums in `out`.
-RK_LANES_INLINE void share_integers(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
-                                    const float *weights, size_t stride, const float *factors, const int count, int first, int elements) {
+// The products of the keys that `count` queries share, added to the sums in `out`, and what all of them become.
+RK_LANES_INLINE void share_integers(key_range keys, float_rows out, float_rows weights, const float *factors, const int count, const span *part) {
     key_integers sums[RK_VALUE_QUERIES][VALUE_REGISTERS];
-    out += first;
-    sum_values(sums, at, runs, 0, shared, (const int16_t *)weights, 2 * stride, out, out_stride, count, first, elements);
-    for (int q = 0; q < count; q++) store_sums(out + (size_t)q * out_stride, sums[q], factors[q], 1, elements);
+    out.first += part->first;
+    sum_values(sums, keys, weights, out, count, part);
+    RK_UNROLL
+    for (int q = 0; q < count; q++) store_sums(ROW(out, q), sums[q], factors[q], 1, part->width);
 }
 
-RK_LANES_INLINE void share_blocks_int8(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared,
-                                       const float *weights, size_t stride, const float *factors, const int count) {
+RK_LANES_INLINE void share_blocks_int8(key_range keys, float_rows out, float_rows weights, const float *factors, const int count) {
+    const int head_size = keys.at->head_size;
     int first = 0;
-    for (; first + SHARED_STEP <= at->head_size; first += SHARED_STEP)
-        share_integers(at, out, out_stride, runs, shared, weights, stride, factors, count, first, SHARED_STEP);
-    for (; first + VALUE_STEP <= at->head_size && SHARED_STEP > VALUE_STEP; first += VALUE_STEP)
-        share_integers(at, out, out_stride, runs, shared, weights, stride, factors, count, first, VALUE_STEP);
+    for (; first + SHARED_STEP <= head_size; first += SHARED_STEP)
+        share_integers(keys, out, weights, factors, count, &(span){first, SHARED_STEP});
+    for (; first + VALUE_STEP <= head_size && SHARED_STEP > VALUE_STEP; first += VALUE_STEP)
+        share_integers(keys, out, weights, factors, count, &(span){first, VALUE_STEP});
     RK_NO_UNROLL
-    for (int q = 0; q < count && first < at->head_size; q++)
-        share_integers(at, out + (size_t)q * out_stride, 0, runs, shared, weights + (size_t)q * stride, 0, factors + q, 1, first,
-                       at->head_size - first);
+    for (int q = 0; q < count && first < head_size; q++)
+        share_integers(keys, rows_from(out, q), rows_from(weights, q), factors + q, 1, &(span){first, head_size - first});
 }
 
-// Those of one query's keys from number `done` on. If that is 0 they are all, and are multiplied by `factor`.
-RK_LANES_INLINE void add_integers(const rk_attention_head *at, float *out, const rk_key_run *runs, int count, int done, const float *weights,
-                                  float factor, int first, int elements) {
+// Those of one query with the range's keys. If these are all that it sees, they are multiplied by `factor`.
+RK_LANES_INLINE void add_integers(key_range keys, float *out, float *weights, float factor, const span *part) {
     key_integers sums[1][VALUE_REGISTERS];
-    sum_values(sums, at, runs, done, count, (const int16_t *)weights, 0, NULL, 0, 1, first, elements);
-    if (done) store_sums(out + first, sums[0], factor, 0, elements);
-    else store_sums(out + first, sums[0], factor, 1, elements);
+    sum_values(sums, keys, (float_rows){weights, 0}, (float_rows){NULL, 0}, 1, part);
+    if (keys.from) store_sums(out + part->first, sums[0], factor, 0, part->width);
+    else store_sums(out + part->first, sums[0], factor, 1, part->width);
 }
 
-__attribute__((noinline)) RK_TARGET static void add_values_int8(const rk_attention_head *at, float *out, const rk_key_run *runs, int run_count,
-                                                                int done, const float *weights, float factor) {
-    const int count = rk_run_total(runs, run_count);
+APART void add_values_int8(const key_range *range, float *out, float *weights, float factor) {
+    const key_range keys = *range;
+    const int head_size = keys.at->head_size;
     int first = 0;
-    for (; first + 64 <= at->head_size; first += 64) add_integers(at, out, runs, count, done, weights, factor, first, 64);
-    for (; first + VALUE_STEP <= at->head_size; first += VALUE_STEP) add_integers(at, out, runs, count, done, weights, factor, first, VALUE_STEP);
-    if (first < at->head_size) add_integers(at, out, runs, count, done, weights, factor, first, at->head_size - first);
+    for (; first + 64 <= head_size; first += 64) add_integers(keys, out, weights, factor, &(span){first, 64});
+    for (; first + VALUE_STEP <= head_size; first += VALUE_STEP) add_integers(keys, out, weights, factor, &(span){first, VALUE_STEP});
+    if (first < head_size) add_integers(keys, out, weights, factor, &(span){first, head_size - first});
 }
 
 RK_TARGET static void attend(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                              float *scores) {
+    const key_range keys = {at, runs, 0, rk_run_total(runs, run_count)};
     if (rk_is_int8(at->caches)) {
         int16_t *integers = (int16_t *)out; // no room is as large, and nothing else is there before the scores are done
         const float factor = quantize_query(at, integers, query);
-        add_values_int8(at, out, runs, run_count, 0, scores, score_keys_int8(at, integers, factor, runs, run_count, 0, scores));
+        add_values_int8(&keys, out, scores, score_keys_int8(&keys, integers, factor, scores));
     } else {
-        add_values_f16(at, out, runs, run_count, 0, scores, score_keys_f16(at, query, runs, run_count, 0, scores));
+        add_values_f16(&keys, out, scores, score_keys_f16(&keys, query, scores));
     }
 }
 
+// The keys of query q of a block from number `from` on.
+RK_LANES_INLINE key_range own_keys(const rk_attention_head *at, const rk_attention_block *block, int q, int from) {
+    const int32_t *offsets = block->run_offsets + q;
+    const rk_key_run *runs = block->runs + offsets[0];
+    return (key_range){at, runs, from, rk_run_total(runs, offsets[1] - offsets[0])};
+}
+
+// The first `shared` ones, which all queries of the block see.
+RK_LANES_INLINE key_range shared_keys(const rk_attention_head *at, const rk_attention_block *block, int shared) {
+    return (key_range){at, block->runs + block->run_offsets[0], 0, shared};
+}
+
+RK_LANES_INLINE query_rows queries_of(const rk_attention_block *block) { return (query_rows){block->queries, block->query_stride}; }
+RK_LANES_INLINE float_rows results_of(const rk_attention_block *block) { return (float_rows){block->out, block->out_stride}; }
+RK_LANES_INLINE float_rows scores_of(const rk_attention_block *block) { return (float_rows){block->scores, block->scores_stride}; }
+
 #define SCORE_TILE(n)                                                                                                            \
     prefetch_next_tile(&c, 16, first, first + n, count);                                                                         \
-    score_tile(at, tile, queries + (size_t)first * query_stride, query_stride, n, scores + (size_t)first * scores_stride + i, scores_stride)
+    score_tile(at, tile, (query_rows){ROW(queries, first), queries.stride}, n, (float_rows){ROW(scores, first) + i, scores.stride})
 #define SCORE_TILE_INT8(n)                                                                                                       \
-    prefetch_next_tile(&c, keys, first, first + n, count);                                                                       \
-    score_tile_int8(at, tile, keys, scales, queries + (size_t)first * query_stride, query_stride, n, factors + first,            \
-                    scores + (size_t)first * scores_stride + i, scores_stride)
+    prefetch_next_tile(&c, tile.keys, first, first + n, count);                                                                  \
+    score_tile_int8(at, tile, (integer_rows){ROW(queries, first), queries.stride, queries.factors + first}, n,                   \
+                    (float_rows){ROW(scores, first) + i, scores.stride})
 
-#define SHARE_BLOCKS(n)                                                                                                          \
-    share_blocks(at, out + (size_t)first * out_stride, out_stride, runs, shared, p + (size_t)first * p_stride, p_stride, n)
-#define SHARE_BLOCKS_INT8(n)                                                                                                     \
-    share_blocks_int8(at, out + (size_t)first * out_stride, out_stride, runs, shared, weights + (size_t)first * stride, stride, factors + first, n)
+#define SHARE_BLOCKS(n) share_blocks(keys, rows_from(out, first), rows_from(p, first), n)
+#define SHARE_BLOCKS_INT8(n) share_blocks_int8(keys, rows_from(out, first), rows_from(weights, first), factors + first, n)
 
-// The parts of attend_block are functions of their own: inlined, they cost each other registers.
-__attribute__((noinline)) RK_TARGET static void share_keys_f16(const rk_attention_head *at, const float *queries, size_t query_stride, int count,
-                                                               const rk_key_run *runs, int shared, float *scores, size_t scores_stride,
-                                                               float *tile) {
-    cursor c = cursor_at(at, sizeof(rk_f16), runs, 0);
+APART void share_keys_f16(const rk_attention_head *at, const rk_attention_block *block, int shared) {
+    const int count = block->count;
+    const query_rows queries = queries_of(block);
+    const float_rows scores = scores_of(block);
+    float *tile = ROW(scores, count);
+    cursor c = cursor_at(shared_keys(at, block, shared), sizeof(rk_f16));
     for (int i = 0; i < shared; i += 16) {
         fill_tile(tile, &c, NULL, sizeof(rk_f16), rk_min(16, shared - i), 0);
         RK_FOR_ROWS(count, 4, SCORE_TILE)
     }
 }
 
-__attribute__((noinline)) RK_TARGET static void share_keys_int8(const rk_attention_head *at, const int16_t *queries, size_t query_stride,
-                                                                const float *factors, int count, const rk_key_run *runs, int shared, float *scores,
-                                                                size_t scores_stride, int16_t *tile) {
-    cursor c = cursor_at(at, sizeof(int8_t), runs, 0);
-    for (int i = 0, keys; i < shared; i += keys) {
-        float scales[BYTE_TILE_KEYS];
-        keys = shared - i > 16 ? BYTE_TILE_KEYS : 16;
-        for (int k = 0; k < keys; k += 16) fill_tile(tile, &c, scales + k, sizeof(int8_t), rk_min(16, shared - i - k), k);
+APART void share_keys_int8(const rk_attention_head *at, const rk_attention_block *block, int shared, integer_rows queries, int16_t *elements) {
+    const int count = block->count;
+    const float_rows scores = scores_of(block);
+    cursor c = cursor_at(shared_keys(at, block, shared), sizeof(int8_t));
+    float scales[BYTE_TILE_KEYS];
+    byte_tile tile = {elements, scales, 0};
+    for (int i = 0; i < shared; i += tile.keys) {
+        tile.keys = shared - i > 16 ? BYTE_TILE_KEYS : 16;
+        for (int k = 0; k < tile.keys; k += 16) fill_tile(elements, &c, scales + k, sizeof(int8_t), rk_min(16, shared - i - k), k);
         RK_FOR_ROWS(count, 4, SCORE_TILE_INT8)
     }
 }
 
-__attribute__((noinline)) RK_TARGET static void share_values_f16(const rk_attention_head *at, float *out, size_t out_stride, int count,
-                                                                 const rk_key_run *runs, int shared, const float *p, size_t p_stride) {
+APART void share_values_f16(const rk_attention_head *at, const rk_attention_block *block, int shared) {
+    const int count = block->count;
+    const key_range keys = shared_keys(at, block, shared);
+    const float_rows out = results_of(block), p = scores_of(block);
     RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS)
 }
 
-__attribute__((noinline)) RK_TARGET static void share_values_int8(const rk_attention_head *at, float *out, size_t out_stride, int count,
-                                                                  const rk_key_run *runs, int shared, const float *weights, size_t stride,
-                                                                  const float *factors) {
+APART void share_values_int8(const rk_attention_head *at, const rk_attention_block *block, int shared, const float *factors) {
+    const int count = block->count;
+    const key_range keys = shared_keys(at, block, shared);
+    const float_rows out = results_of(block), weights = scores_of(block);
     RK_FOR_ROWS(count, RK_VALUE_QUERIES, SHARE_BLOCKS_INT8)
 }
 
@@ -513,61 +596,61 @@ RK_LANES_INLINE void prefetch_result(const rk_attention_head *at, const float *o
     for (int i = 0; i < at->head_size; i += 16) __builtin_prefetch(out + i, 1);
 }
 
-// How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
-RK_INLINE int tiled_keys(int shared) { return shared / 4 * 4 - (shared % 16 < 8 ? shared % 16 / 4 * 4 : 0); }
-
 // Where several sequences share a prefix, the last run of a query is its own, which no cache holds: prefetched one query ahead.
-RK_LANES_INLINE void prefetch_last_run(const rk_attention_head *at, size_t size, const rk_key_run *runs, int run_count) {
+RK_LANES_INLINE void prefetch_last_run(const rk_attention_head *at, size_t size, const rk_attention_block *block, int q) {
     enum { MOST = 16 }; // lines
-    const rk_key_run *run = runs + run_count - 1;
+    const rk_key_run *run = block->runs + block->run_offsets[q + 1] - 1;
     const char *keys = run_keys(at, run, size);
     const ptrdiff_t lines = (run->count * (ptrdiff_t)at->head_size * (ptrdiff_t)size + 63) / 64;
     for (ptrdiff_t line = 0; line < lines && line < MOST; line++) __builtin_prefetch(keys + 64 * line);
 }
 
+// How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
+RK_INLINE int tiled_keys(const rk_attention_block *block) {
+    const int shared = rk_shared_keys(block->runs, block->run_offsets, block->count);
+    return shared / 4 * 4 - (shared % 16 < 8 ? shared % 16 / 4 * 4 : 0);
+}
+
 // The keys that all queries see first go by tiles, then each one's others by themselves; their values likewise.
-RK_LANES_INLINE void attend_block_f16(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
-                                      int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
+RK_LANES_INLINE void attend_block_f16(const rk_attention_head *at, const rk_attention_block *block) {
+    const int count = block->count, shared = tiled_keys(block);
+    const query_rows queries = queries_of(block);
+    const float_rows out = results_of(block), scores = scores_of(block);
+    key_range own[RK_QUERY_BLOCK];
     float sums[RK_QUERY_BLOCK];
-    share_keys_f16(at, queries, query_stride, count, runs + run_offsets[0], shared, scores, scores_stride, scores + (size_t)count * scores_stride);
+    share_keys_f16(at, block, shared);
     for (int q = 0; q < count; q++) {
-        if (q + 1 < count) prefetch_last_run(at, sizeof(rk_f16), runs + run_offsets[q + 1], run_offsets[q + 2] - run_offsets[q + 1]);
-        sums[q] = score_keys_f16(at, queries + (size_t)q * query_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
-                                 scores + (size_t)q * scores_stride);
+        if (q + 1 < count) prefetch_last_run(at, sizeof(rk_f16), block, q + 1);
+        own[q] = own_keys(at, block, q, shared);
+        sums[q] = score_keys_f16(&own[q], ROW(queries, q), ROW(scores, q));
     }
-    if (shared) share_values_f16(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride);
-    for (int q = 0; q < count; q++) {
-        add_values_f16(at, out + (size_t)q * out_stride, runs + run_offsets[q], run_offsets[q + 1] - run_offsets[q], shared,
-                       scores + (size_t)q * scores_stride, sums[q]);
-    }
+    if (shared) share_values_f16(at, block, shared);
+    for (int q = 0; q < count; q++) add_values_f16(&own[q], ROW(out, q), ROW(scores, q), sums[q]);
 }
 
 // Likewise, but a query's own values are added first, as their order is free, while they and their weights are in cache.
-RK_LANES_INLINE void attend_block_int8(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
-                                       int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    const int shared = tiled_keys(rk_shared_keys(runs, run_offsets, count));
+RK_LANES_INLINE void attend_block_int8(const rk_attention_head *at, const rk_attention_block *block) {
+    const int count = block->count, shared = tiled_keys(block);
+    const query_rows queries = queries_of(block);
+    const float_rows out = results_of(block), scores = scores_of(block);
     const size_t stride = rk_padded_head(at->head_size);
-    int16_t *tile = (int16_t *)(scores + (size_t)count * scores_stride), *integers = tile + 32 * stride;
+    int16_t *tile = (int16_t *)ROW(scores, count), *integers = tile + 32 * stride;
     float factors[RK_QUERY_BLOCK];
-    for (int q = 0; q < count; q++) factors[q] = quantize_query(at, integers + (size_t)q * stride, queries + (size_t)q * query_stride);
-    share_keys_int8(at, integers, stride, factors, count, runs + run_offsets[0], shared, scores, scores_stride, tile);
+    for (int q = 0; q < count; q++) factors[q] = quantize_query(at, integers + (size_t)q * stride, ROW(queries, q));
+    share_keys_int8(at, block, shared, (integer_rows){integers, stride, factors}, tile);
     for (int q = 0; q < count; q++) {
-        const rk_key_run *own = runs + run_offsets[q];
-        const int run_count = run_offsets[q + 1] - run_offsets[q];
-        float *weights = scores + (size_t)q * scores_stride;
-        if (q + 2 < count) prefetch_result(at, out + (size_t)(q + 2) * out_stride);
-        if (q + 1 < count) prefetch_last_run(at, sizeof(int8_t), own + run_count, run_offsets[q + 2] - run_offsets[q + 1]);
-        factors[q] = score_keys_int8(at, integers + (size_t)q * stride, factors[q], own, run_count, shared, weights);
-        add_values_int8(at, out + (size_t)q * out_stride, own, run_count, shared, weights, factors[q]);
+        const key_range own = own_keys(at, block, q, shared);
+        if (q + 2 < count) prefetch_result(at, ROW(out, q + 2));
+        if (q + 1 < count) prefetch_last_run(at, sizeof(int8_t), block, q + 1);
+        factors[q] = score_keys_int8(&own, integers + (size_t)q * stride, factors[q], ROW(scores, q));
+        add_values_int8(&own, ROW(out, q), ROW(scores, q), factors[q]);
     }
-    if (shared) share_values_int8(at, out, out_stride, count, runs + run_offsets[0], shared, scores, scores_stride, factors);
+    if (shared) share_values_int8(at, block, shared, factors);
 }
 
-RK_TARGET static void attend_block(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride,
-                                   int count, const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    if (rk_is_int8(at->caches)) attend_block_int8(at, out, out_stride, queries, query_stride, count, runs, run_offsets, scores, scores_stride);
-    else attend_block_f16(at, out, out_stride, queries, query_stride, count, runs, run_offsets, scores, scores_stride);
+RK_TARGET static void attend_block(const rk_attention_head *at, const rk_attention_block *block) {
+    if (rk_is_int8(at->caches)) attend_block_int8(at, block);
+    else attend_block_f16(at, block);
 }
 
 RK_TARGET static void to_f16(rk_f16 *y, const float *x, int n) {

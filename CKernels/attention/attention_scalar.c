@@ -105,11 +105,11 @@ static void attend(const rk_attention_head *at, float *out, const float *query, 
     (rk_is_int8(at->caches) ? attend_int8 : attend_f16)(at, out, query, runs, run_count, scores);
 }
 
-static void attend_block(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
-                         const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
-    for (int q = 0; q < count; q++)
-        attend(at, out + (size_t)q * out_stride, queries + (size_t)q * query_stride, runs + run_offsets[q],
-               run_offsets[q + 1] - run_offsets[q], scores + (size_t)q * scores_stride);
+static void attend_block(const rk_attention_head *at, const rk_attention_block *block) {
+    const int32_t *offsets = block->run_offsets;
+    for (int q = 0; q < block->count; q++)
+        attend(at, block->out + (size_t)q * block->out_stride, block->queries + (size_t)q * block->query_stride, block->runs + offsets[q],
+               offsets[q + 1] - offsets[q], block->scores + (size_t)q * block->scores_stride);
 }
 
 static void to_f16(rk_f16 *y, const float *x, int n) {

@@ -5,7 +5,6 @@
 enum { KEY_INTEGERS = 2 }; // elements of a key of bytes that lie beside each other in its tile
 enum { SCORED_REGISTERS = 2, BYTE_TILE_KEYS = SCORED_REGISTERS * RK_KEY_LANES }; // whose dots are summed at once, and the keys in a tile of bytes
 enum { VALUE_KEYS = 2 };   // whose values are multiplied together
-enum { WEIGHT_PLANES = 1 };
 // Elements that add_products_of_values takes: 64, these, or fewer at the end of a head; of several queries SHARED_STEP instead of 64.
 enum { VALUE_STEP = 16, SHARED_STEP = 16 * RK_VALUE_BLOCKS };
 
@@ -60,7 +59,7 @@ RK_LANES_INLINE void fill_part(void *tile, const void *const keys[16], ptrdiff_t
 // The next `count` keys of the cursor, of elements of `size` bytes, as keys number `first`, a multiple of 16, and following of the tile; where
 // they are fewer than 16, the last one is repeated. Each sixteen keys are a part of the tile.
 RK_LANES_INLINE void fill_tile(void *tile, cursor *c, float *scales, const size_t size, int count, int first) {
-    const int bytes = c->at->head_size * (int)size;
+    const int bytes = (int)c->step;
     const void *keys[16];
     take_keys(c, keys, scales, 16, count);
     char *part = (char *)tile + first * 2 * rk_divide_up(bytes, 2) * 2;
@@ -73,17 +72,17 @@ RK_LANES_INLINE void fill_tile(void *tile, cursor *c, float *scales, const size_
 }
 
 // Lane `lane` of the dots of `count` queries with keys of the tile.
-RK_LANES_INLINE void sum_lane(key_lanes sums[4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int lane) {
+RK_LANES_INLINE void sum_lane(key_lanes sums[4], const float *tile, query_rows queries, const int count, int head_size, int lane) {
     for (int q = 0; q < count; q++) sums[q] = (key_lanes){0};
     for (int i = lane; i < head_size; i += RK_LANES) {
         key_lanes key;
         memcpy(&key, tile + 16 * i, sizeof key);
-        for (int q = 0; q < count; q++) sums[q] = __builtin_elementwise_fma(queries[(size_t)q * stride + (size_t)i] - (key_lanes){0}, key, sums[q]);
+        for (int q = 0; q < count; q++) sums[q] = __builtin_elementwise_fma(ROW(queries, q)[i] - (key_lanes){0}, key, sums[q]);
     }
 }
 
 // Adds the lanes of a dot in the order of rk_reduce_lanes, so that few of them wait.
-RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
+RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, query_rows queries, const int count, int head_size) {
     RK_UNROLL
     for (int a = 0; a < 2; a++) {
         key_lanes by2[4];
@@ -93,8 +92,8 @@ RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const fl
             RK_UNROLL
             for (int c = 0; c < 2; c++) {
                 key_lanes low[4], high[4];
-                sum_lane(low, tile, queries, stride, count, head_size, a + 2 * b + 4 * c);
-                sum_lane(high, tile, queries, stride, count, head_size, a + 2 * b + 4 * c + 8);
+                sum_lane(low, tile, queries, count, head_size, a + 2 * b + 4 * c);
+                sum_lane(high, tile, queries, count, head_size, a + 2 * b + 4 * c + 8);
                 for (int q = 0; q < count; q++) by4[q] = c ? by4[q] + (low[q] + high[q]) : low[q] + high[q];
             }
             for (int q = 0; q < count; q++) by2[q] = b ? by2[q] + by4[q] : by4[q];
@@ -103,75 +102,77 @@ RK_LANES_INLINE void dots_of_tile(key_lanes dots[4], const float *tile, const fl
     }
 }
 
-// Two products for each key and query, added to its sum. A register holds pairs of elements of RK_KEY_LANES keys, the next one lies `step` further.
-RK_LANES_INLINE void add_pairs(key_integers sums[4][SCORED_REGISTERS], const int16_t *tile, size_t step, const int16_t *queries, size_t stride,
-                               const int count, int pair, const int registers) {
+// Integers of sixteen keys, a part of a tile.
+RK_INLINE int tile_part(int head_size) { return 32 * rk_divide_up(head_size, 2); }
+
+// Where the keys from number `first` of a tile on lie in it.
+RK_INLINE int offset_in_tile(int first, int head_size) { return first / 16 * tile_part(head_size) + KEY_INTEGERS * (first % 16); }
+
+// Two products for each key and query, of the first pair of elements of each, added to its sum. A register holds pairs of RK_KEY_LANES keys, the next
+// one lies `step` further.
+RK_LANES_INLINE void add_pairs(key_integers sums[4][SCORED_REGISTERS], const int16_t *pairs, size_t step, integer_rows queries, const int count,
+                               const int registers) {
     key_integers keys[SCORED_REGISTERS];
-    for (int r = 0; r < registers; r++) memcpy(&keys[r], tile + (size_t)r * step + 32 * pair, sizeof keys[r]);
+    for (int r = 0; r < registers; r++) memcpy(&keys[r], pairs + (size_t)r * step, sizeof keys[r]);
     RK_UNROLL
     for (int q = 0; q < count; q++) {
         int32_t x;
-        memcpy(&x, queries + (size_t)q * stride + 2 * (size_t)pair, sizeof x);
+        memcpy(&x, ROW(queries, q), sizeof x);
         for (int r = 0; r < registers; r++) sums[q][r] = RK_ADD_PRODUCTS(sums[q][r], keys[r], x - (key_integers){0});
     }
 }
 
-// The dots of up to four queries with the keys from number `first` of the tile on.
-RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4][SCORED_REGISTERS], const int16_t *tile, int first, const int16_t *queries, size_t stride,
-                                       const int count, int head_size, const int registers) {
-    const int part = 32 * rk_divide_up(head_size, 2); // of sixteen keys
-    const size_t step = RK_KEY_LANES == 16 ? (size_t)part : KEY_INTEGERS * RK_KEY_LANES;
-    tile += first / 16 * part + KEY_INTEGERS * (first % 16);
+// The dots of up to four queries with keys of the tile, `registers` full of them.
+RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4][SCORED_REGISTERS], const int16_t *keys, integer_rows queries, const int count,
+                                       int head_size, const int registers) {
+    const size_t step = RK_KEY_LANES == 16 ? (size_t)tile_part(head_size) : KEY_INTEGERS * RK_KEY_LANES;
     for (int q = 0; q < count; q++) {
         for (int r = 0; r < registers; r++) dots[q][r] = (key_integers){0};
     }
-    for (int i = 0; i < head_size; i += 2) add_pairs(dots, tile, step, queries, stride, count, i / 2, registers);
+    for (int i = 0; i < head_size; i += 2) {
+        const integer_rows pairs = {queries.first + i, queries.stride, queries.factors};
+        add_pairs(dots, keys + 16 * i, step, pairs, count, registers);
+    }
 }
 
-// `blocks` times 16 elements of the head from element `first`, or one block of `width` < 16: the first `shared` values for `count` queries, not
-// divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *run, int shared, const float *p,
-                                  size_t p_stride, const int count, int first, const int blocks, int width) {
+// The values of the keys that `count` queries share, not divided yet. The elements are `blocks` times 16, of which `part` is the first, or one part
+// of fewer.
+RK_LANES_INLINE void share_values(key_range keys, float_rows out, float_rows p, const int count, const span *part, const int blocks) {
     v16 sums[RK_VALUE_QUERIES][RK_VALUE_BLOCKS];
-    const float *end = p + shared;
+    const float *end = p.first + keys.end;
     for (int q = 0; q < count; q++) {
         for (int b = 0; b < blocks; b++) sums[q][b] = v16_splat(0);
     }
-    for (; p < end; run++) {
-        const rk_f16 *value = (const rk_f16 *)run_values(at, run, sizeof(rk_f16)) + first;
-        for (const float *run_end = p + rk_min((int)(end - p), run->count); p < run_end; p++, value += at->head_size) {
+    for (const rk_key_run *run = keys.runs; p.first < end; run++) {
+        const rk_f16 *value = (const rk_f16 *)run_values(keys.at, run, sizeof(rk_f16)) + part->first;
+        const float *run_end = p.first + rk_min((int)(end - p.first), run->count);
+        for (; p.first < run_end; p.first++, value += keys.at->head_size) {
             v16 v[RK_VALUE_BLOCKS];
-            for (int b = 0; b < blocks; b++) v[b] = v16_load_f16_upto(value + 16 * b, width);
+            for (int b = 0; b < blocks; b++) v[b] = v16_load_f16_upto(value + 16 * b, part->width);
             RK_UNROLL
             for (int q = 0; q < count; q++) {
-                for (int b = 0; b < blocks; b++) sums[q][b] = v16_fma(v16_splat(p[(size_t)q * p_stride]), v[b], sums[q][b]);
+                for (int b = 0; b < blocks; b++) sums[q][b] = v16_fma(v16_splat(*ROW(p, q)), v[b], sums[q][b]);
             }
         }
     }
     for (int q = 0; q < count; q++) {
-        for (int b = 0; b < blocks; b++) v16_store_upto(out + (size_t)q * out_stride + first + 16 * b, sums[q][b], width);
+        for (int b = 0; b < blocks; b++) v16_store_upto(ROW(out, q) + part->first + 16 * b, sums[q][b], part->width);
     }
 }
 
-RK_LANES_INLINE void share_blocks(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared, const float *p,
-                                  size_t p_stride, const int count) {
+RK_LANES_INLINE void share_blocks(key_range keys, float_rows out, float_rows p, const int count) {
+    const int head_size = keys.at->head_size;
     int first = 0;
-    for (; first + SHARED_STEP <= at->head_size; first += SHARED_STEP)
-        share_values(at, out, out_stride, runs, shared, p, p_stride, count, first, RK_VALUE_BLOCKS, 16);
-    for (; first < at->head_size; first += 16)
-        share_values(at, out, out_stride, runs, shared, p, p_stride, count, first, 1, rk_min(16, at->head_size - first));
+    for (; first + SHARED_STEP <= head_size; first += SHARED_STEP) share_values(keys, out, p, count, &(span){first, 16}, RK_VALUE_BLOCKS);
+    for (; first < head_size; first += 16) share_values(keys, out, p, count, &(span){first, rk_min(16, head_size - first)}, 1);
 }
 
-RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) { memcpy(to, &weights, sizeof weights); }
-
-RK_LANES_INLINE const int16_t *weights_of(const int16_t *weights, int key, int always_0) { return weights + key + always_0; }
-
-// `elements` from element `first` of two values, those of one element beside each other. Sixty-four on AVX-512 are left as unpacking within 128 bits
-// leaves them, which takes half as many instructions: put_in_order makes up for it.
-RK_LANES_INLINE void load_pairs(key_integers pairs[VALUE_REGISTERS], const int8_t *const values[2], int first, int elements) {
+// Elements of two values, those of the same number beside each other. Sixty-four on AVX-512 are left as unpacking within 128 bits leaves them, which
+// takes half as many instructions: put_in_order makes up for it.
+RK_LANES_INLINE void load_pairs(key_integers pairs[VALUE_REGISTERS], const int8_t *const values[2], const span *part) {
 #if RK_KEY_LANES == 16
-    if (elements == 64) {
-        const __m512i a = _mm512_loadu_si512(values[0] + first), b = _mm512_loadu_si512(values[1] + first);
+    if (part->width == 64) {
+        const __m512i a = _mm512_loadu_si512(values[0] + part->first), b = _mm512_loadu_si512(values[1] + part->first);
         const __m512i low = _mm512_unpacklo_epi8(a, b), high = _mm512_unpackhi_epi8(a, b);
         pairs[0] = (key_integers)_mm512_cvtepi8_epi16(_mm512_castsi512_si256(low));
         pairs[1] = (key_integers)_mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(low, 1));
@@ -180,9 +181,9 @@ RK_LANES_INLINE void load_pairs(key_integers pairs[VALUE_REGISTERS], const int8_
         return;
     }
 #endif
-    for (int i = 0; i < elements; i += 16) {
-        const __m128i a = (__m128i)v16_load_bytes_upto(values[0] + first + i, elements - i);
-        const __m128i b = (__m128i)v16_load_bytes_upto(values[1] + first + i, elements - i);
+    for (int i = 0; i < part->width; i += 16) {
+        const __m128i a = (__m128i)v16_load_bytes_upto(values[0] + part->first + i, part->width - i);
+        const __m128i b = (__m128i)v16_load_bytes_upto(values[1] + part->first + i, part->width - i);
         const __m256i low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)), high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b));
         memcpy(&pairs[i / RK_KEY_LANES], &low, sizeof low);
         memcpy((__m256i *)&pairs[i / RK_KEY_LANES] + 1, &high, sizeof high);
@@ -203,17 +204,17 @@ RK_LANES_INLINE void put_in_order(key_integers sums[VALUE_REGISTERS], int elemen
 }
 
 // Of two values, of which each query's weights are a pair.
-RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[2], const int16_t *weights,
-                                            size_t stride, const int count, int first, int elements) {
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[2], weight_rows weights,
+                                            const int count, const span *part) {
     key_integers pairs[VALUE_REGISTERS];
-    load_pairs(pairs, values, first, elements);
+    load_pairs(pairs, values, part);
     RK_UNROLL
     for (int q = 0; q < count; q++) {
         int32_t pair;
-        memcpy(&pair, weights + (size_t)q * stride, sizeof pair);
+        memcpy(&pair, ROW(weights, q), sizeof pair);
         RK_UNROLL
         for (int r = 0; r < VALUE_REGISTERS; r++) {
-            if (RK_KEY_LANES * r < elements) sums[q][r] = RK_ADD_PRODUCTS(sums[q][r], pairs[r], pair - (key_integers){0});
+            if (RK_KEY_LANES * r < part->width) sums[q][r] = RK_ADD_PRODUCTS(sums[q][r], pairs[r], pair - (key_integers){0});
         }
     }
 }

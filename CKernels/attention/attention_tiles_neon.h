@@ -67,21 +67,20 @@ RK_LANES_INLINE void fill_tile(void *tile, cursor *c, float *scales, const size_
     }
 }
 
-// Elements i ..< i + width <= i + 4 of one or two queries and of keys of the tile, an element to each of four sums. A query's are one load, and
-// products take them from its lanes: broadcasts would take the place of products.
-RK_LANES_INLINE void add_elements(v4 sums[2][4], const float *tile, const float *queries, size_t stride, const int count, int i, int width,
-                                  const int is_first) {
+// At most four elements of one or two queries and of keys of the tile, an element to each of four sums. A query's are one load, and products take
+// them from its lanes: broadcasts would take the place of products.
+RK_LANES_INLINE void add_elements(v4 sums[2][4], const float *tile, query_rows queries, const int count, const span *part, const int is_first) {
     v4 four[2] = {{0}, {0}};
     for (int q = 0; q < count; q++) {
-        const float *query = queries + (size_t)q * stride + (size_t)i;
-        if (width == 4) memcpy(&four[q], query, sizeof four[q]);
-        else copy_below_16(&four[q], query, width, sizeof *query);
+        const float *query = ROW(queries, q) + part->first;
+        if (part->width == 4) memcpy(&four[q], query, sizeof four[q]);
+        else copy_below_16(&four[q], query, part->width, sizeof *query);
     }
     RK_UNROLL
     for (int lane = 0; lane < 4; lane++) {
-        if (lane >= width) continue;
+        if (lane >= part->width) continue;
         v4 key;
-        memcpy(&key, tile + 16 * (i + lane), sizeof key);
+        memcpy(&key, tile + 16 * (part->first + lane), sizeof key);
         for (int q = 0; q < count; q++) {
             const v4 x = four[q][lane] - (v4){0};
             sums[q][lane] = is_first ? x * key : __builtin_elementwise_fma(x, key, sums[q][lane]);
@@ -91,27 +90,27 @@ RK_LANES_INLINE void add_elements(v4 sums[2][4], const float *tile, const float 
 
 // Lanes first ..< first + 4 of the dots of one or two queries with keys of the tile. They start with a product where the definition adds it to 0:
 // that spares the zeros, and a dot of -0 instead of 0 makes no difference to a softmax.
-RK_LANES_INLINE void sum_lanes(v4 sums[2][4], const float *tile, const float *queries, size_t stride, const int count, int head_size, int first) {
+RK_LANES_INLINE void sum_lanes(v4 sums[2][4], const float *tile, query_rows queries, const int count, int head_size, int first) {
     for (int q = 0; q < count; q++) sums[q][0] = sums[q][1] = sums[q][2] = sums[q][3] = (v4){0};
     int i = first;
     if (i + 4 <= head_size) {
-        add_elements(sums, tile, queries, stride, count, i, 4, 1);
-        for (i += RK_LANES; i + 4 <= head_size; i += RK_LANES) add_elements(sums, tile, queries, stride, count, i, 4, 0);
+        add_elements(sums, tile, queries, count, &(span){i, 4}, 1);
+        for (i += RK_LANES; i + 4 <= head_size; i += RK_LANES) add_elements(sums, tile, queries, count, &(span){i, 4}, 0);
     }
-    if (i < head_size) add_elements(sums, tile, queries, stride, count, i, head_size - i, 0);
+    if (i < head_size) add_elements(sums, tile, queries, count, &(span){i, head_size - i}, 0);
 }
 
 // Two queries at a time, and the lanes in the order of rk_reduce_lanes.
-RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *queries, size_t stride, const int count, int head_size) {
-    for (int first = 0; first < count; first += 2, queries += 2 * stride) {
+RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, query_rows queries, const int count, int head_size) {
+    for (int first = 0; first < count; first += 2, queries.first += 2 * queries.stride) {
         const int pair = rk_min(2, count - first);
         v4 by4[2][4];
         RK_UNROLL
         for (int a = 0; a < 8; a += 4) {
             v4 low[2][4], high[2][4];
-            sum_lanes(low, tile, queries, stride, pair, head_size, a);
+            sum_lanes(low, tile, queries, pair, head_size, a);
             __asm__ volatile("" ::: "memory"); // or the compiler loads so much ahead that sums spill
-            sum_lanes(high, tile, queries, stride, pair, head_size, a + 8);
+            sum_lanes(high, tile, queries, pair, head_size, a + 8);
             __asm__ volatile("" ::: "memory");
             for (int q = 0; q < pair; q++) {
                 for (int i = 0; i < 4; i++) by4[q][i] = a ? by4[q][i] + (low[q][i] + high[q][i]) : low[q][i] + high[q][i];
@@ -121,77 +120,83 @@ RK_LANES_INLINE void dots_of_tile(v4 dots[4], const float *tile, const float *qu
     }
 }
 
-// `width` <= 8 elements of up to four queries, from element `first` on, times those of four keys of the tile, added to their dots.
-RK_LANES_INLINE void add_elements_int8(key_integers dots[4][1], const int16_t *tile, const int16_t *queries, size_t stride, const int count,
-                                       int first, int width) {
+// Where the keys from number `first` on lie in a tile of bytes.
+RK_INLINE int offset_in_tile(int first, int head_size) { return (void)head_size, first; }
+
+// At most eight elements of up to four queries times those of four keys of the tile, added to their dots.
+RK_LANES_INLINE void add_elements_int8(key_integers dots[4][1], const int16_t *tile, integer_rows queries, const int count, const span *part) {
     v8_short eight[4];
     for (int q = 0; q < count; q++) {
+        const int16_t *query = ROW(queries, q) + part->first;
         eight[q] = (v8_short){0};
-        if (width == 8) memcpy(&eight[q], queries + (size_t)q * stride + first, sizeof eight[q]);
-        else copy_below_16(&eight[q], queries + (size_t)q * stride + first, width, sizeof *queries);
+        if (part->width == 8) memcpy(&eight[q], query, sizeof eight[q]);
+        else copy_below_16(&eight[q], query, part->width, sizeof *query);
     }
     RK_UNROLL
     for (int i = 0; i < 8; i++) {
-        if (i >= width) continue;
+        if (i >= part->width) continue;
         v4_short keys;
-        memcpy(&keys, tile + 16 * (first + i), sizeof keys);
+        memcpy(&keys, tile + 16 * (part->first + i), sizeof keys);
         for (int q = 0; q < count; q++)
             dots[q][0] += __builtin_convertvector(keys, key_integers) * __builtin_convertvector(eight[q][i] - (v4_short){0}, key_integers);
     }
 }
 
-// The dots of up to four queries with four keys of the tile from number `key` on: an element of all sixteen lies from tile[16 * i].
-RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4][1], const int16_t *tile, int key, const int16_t *queries, size_t stride, const int count,
-                                       int head_size, int always_1) {
+// The dots of up to four queries with four keys of the tile.
+RK_LANES_INLINE void dots_of_tile_int8(key_integers dots[4][1], const int16_t *tile, integer_rows queries, const int count, int head_size,
+                                       int always_1) {
     (void)always_1; // register of keys
     for (int q = 0; q < count; q++) dots[q][0] = (key_integers){0};
     int first = 0;
-    for (; first + 8 <= head_size; first += 8) add_elements_int8(dots, tile + key, queries, stride, count, first, 8);
-    if (first < head_size) add_elements_int8(dots, tile + key, queries, stride, count, first, head_size - first);
+    for (; first + 8 <= head_size; first += 8) add_elements_int8(dots, tile, queries, count, &(span){first, 8});
+    if (first < head_size) add_elements_int8(dots, tile, queries, count, &(span){first, head_size - first});
 }
 
 // The values of one or four keys, of which each query's probabilities are one load: products take them from its lanes.
-RK_LANES_INLINE void add_shared(v8 *sums, const rk_f16 *value, size_t step, const float *p, size_t p_stride, const int count, int width,
-                                const int keys) {
-    v8 v[4];
-    RK_UNROLL
-    for (int k = 0; k < keys; k++) v[k] = __builtin_convertvector(load_f16_upto(value + (size_t)k * step, width), v8);
+RK_LANES_INLINE void add_shared(v8 *sums, const v8 values[4], float_rows p, const int count, const int keys) {
     RK_UNROLL
     for (int q = 0; q < count; q++) {
         v4 four = {0};
-        memcpy(&four, p + (size_t)q * p_stride, (size_t)keys * sizeof *p);
+        memcpy(&four, ROW(p, q), (size_t)keys * sizeof *p.first);
         RK_UNROLL
-        for (int k = 0; k < keys; k++) sums[q] = __builtin_elementwise_fma(four[k] - (v8){0}, v[k], sums[q]);
+        for (int k = 0; k < keys; k++) sums[q] = __builtin_elementwise_fma(four[k] - (v8){0}, values[k], sums[q]);
     }
 }
 
-// `width` <= 8 elements of the head from element `first`: the first `shared` values for `count` queries, not divided yet.
-RK_LANES_INLINE void share_values(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *run, int shared, const float *p,
-                                  size_t p_stride, const int count, int first, int width) {
+RK_LANES_INLINE v8 load_value(const rk_f16 *value, int width) { return __builtin_convertvector(load_f16_upto(value, width), v8); }
+
+// `part.width` <= 8 elements of the values of the keys that `count` queries share, not divided yet.
+RK_LANES_INLINE void share_values(key_range keys, float_rows out, float_rows p, const int count, const span *part) {
     v8 sums[RK_VALUE_QUERIES];
-    const size_t step = (size_t)at->head_size;
-    const float *end = p + shared;
+    const size_t step = (size_t)keys.at->head_size;
+    const float *end = p.first + keys.end;
     for (int q = 0; q < count; q++) sums[q] = (v8){0};
-    for (; p < end; run++) {
-        const rk_f16 *value = (const rk_f16 *)run_values(at, run, sizeof(rk_f16)) + first;
-        const float *run_end = p + rk_min((int)(end - p), run->count);
-        for (; width == 8 && p + 4 <= run_end; p += 4, value += 4 * step) add_shared(sums, value, step, p, p_stride, count, width, 4);
-        for (; p < run_end; p++, value += step) add_shared(sums, value, step, p, p_stride, count, width, 1);
+    for (const rk_key_run *run = keys.runs; p.first < end; run++) {
+        const rk_f16 *value = (const rk_f16 *)run_values(keys.at, run, sizeof(rk_f16)) + part->first;
+        const float *run_end = p.first + rk_min((int)(end - p.first), run->count);
+        for (; part->width == 8 && p.first + 4 <= run_end; p.first += 4, value += 4 * step) {
+            const v8 four[4] = {load_value(value, 8), load_value(value + step, 8), load_value(value + 2 * step, 8), load_value(value + 3 * step, 8)};
+            add_shared(sums, four, p, count, 4);
+        }
+        for (; p.first < run_end; p.first++, value += step) {
+            const v8 one = load_value(value, part->width);
+            add_shared(sums, &one, p, count, 1);
+        }
     }
     for (int q = 0; q < count; q++) {
-        float *to = out + (size_t)q * out_stride + first;
-        if (width == 8) memcpy(to, &sums[q], sizeof sums[q]);
-        else copy_below_16(to, &sums[q], width, sizeof *to);
+        float *to = ROW(out, q) + part->first;
+        if (part->width == 8) memcpy(to, &sums[q], sizeof sums[q]);
+        else copy_below_16(to, &sums[q], part->width, sizeof *to);
     }
 }
 
-RK_LANES_INLINE void share_blocks(const rk_attention_head *at, float *out, size_t out_stride, const rk_key_run *runs, int shared, const float *p,
-                                  size_t p_stride, const int count) {
+RK_LANES_INLINE void share_blocks(key_range keys, float_rows out, float_rows p, const int count) {
+    const int head_size = keys.at->head_size;
     int first = 0;
-    for (; first + 8 <= at->head_size; first += 8) share_values(at, out, out_stride, runs, shared, p, p_stride, count, first, 8);
+    for (; first + 8 <= head_size; first += 8) share_values(keys, out, p, count, &(span){first, 8});
     RK_NO_UNROLL
-    for (int q = 0; q < count && first < at->head_size; q++)
-        share_values(at, out + (size_t)q * out_stride, 0, runs, shared, p + (size_t)q * p_stride, 0, 1, first, at->head_size - first);
+    for (int q = 0; q < count && first < head_size; q++)
+        share_values(keys, rows_from(out, q), rows_from(p, q), 1, &(span){first, head_size - first});
 }
 
 RK_LANES_INLINE void put_in_order(key_integers sums[VALUE_REGISTERS], int elements) { (void)sums, (void)elements; }
@@ -206,22 +211,28 @@ RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) {
     memcpy(to, planes, sizeof planes);
 }
 
-RK_LANES_INLINE const int8_t *weights_of(const int16_t *weights, int key, int plane) {
-    return (const int8_t *)(weights + key / 16 * 16) + 16 * plane + key % 16;
+typedef struct weight_rows {
+    const int8_t *first;
+    size_t stride;
+} weight_rows;
+
+// A plane of the weights, in place of scores, from that of a key on.
+RK_LANES_INLINE weight_rows weights_of(float_rows rows, int key, int plane) {
+    return (weight_rows){(const int8_t *)((const int16_t *)rows.first + key / 16 * 16) + 16 * plane + key % 16, sizeof(float) * rows.stride};
 }
 
 // Of four values, those of one element beside each other.
-RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], const int8_t *weights, size_t stride,
-                                            const int count, int first, int elements) {
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], weight_rows weights,
+                                            const int count, const span *part) {
     RK_UNROLL
     for (int r = 0; r < VALUE_REGISTERS; r += 2) {
-        if (4 * r >= elements) continue;
+        if (4 * r >= part->width) continue;
         int8x16_t v[4];
         RK_UNROLL
         for (int k = 0; k < 4; k++) {
             int8x8_t eight = {0};
-            if (elements - 4 * r >= 8) eight = vld1_s8(values[k] + first + 4 * r);
-            else copy_below_16(&eight, values[k] + first + 4 * r, elements - 4 * r, 1);
+            if (part->width - 4 * r >= 8) eight = vld1_s8(values[k] + part->first + 4 * r);
+            else copy_below_16(&eight, values[k] + part->first + 4 * r, part->width - 4 * r, 1);
             v[k] = vcombine_s8(eight, vdup_n_s8(0));
         }
         const int16x8_t a = (int16x8_t)vzip1q_s8(v[0], v[1]), b = (int16x8_t)vzip1q_s8(v[2], v[3]);
@@ -229,31 +240,25 @@ RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS]
         RK_UNROLL
         for (int q = 0; q < count; q++) {
             int32x2_t w = {0};
-            memcpy(&w, weights + 2 * (size_t)q * stride, sizeof(int32_t));
+            memcpy(&w, ROW(weights, q), sizeof(int32_t));
             sums[q][r] = (key_integers)vdotq_lane_s32((int32x4_t)sums[q][r], low, (int8x8_t)w, 0);
             sums[q][r + 1] = (key_integers)vdotq_lane_s32((int32x4_t)sums[q][r + 1], high, (int8x8_t)w, 0);
         }
     }
 }
 #else
-enum { WEIGHT_PLANES = 1 };
-
-RK_LANES_INLINE void store_weights(int16_t *to, v16_short weights) { memcpy(to, &weights, sizeof weights); }
-
-RK_LANES_INLINE const int16_t *weights_of(const int16_t *weights, int key, int always_0) { return weights + key + always_0; }
-
 // Of four values, of which each query's weights are one load: products take them from its lanes.
-RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], const int16_t *weights,
-                                            size_t stride, const int count, int first, int elements) {
+RK_LANES_INLINE void add_products_of_values(key_integers sums[][VALUE_REGISTERS], const int8_t *const values[4], weight_rows weights,
+                                            const int count, const span *part) {
     RK_UNROLL
     for (int r = 0; r < VALUE_REGISTERS; r += 2) {
-        if (4 * r >= elements) continue;
+        if (4 * r >= part->width) continue;
         int16x8_t v[4];
         RK_UNROLL
-        for (int k = 0; k < 4; k++) v[k] = (int16x8_t)load_bytes8_upto(values[k] + first + 4 * r, rk_min(8, elements - 4 * r));
+        for (int k = 0; k < 4; k++) v[k] = (int16x8_t)load_bytes8_upto(values[k] + part->first + 4 * r, rk_min(8, part->width - 4 * r));
         RK_UNROLL
         for (int q = 0; q < count; q++) {
-            const int16x4_t w = vld1_s16(weights + (size_t)q * stride);
+            const int16x4_t w = vld1_s16(ROW(weights, q));
             int32x4_t low = (int32x4_t)sums[q][r], high = (int32x4_t)sums[q][r + 1];
             low = vmlal_lane_s16(low, vget_low_s16(v[0]), w, 0), high = vmlal_high_lane_s16(high, v[0], w, 0);
             low = vmlal_lane_s16(low, vget_low_s16(v[1]), w, 1), high = vmlal_high_lane_s16(high, v[1], w, 1);

@@ -45,6 +45,19 @@ typedef struct rk_attention_head {
     int prefetch_distance; // bytes, of keys; 0: no software prefetch
 } rk_attention_head;
 
+// Queries of one head. Query q lies from queries[q * query_stride]; its result and its scores likewise. Strides are in floats.
+typedef struct rk_attention_block {
+    float *out;
+    size_t out_stride;
+    const float *queries;
+    size_t query_stride;
+    int count;
+    const rk_key_run *runs; // of query q: run_offsets[q] ..< run_offsets[q + 1]
+    const int32_t *run_offsets;
+    float *scores; // scratch, of each query as for `attend`
+    size_t scores_stride;
+} rk_attention_block;
+
 typedef struct rk_attention_kernels {
     const char *name;
     // One query: scores s_i = scale * dot(query, key_i) over the runs in order (dot in lanes), p = softmax(s), out = sum of
@@ -56,10 +69,9 @@ typedef struct rk_attention_kernels {
     // The sums of integers are exact, so their order is free. w takes the place of the scores: 16 integers that of each 8.
     void (*attend)(const rk_attention_head *at, float *out, const float *query, const rk_key_run *runs, int run_count,
                    float *scores);
-    // 1 to RK_QUERY_BLOCK queries, each exactly as by attend; the leading keys that all of them see are made ready for them once. Runs of query
-    // q: runs[run_offsets[q] ..< run_offsets[q + 1]]; its scores from scores[q * scores_stride]. After those of all queries rk_block_scratch floats.
-    void (*attend_block)(const rk_attention_head *at, float *out, size_t out_stride, const float *queries, size_t query_stride, int count,
-                         const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
+    // 1 to RK_QUERY_BLOCK queries, each exactly as by attend; the leading keys that all of them see are made ready for them once. Behind the scores
+    // of all queries lie rk_block_scratch floats of scratch.
+    void (*attend_block)(const rk_attention_head *at, const rk_attention_block *block);
     // f16 from floats, round to nearest even.
     void (*to_f16)(rk_f16 *y, const float *x, int n);
     // y = x * (127 / max|x|) rounded to nearest, ties to even; returns the scale max|x| / 127. All is 0 if max|x| is below 127 * 2^-127,

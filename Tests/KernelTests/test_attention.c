@@ -145,9 +145,11 @@ static void test_attend_block(const test_isa *isa, format f, int head_size, int 
         test_begin("attention", "attend_block", isa->name,
                    "%s, head size %d, %d queries, %d shared keys, %d runs of up to %d, %s, limit %g, prefetch distance %d",
                    format_names[f], head_size, count, shared, own_runs, longest, test_pattern_names[pattern], limit, at.prefetch_distance);
-        if (at.prefetch_distance == 0) scalar.attend_block(&at, expected, stride, queries, stride, count, runs, offsets, scores, scores_stride);
+        rk_attention_block block = {expected, stride, queries, stride, count, runs, offsets, scores, scores_stride};
+        if (at.prefetch_distance == 0) scalar.attend_block(&at, &block);
         memset(actual, 0, used * sizeof(float));
-        kernels.attend_block(&at, actual, stride, queries, stride, count, runs, offsets, scores, scores_stride);
+        block.out = actual;
+        kernels.attend_block(&at, &block);
         test_equal_floats(expected, actual, used);
         if (isfinite(limit)) test_finite(expected, used);
         test_guards(actual);
@@ -290,8 +292,9 @@ static void attend_all(const test_isa *isa, const caches *c, int keys, int head_
     const rk_attention_kernels kernels = rk_attention_kernels_for(isa->features);
     const rk_attention_head at = {c->cache, 0, head_size, 1, 0};
     const size_t stride = (size_t)head_size;
+    const rk_attention_block block = {out, stride, queries, stride, count, runs, offsets, scores, (size_t)(keys + 15) / 16 * 16};
     if (count == 1) kernels.attend(&at, out, queries, runs, 2, scores);
-    else kernels.attend_block(&at, out, stride, queries, stride, count, runs, offsets, scores, (size_t)(keys + 15) / 16 * 16);
+    else kernels.attend_block(&at, &block);
 }
 
 // The sums of weights' products with values are within 32 bits where they are largest: all keys have the same weight, or one key all of it.
