@@ -121,8 +121,9 @@ static rows_of_x make_x(int kind, int count, int columns, test_pattern pattern) 
                 starts[t * groups + b] = -128 * sum;
             }
         }
-        x.input.integers = (rk_integer_rows){
-            .values = values, .scales = scales, .starts = starts, .stride = stride, .is_int16 = kind == INT16, .has_blocks = has_blocks};
+        // Sometimes all rows are the first one.
+        x.input.integers = (rk_integer_rows){.values = values, .scales = scales, .starts = starts, .stride = test_random_below(8) ? stride : 0,
+                                             .is_int16 = kind == INT16, .has_blocks = has_blocks};
         x.buffers[0] = values, x.buffers[1] = scales, x.buffers[2] = starts;
     } else {
         const size_t stride = (size_t)(columns + count % 3), floats = (size_t)(count - 1) * stride + (size_t)columns;
@@ -179,9 +180,9 @@ static void check_tile(int kind, int panels, int columns, int count, test_patter
         for (tile.prefetch_distance = 0; tile.prefetch_distance <= DISTANCE; tile.prefetch_distance += DISTANCE) {
             tile.streams = 2 + 2 * test_random_below(2);
             test_begin("matmul", kind_names[kind], list[i].name,
-                       "%d panels, %d columns, %d rows of x, weights %s, x %s, bias %s, %d streams, prefetch distance %d", panels, columns, count,
-                       test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.bias ? "yes" : "no", tile.streams,
-                       tile.prefetch_distance);
+                       "%d panels, %d columns, %d rows of x, weights %s, x %s, stride %zu, bias %s, %d streams, prefetch distance %d", panels,
+                       columns, count, test_pattern_names[weights_pattern], test_pattern_names[x_pattern], tile.x_stride,
+                       tile.bias ? "yes" : "no", tile.streams, tile.prefetch_distance);
             tile.out = test_alloc(bytes, 4);
             list[i].run(&tile);
             expected = expected ? expected : tile.out;
