@@ -48,24 +48,24 @@ static void attend(const rk_attention_kernels *kernels, const rk_attention_head 
 }
 
 // A chunk is a block of queries of one head, and the blocks of a head follow each other: its keys and values stay in cache.
-void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_stride, const float *queries,
-                  size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
-                  const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride) {
+void rk_attention(rk_worker *worker, uint32_t features, const rk_attention_block *rows, int heads, int head_size, const rk_key_value_cache *caches) {
     enum { MANY = 16 }; // queries to a block where they are many
     const rk_attention_kernels kernels = rk_attention_kernels_for(features);
-    const int block = rk_max(1, rk_min(count > RK_QUERY_BLOCK ? MANY : RK_QUERY_BLOCK, count * heads / (4 * worker->count)));
-    const int blocks = rk_divide_up(count, block);
+    const int block = rk_max(1, rk_min(rows->count > RK_QUERY_BLOCK ? MANY : RK_QUERY_BLOCK, rows->count * heads / (4 * worker->count)));
+    const int blocks = rk_divide_up(rows->count, block);
     rk_attention_head at = {.caches = caches, .head_size = head_size, .scale = 1.0f / sqrtf((float)head_size),
                             .prefetch_distance = features & RK_CPU_PREFETCH ? 2 << 10 : 0};
-    scores += (size_t)worker->index * scores_stride;
 
     for (int chunk; (chunk = rk_next_chunk(worker, heads * blocks)) >= 0;) {
         at.head = chunk / blocks;
         const size_t offset = (size_t)at.head * (size_t)head_size;
         const int first = chunk % blocks * block;
-        const rk_attention_block all = {.out = out + offset, .out_stride = out_stride, .queries = queries + offset, .query_stride = query_stride,
-                                        .count = rk_min(first + block, count), .runs = runs, .run_offsets = run_offsets, .scores = scores};
-        attend(&kernels, &at, queries_from(all, first), scores_stride);
+        rk_attention_block of_head = *rows;
+        of_head.out += offset;
+        of_head.queries += offset;
+        of_head.count = rk_min(first + block, rows->count);
+        of_head.scores += (size_t)worker->index * rows->scores_stride;
+        attend(&kernels, &at, queries_from(of_head, first), rows->scores_stride);
     }
     rk_barrier(worker);
 }

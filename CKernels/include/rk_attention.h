@@ -81,11 +81,9 @@ typedef struct rk_attention_kernels {
 
 rk_attention_kernels rk_attention_kernels_for(uint32_t features);
 
-// Step: attention of `count` queries. query t, head h: queries[t * query_stride + h * head_size]; out likewise with out_stride.
-// runs[run_offsets[t] ..< run_offsets[t + 1]] are those of query t. scores: scratch, scores_stride floats for each
-// worker; at least the keys of any query rounded up to 16. With RK_QUERY_BLOCK times that and rk_block_scratch more, blocks are of full size.
-void rk_attention(rk_worker *worker, uint32_t features, float *out, size_t out_stride, const float *queries,
-                  size_t query_stride, int count, int heads, int head_size, const rk_key_value_cache *caches,
-                  const rk_key_run *runs, const int32_t *run_offsets, float *scores, size_t scores_stride);
+// Step: attention of any number of rows, each with the queries of all heads side by side: head h of query q lies from
+// queries[q * query_stride + h * head_size], its result likewise. scores: scratch, scores_stride floats for each worker; at least the keys of any
+// query rounded up to 16. With RK_QUERY_BLOCK times that and rk_block_scratch more, blocks are of full size.
+void rk_attention(rk_worker *worker, uint32_t features, const rk_attention_block *rows, int heads, int head_size, const rk_key_value_cache *caches);
 
 #endif

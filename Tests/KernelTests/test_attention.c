@@ -336,20 +336,14 @@ static void test_many_keys(const test_isa *isa, int keys, int head_size, int cou
 
 typedef struct step {
     uint32_t features;
-    float *out;
-    const float *queries;
-    int count, heads, head_size;
+    int heads, head_size;
     const rk_key_value_cache *caches;
-    const rk_key_run *runs;
-    const int32_t *offsets;
-    float *scores;
-    size_t stride, scores_stride;
+    rk_attention_block rows;
 } step;
 
 static void run_step(void *context, rk_worker *worker) {
-    step *s = context;
-    rk_attention(worker, s->features, s->out, s->stride, s->queries, s->stride, s->count, s->heads, s->head_size, s->caches,
-                 s->runs, s->offsets, s->scores, s->scores_stride);
+    const step *s = context;
+    rk_attention(worker, s->features, &s->rows, s->heads, s->head_size, s->caches);
 }
 
 static void run_whole_step(void *context, rk_worker *worker) {
@@ -454,7 +448,8 @@ static void test_step(const char *what, format f, const caches *c, const rk_key_
             test_begin("attention", "step", test_isas[isa].name, "%s, %s, %d queries, %d heads of %d, %d threads%s", format_names[f], what,
                        count, heads, head_size, threads, features & RK_CPU_PREFETCH ? ", prefetch" : "");
             memset(actual, 0, used * sizeof *actual);
-            step s = {features, actual, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
+            const rk_attention_block rows = {actual, stride, queries, stride, count, runs, offsets, scores, scores_stride};
+            step s = {features, heads, head_size, c->cache, rows};
             rk_parallel(threads, run_whole_step, &s);
             test_equal_floats(expected, actual, used);
             test_guards(actual);
@@ -637,7 +632,8 @@ static void bench_runs(format f, const char *shape, int count, int heads, int he
     test_fill_floats(queries, stride * (size_t)count, TEST_RANDOM, 1);
     double scalar = 0;
     for (int isa = 0; isa < test_isa_count; isa++) {
-        step s = {test_isas[isa].features, out, queries, count, heads, head_size, c->cache, runs, offsets, scores, stride, scores_stride};
+        const rk_attention_block rows = {out, stride, queries, stride, count, runs, offsets, scores, scores_stride};
+        step s = {test_isas[isa].features, heads, head_size, c->cache, rows};
         double seconds = test_time(call_step, &s);
         test_report("attention", format_names[f], test_isas[isa].name, shape, 4e-9 * keys * heads * head_size, "GFLOP", seconds, isa ? scalar : 0);
         scalar = isa ? scalar : seconds;
@@ -709,9 +705,9 @@ static void bench_cold(format f) {
             memcpy(copies[i].value_scales, first.cache[0].value_scales, rows * sizeof(float));
         }
     }
+    const rk_attention_block block = {out, COUNT(out), queries, COUNT(queries), 1, &run, offsets, scores, SLOTS};
     for (int isa = 1; isa < test_isa_count; isa++) {
-        for (int i = 0; i < LAYERS * SEQUENCES; i++)
-            c.steps[i] = (step){test_isas[isa].features, out, queries, 1, HEADS, HEAD_SIZE, &copies[i], &run, offsets, scores, COUNT(out), SLOTS};
+        for (int i = 0; i < LAYERS * SEQUENCES; i++) c.steps[i] = (step){test_isas[isa].features, HEADS, HEAD_SIZE, &copies[i], block};
         const double read = 2.0 * LAYERS * HEADS * KEYS * (HEAD_SIZE * (double)size + (f == INT8 ? sizeof(float) : 0));
         test_report("attention", format_names[f], test_isas[isa].name, "24 layers, 322 keys, cold", 1e-9 * read, "GB", test_time(call_cold, &c), 0);
     }
@@ -732,7 +728,8 @@ static void bench_visible(format f) {
     float queries[HEADS * HEAD_SIZE], out[HEADS * HEAD_SIZE], *scores = test_alloc((size_t)test_threads * SLOTS * sizeof *scores, 64);
     test_fill_floats(queries, COUNT(queries), TEST_RANDOM, 1);
     int32_t offsets[2] = {0, 1};
-    step s = {test_isas[test_isa_count - 1].features, out, queries, 1, HEADS, HEAD_SIZE, c.cache, &none, offsets, scores, COUNT(out), SLOTS};
+    const rk_attention_block rows = {out, COUNT(out), queries, COUNT(queries), 1, &none, offsets, scores, SLOTS};
+    step s = {test_isas[test_isa_count - 1].features, HEADS, HEAD_SIZE, c.cache, rows};
     const double fixed = test_time(call_step, &s);
     for (int m = 0; m < MASKS; m++) {
         for (int row = 0; row < SIDE; row = row ? 2 * row + (row == 16) * -1 : 1) {
@@ -740,7 +737,7 @@ static void bench_visible(format f) {
             offsets[1] = mask_runs(runs, (mask)m, LEFT, SIDE, q);
             int keys = 0;
             for (int r = 0; r < offsets[1]; r++) keys += runs[r].count;
-            s.runs = runs;
+            s.rows.runs = runs;
             const double seconds = test_time(call_step, &s);
             printf("%-4s %-14s token %4d sees %4d keys of %4d: %7.2f us, %.2f ns for a key and head\n", format_names[f], mask_names[m], q, keys,
                    LEFT + q + 1, 1e6 * seconds, 1e9 * (seconds - fixed) / (HEADS * (keys - 1)));

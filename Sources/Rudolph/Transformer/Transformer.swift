@@ -262,9 +262,10 @@ final class Transformer {
     private func attend(_ worker: UnsafeMutablePointer<rk_worker>, _ index: Int, _ layer: LayerWeights, _ count: Int) {
         let (runs, offsets) = plan.runs(ofLayer: index)
         plan.withCaches(ofLayer: index) { caches in
-            rk_attention(
-                worker, features, normed.floats, normed.stride, wide.floats, wide.stride, Int32(count), Int32(configuration.heads),
-                Int32(configuration.headSize), caches, runs, offsets, scores, scoresStride)
+            var rows = rk_attention_block(
+                out: normed.floats, out_stride: normed.stride, queries: wide.floats, query_stride: wide.stride, count: Int32(count),
+                runs: runs, run_offsets: offsets, scores: scores, scores_stride: scoresStride)
+            rk_attention(worker, features, &rows, Int32(configuration.heads), Int32(configuration.headSize), caches)
         }
         let context = normed.rows(count, configuration.hiddenSize)
         observer?(worker, index, .dense, context)
