@@ -248,7 +248,7 @@ import Testing
             return try #require((try run.objects().first?["classes"] as? [[String: Any]])?.first?["perplexity"] as? Double, "\(run.messages)")
         }
         let usual = try perplexity([])
-        for options in [["--kv", "int8"], ["--activations", "int16"], ["--left-template", "{}"], ["--right-template", "это {}"]] {
+        for options in [["--kv", "f16"], ["--activations", "int16"], ["--left-template", "{}"], ["--right-template", "это {}"]] {
             #expect(try perplexity(options) != usual, "\(options)")
         }
     }

@@ -71,7 +71,7 @@ import Testing
         try bytes.write(to: folder.url.appending(path: "out.gguf"))
         let damaged = try run(["verify", "plain.gguf", "out.gguf", "missing.gguf"], in: folder)
         #expect(damaged.status == 1)
-        #expect(damaged.output.contains("plain.gguf: whole\nout.gguf: captions.left_text.keys_values: damaged"), "\(damaged.output)")
+        #expect(damaged.output.contains("plain.gguf: whole\nout.gguf: captions.left_text.scales: damaged"), "\(damaged.output)")
         #expect(damaged.messages == "Error: missing.gguf: cannot be opened: No such file or directory\n", "\(damaged.messages)")
         #expect(!damaged.output.contains("missing.gguf"), "\(damaged.output)")
     }

@@ -70,7 +70,8 @@ import Testing
         #expect(int8[0].text < int8[1].text && int8[0].image < 0.7 * int8[1].image)
     }
 
-    /// What activations of 8 bits add to the error of int8: little where the MLP's hidden layer has offsets and scales for blocks, less where it has 16 bits.
+    /// What activations of 8 bits add to the error of int8: little where the MLP's hidden layer has offsets and scales for blocks, less where it has
+    /// 16 bits.
     @Test func activationsErrLittle() throws {
         let pictures = try Reference.emoji().enumerated().filter { $0.offset % 6 == 0 }.map(\.element)
         let exact = try Demo.session(.f32), model = try Demo.session(.int8).model
