@@ -169,13 +169,14 @@ RK_LANES_INLINE const void *next_value(cursor *c) {
     return next_value_of_run(c);
 }
 
-// Four keys. Prefetches their values, so that those are on their way before the last key is read, and later keys at the prefetch distance.
+// Four keys. Prefetches their values, so that those are on their way before the last key is read, and later keys of the run at the prefetch distance.
 RK_LANES_INLINE void next_keys(cursor *c, const void *keys[4], float *scales, int count) {
     take_keys(c, keys, scales, 4, count);
     const char *first = keys[0];
     const ptrdiff_t bytes = 4 * (ptrdiff_t)c->step, distance = c->at->prefetch_distance;
     for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(first + c->to_values + line);
-    for (ptrdiff_t line = 0; line < bytes && distance; line += 64) __builtin_prefetch(first + distance + line);
+    if (!distance || c->left * (ptrdiff_t)c->step < distance) return;
+    for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(first + distance + line);
 }
 
 // Prefetches the next tile's keys and their values, of which the queries first ..< end of `count` take their share: all at once would keep the tile's
@@ -603,6 +604,13 @@ RK_LANES_INLINE void prefetch_last_run(const rk_attention_head *at, size_t size,
     const char *keys = run_keys(at, run, size);
     const ptrdiff_t lines = (run->count * (ptrdiff_t)at->head_size * (ptrdiff_t)size + 63) / 64;
     for (ptrdiff_t line = 0; line < lines && line < MOST; line++) __builtin_prefetch(keys + 64 * line);
+    const rk_key_value_cache *cache = &at->caches[run->cache];
+    if (!rk_is_int8(cache)) return;
+    const size_t slot = rk_run_slot(at, run);
+    for (int k = 0; k < rk_min(run->count, MOST); k += 16) {
+        __builtin_prefetch(cache->key_scales + slot + k);
+        __builtin_prefetch(cache->value_scales + slot + k);
+    }
 }
 
 // How many keys go by tiles, a multiple of 4: a tile of few keys would take as long as a full one.
