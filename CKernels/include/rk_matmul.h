@@ -35,7 +35,16 @@ typedef enum rk_type { RK_F32 = 0, RK_F16 = 1, RK_INT8 = 2, RK_INT4 = 3 } rk_typ
 enum { RK_PANEL = 16, RK_INT16_BLOCK = 512, RK_INT8_COLUMNS = 512 * RK_INT8_BLOCK };
 
 // Bytes of one panel of 16 rows.
-__attribute__((const)) size_t rk_panel_bytes(rk_type type, int columns);
+static inline size_t rk_panel_bytes(rk_type type, int columns) {
+    const size_t exact = (size_t)columns, padded = (exact + RK_COLUMN_BLOCK - 1) / RK_COLUMN_BLOCK * RK_COLUMN_BLOCK;
+    switch (type) {
+    case RK_F32: return RK_PANEL * sizeof(float) * exact;
+    case RK_F16: return RK_PANEL * sizeof(rk_f16) * exact;
+    case RK_INT8: return RK_PANEL * sizeof(float) + RK_PANEL * padded;
+    case RK_INT4: return 9 * padded;
+    }
+    return 0;
+}
 
 // Packed weights, usually inside a mapped model file; 64-byte aligned.
 typedef struct rk_matrix {

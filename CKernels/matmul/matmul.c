@@ -28,17 +28,6 @@ rk_matmul_kernels rk_matmul_kernels_for(uint32_t features) {
     return kernels;
 }
 
-size_t rk_panel_bytes(rk_type type, int columns) {
-    const size_t exact = (size_t)columns, padded = (exact + RK_COLUMN_BLOCK - 1) / RK_COLUMN_BLOCK * RK_COLUMN_BLOCK;
-    switch (type) {
-    case RK_F32: return RK_PANEL * sizeof(float) * exact;
-    case RK_F16: return RK_PANEL * sizeof(rk_f16) * exact;
-    case RK_INT8: return RK_PANEL * sizeof(float) + RK_PANEL * padded;
-    case RK_INT4: return 9 * padded;
-    }
-    return 0;
-}
-
 // Rows of x that all panels pass before the next ones come: blocks of equal size, of whole register tiles.
 static int block_rows(int count, size_t x_row_bytes) {
     enum {

@@ -58,6 +58,7 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels p
     for (int block = 0; block < tile->columns; block += RK_INT8_BLOCK, starts++, scales++) {
         const int end = rk_min(block + RK_INT8_BLOCK, tile->columns);
         __m512i sum[ROWS][PANELS];
+        RK_UNROLL
         for (int t = 0; t < rows; t++) {
             for (int p = 0; p < panels.count; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t]);
         }
@@ -71,11 +72,13 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, const rk_panels p
                 for (int p = 0; p < panels.count; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
             }
         }
+        RK_UNROLL
         for (int t = 0; t < rows; t++) {
             const __m512 scale = _mm512_set1_ps(scales[tile->scales_stride * (size_t)t]);
             for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][p]), scale, acc[t][p]);
         }
     }
+    RK_UNROLL
     for (int t = 0; t < rows; t++) {
         for (int p = 0; p < panels.count; p++) store_int8(tile, panels.first + p * panels.apart, first + t, acc[t][p]);
     }
@@ -349,9 +352,12 @@ RK_TARGET static void int16(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->coun
 RK_TARGET static void int16_l1(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT16_L1) }
 
 RK_TARGET static void int8_l1(const rk_matmul_tile *tile) { RK_FOR_ROWS(tile->count, 12, INT8_L1) }
+// Many rows by one panel: their sums and floats fit in the registers together, and L1 keeps the panel. Fewer tiles prefetch too little for that.
 RK_TARGET static void int8(const rk_matmul_tile *tile) {
+    enum { MANY = 2 * ROWS };
     if (tile->count <= ROWS) RK_FOR_ROWS(tile->count, 12, INT8)
-    else PAIRS(12, INT8_TWO, INT8_ONE)
+    else if (tile->count < MANY) PAIRS(12, INT8_TWO, INT8_ONE)
+    else RK_FOR_TILES(tile, 12, INT8_ONE)
 }
 
 // Twelve rows of int4 by one panel need as many broadcasts as products, and six by two panels leave no sum without a register.
