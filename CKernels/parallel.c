@@ -14,10 +14,15 @@
 // other processes probably have their cores, and spinning keeps another one from them.
 enum { MAX_SPINS = 2000, MIN_SPINS = 300, SPIN_INCREMENT = 100 };
 
+// How many chunks of a worker's share are taken.
+typedef struct share {
+    _Alignas(64) _Atomic int taken;
+} share;
+
 struct rk_team {
     rk_body body;
     void *context;
-    _Alignas(64) _Atomic int next_chunk;
+    share *shares; // of each worker
     _Alignas(64) _Atomic int arrived;
     _Alignas(64) _Atomic uint32_t generation;
     _Atomic int sleepers; // workers that wait for the next generation asleep
@@ -28,7 +33,8 @@ struct rk_team {
 
 void rk_parallel(int threads, rk_body body, void *context) {
     (void)threads;
-    struct rk_team team = {.body = body, .context = context, .spins = MAX_SPINS};
+    share all = {0};
+    struct rk_team team = {.body = body, .context = context, .shares = &all, .spins = MAX_SPINS};
     body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
 }
 
@@ -48,7 +54,9 @@ static void run_worker(void *data) {
 }
 
 void rk_parallel(int threads, rk_body body, void *context) {
-    struct rk_team team = {.body = body, .context = context, .spins = MAX_SPINS};
+    share shares[rk_max(1, threads)];
+    memset(shares, 0, sizeof shares);
+    struct rk_team team = {.body = body, .context = context, .shares = shares, .spins = MAX_SPINS};
     if (threads <= 1) {
         body(context, &(rk_worker){.team = &team, .index = 0, .count = 1});
     } else {
@@ -117,16 +125,20 @@ static void wait_for_next(rk_worker *worker, uint32_t generation) {
     if (next != spins) atomic_store_explicit(&team->spins, next, memory_order_relaxed);
 }
 
+static void forget_chunks(const rk_worker *worker) {
+    for (int i = 0; i < worker->count; i++) atomic_store_explicit(&worker->team->shares[i].taken, 0, memory_order_relaxed);
+}
+
 void rk_barrier(rk_worker *worker) {
     struct rk_team *team = worker->team;
     if (worker->count == 1) {
-        atomic_store_explicit(&team->next_chunk, 0, memory_order_relaxed);
+        forget_chunks(worker);
         return;
     }
     uint32_t generation = atomic_load_explicit(&team->generation, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == worker->count - 1) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->next_chunk, 0, memory_order_relaxed);
+        forget_chunks(worker);
         atomic_store_explicit(&team->generation, generation + 1, memory_order_seq_cst);
         wake_sleepers(team);
     } else {
@@ -134,19 +146,47 @@ void rk_barrier(rk_worker *worker) {
     }
 }
 
-int rk_next_chunk(rk_worker *worker, int chunks) {
-    int chunk = atomic_fetch_add_explicit(&worker->team->next_chunk, 1, memory_order_relaxed);
-    return chunk < chunks ? chunk : -1;
+// Where the share of worker `index` begins: at a multiple of `step`.
+static int share_start(const rk_worker *worker, int index, int chunks, int step) {
+    return index == worker->count ? chunks : (int)((int64_t)chunks * index / worker->count) / step * step;
+}
+
+int rk_own_chunks(const rk_worker *worker, int chunks, int step, int *first) {
+    *first = share_start(worker, worker->index, chunks, step);
+    return share_start(worker, worker->index + 1, chunks, step) - *first;
+}
+
+// How many chunks a worker takes at once of the `left` ones of its own share, or of another's.
+static int some_chunks(const rk_worker *worker, int left, int step, int is_own) {
+    if (worker->count == 1) return left;
+    const int some = is_own ? (int)((int64_t)left * 5 / 8) : left / (4 * worker->count);
+    return rk_min(left, rk_max(step, some / step * step));
 }
 
 int rk_next_chunks(rk_worker *worker, int chunks, int step, int *first) {
-    _Atomic int *next = &worker->team->next_chunk;
-    int at = atomic_load_explicit(next, memory_order_relaxed), count;
-    do {
-        if (at >= chunks) return 0;
-        const int left = chunks - at, half = left / (2 * worker->count);
-        count = worker->count == 1 ? left : rk_min(left, rk_max(step, half / step * step));
-    } while (!atomic_compare_exchange_weak_explicit(next, &at, at + count, memory_order_relaxed, memory_order_relaxed));
-    *first = at;
-    return count;
+    for (int i = 0; i < worker->count; i++) {
+        const int owner = (worker->index + i) % worker->count, start = share_start(worker, owner, chunks, step);
+        const int size = share_start(worker, owner + 1, chunks, step) - start;
+        _Atomic int *taken = &worker->team->shares[owner].taken;
+        int at = atomic_load_explicit(taken, memory_order_relaxed);
+        while (at < size) {
+            const int some = some_chunks(worker, size - at, step, i == 0);
+            if (!atomic_compare_exchange_weak_explicit(taken, &at, at + some, memory_order_relaxed, memory_order_relaxed)) continue;
+            *first = start + at;
+            return some;
+        }
+    }
+    return 0;
+}
+
+int rk_next_chunk(rk_worker *worker, int chunks) {
+    for (int i = 0; i < worker->count; i++) {
+        const int owner = (worker->index + i) % worker->count, start = share_start(worker, owner, chunks, 1);
+        const int size = share_start(worker, owner + 1, chunks, 1) - start;
+        _Atomic int *taken = &worker->team->shares[owner].taken;
+        if (atomic_load_explicit(taken, memory_order_relaxed) >= size) continue;
+        const int at = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+        if (at < size) return start + at;
+    }
+    return -1;
 }

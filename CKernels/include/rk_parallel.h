@@ -26,11 +26,18 @@ void rk_parallel(int threads, rk_body body, void *context);
 // Every worker of the team waits here for the others; also starts a new count of chunks.
 void rk_barrier(rk_worker *worker);
 
+// The chunks of a step are shared out: each worker has as many, side by side, and takes those of the others when its own are all taken. So what a
+// worker wrote in one pass or step it mostly writes and reads again in the next: from another core's cache that would take far longer, most of all
+// where these share no cache.
+
 // The next chunk of the current step in 0 ..< chunks, or -1 when none is left. Each chunk goes to exactly one worker.
 int rk_next_chunk(rk_worker *worker, int chunks);
 
-// Likewise several at once: returns how many, from *first on, or 0. This is guided scheduling: a worker takes half of its share of those that are
-// left, in multiples of `step` (all if it is alone), so that all finish together. A step uses this or rk_next_chunk.
+// Likewise several at once: returns how many, from *first on, or 0. Of its own share a worker takes most of what is left, of another's a small part,
+// so that all finish together, in multiples of `step` (all if it is alone). A step uses this or rk_next_chunk.
 int rk_next_chunks(rk_worker *worker, int chunks, int step, int *first);
+
+// How many chunks are a worker's own share, from *first on.
+int rk_own_chunks(const rk_worker *worker, int chunks, int step, int *first);
 
 #endif

@@ -114,25 +114,24 @@ static void run_tile(rk_matmul_kernel kernel, rk_matmul_tile tile, int rows, siz
     if (tile.panels > 0) kernel(&tile);
 }
 
-// How chunks of a product, each a panel times a block of rows of x, are scheduled: guided, at least `step` at a time. Few rows are memory-bound, and
-// a worker's chunks are a stream that must get going: it begins with a static share of them, most of what it will have, whose weights can be
-// prefetched before. Many rows take long for one panel.
-typedef struct schedule {
-    int step, static_chunks; // of each worker
-} schedule;
-
-static schedule schedule_for(const rk_worker *worker, int panels, int count) {
+// Chunks of a product, each a panel times a block of rows of x, are taken in multiples of this. Few rows are memory-bound, and a worker's chunks are
+// a stream that must get going. Many rows take long for one panel.
+static int chunk_step(const rk_worker *worker, int panels, int count) {
     enum { FEW_ROWS = 24 };
-    if (count < 1 || count > FEW_ROWS || panels < 16 * worker->count) return (schedule){.step = 1};
-    return (schedule){.step = 4, .static_chunks = worker->count == 1 ? 0 : panels * 5 / 8 / worker->count / 4 * 4};
+    return count > FEW_ROWS || panels < 16 * worker->count ? 1 : 4;
 }
 
 void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int count) {
-    const int panels = matrix ? schedule_for(worker, rk_divide_up(matrix->rows, RK_PANEL), count).static_chunks : 0;
-    const size_t bytes = panels ? rk_panel_bytes(matrix->type, matrix->columns) * (size_t)panels : 0;
+    const int panels = matrix ? rk_divide_up(matrix->rows, RK_PANEL) : 0, step = chunk_step(worker, panels, count);
+    worker->prefetch = NULL;
+    worker->prefetch_bytes = 0;
+    if (worker->count == 1 || count < 1 || step == 1) return;
+    int first;
+    const size_t panel_bytes = rk_panel_bytes(matrix->type, matrix->columns);
+    const size_t own = panel_bytes * (size_t)rk_own_chunks(worker, panels, step, &first);
     const size_t l2 = rk_cpu_l2_bytes(), most = l2 ? l2 / 4 : 64 << 10; // an L2 of unknown size may be shared, as a Pi 4's MB is by four cores
-    worker->prefetch = panels ? (const char *)matrix->data + bytes * (size_t)worker->index : NULL;
-    worker->prefetch_bytes = bytes < most ? bytes : most;
+    worker->prefetch = (const char *)matrix->data + panel_bytes * (size_t)first;
+    worker->prefetch_bytes = own < most ? own : most;
 }
 
 void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, const rk_input *input, const float *bias,
@@ -148,10 +147,8 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
     const int panels = product.panels;
     const int rows = input->count > 0 ? block_rows(input->count, (size_t)product.columns * element) : 1;
     const int most = gelu ? rk_max(4, ACTIVATED / (rows * RK_PANEL) / 4 * 4) : panels; // panels to a tile
-    const schedule schedule = schedule_for(worker, panels, input->count);
-    const int assigned = schedule.static_chunks * worker->count, chunks = panels * rk_divide_up(input->count, rows);
-    int chunk = schedule.static_chunks * worker->index, taken = schedule.static_chunks;
-    do {
+    const int step = chunk_step(worker, panels, input->count), chunks = panels * rk_divide_up(input->count, rows);
+    for (int chunk, taken; (taken = rk_next_chunks(worker, chunks, step, &chunk)) > 0;) {
         for (const int end = chunk + taken; chunk < end;) {
             const int row = chunk / panels * rows, panel = chunk % panels, some = rk_min(most, rk_min(panels - panel, end - chunk));
             const rk_matmul_tile tile = part(product, panel_bytes, panel, some, row, rk_min(rows, input->count - row));
@@ -167,9 +164,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
             }
             chunk += some;
         }
-        taken = rk_next_chunks(worker, chunks - assigned, schedule.step, &chunk);
-        chunk += assigned;
-    } while (taken > 0);
+    }
     rk_barrier(worker);
 }
 

@@ -44,6 +44,49 @@ static void take_chunks(void *context, rk_worker *worker) {
     }
 }
 
+// Steps of which each worker takes chunks only once: some of its own share.
+typedef struct own_shares {
+    int chunks, step;
+    _Atomic int first[MAX_CHUNKS], count[MAX_CHUNKS]; // of each worker's share
+    _Atomic int others; // took something else
+    _Atomic int workers;
+} own_shares;
+
+static void take_once(void *context, rk_worker *worker) {
+    own_shares *o = context;
+    int first = -1, taken = -1;
+    const int own = rk_own_chunks(worker, o->chunks, o->step, &first);
+    o->first[worker->index] = first;
+    o->count[worker->index] = own;
+    if (worker->index == 0) o->workers = worker->count;
+    rk_barrier(worker);
+    if (own > 0) {
+        const int some = rk_next_chunks(worker, o->chunks, o->step, &taken);
+        if (taken != first || some < 1 || some > own) atomic_fetch_add(&o->others, 1);
+        rk_barrier(worker);
+        if (o->step == 1 && rk_next_chunk(worker, o->chunks) != first) atomic_fetch_add(&o->others, 1);
+    } else {
+        rk_barrier(worker);
+    }
+    rk_barrier(worker);
+}
+
+static void test_own_shares(int threads, int chunks, int step) {
+    static own_shares o;
+    memset(&o, 0, sizeof o);
+    o.chunks = chunks;
+    o.step = step;
+    test_begin("parallel", "own shares", "any", "%d threads, %d chunks, multiples of %d", threads, chunks, step);
+    rk_parallel(threads, take_once, &o);
+    int next = 0;
+    for (int i = 0; i < o.workers; i++) {
+        test_expect(o.first[i] == next && o.count[i] >= 0 && o.first[i] % step == 0, "worker %d has %d from %d", i, o.count[i], o.first[i]);
+        next += o.count[i];
+    }
+    test_expect(next == chunks, "shares end at %d", next);
+    test_expect(o.others == 0, "%d times chunks of another's share came first", o.others);
+}
+
 // Regions of several callers at once, as of two sessions: each cell of a step needs its neighbours of the step before, so that a chunk that is left
 // out or a barrier that lets a worker through, be it another caller's, gives other numbers.
 enum { CELLS = 37, GENERATIONS = 25, CALLERS = 2, REGIONS = 60, SECONDS = 300 };
@@ -126,6 +169,11 @@ void test_parallel(void) {
             }
         }
         test_expect(wrong == 0, "%d chunks not taken exactly once", wrong);
+    }
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        for (int step = 1; step <= 4; step += 3) {
+            for (int chunks = 0; chunks <= MAX_CHUNKS; chunks += 13) test_own_shares(threads[i], chunks, step);
+        }
     }
     test_callers(2, 2);
     test_callers(1, 3);
