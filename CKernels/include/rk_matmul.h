@@ -114,7 +114,7 @@ void rk_matmul(rk_worker *worker, uint32_t features, const rk_matrix *matrix, co
                rk_activation activation, float *out, size_t out_stride);
 
 // Tells a worker that the product of `count` rows of x with a matrix comes, after some steps: while it waits for others it prefetches the weights
-// of its static share. NULL: that nothing of the kind comes. Many rows of x are not memory-bound: nothing is prefetched.
+// of its own share. NULL: that nothing of the kind comes. Many rows of x are not memory-bound: nothing is prefetched.
 void rk_matmul_prefetch(rk_worker *worker, const rk_matrix *matrix, int count);
 
 // Packs float rows into RK_F32 panels: element (r, k) is source[r * row_stride + k * column_stride]. For matrices that are made at run time.

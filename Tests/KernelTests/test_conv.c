@@ -554,16 +554,19 @@ static rounding rounding_of(const problem *p, const norms *place, const norms *r
     rounding sum = {0, 0};
     for (int i = 0; i < (winograd ? RK_WINOGRAD_POSITIONS : 1); i++) {
         const double times = winograd ? a[y][i / 6] * a[x][i % 6] : 1;
-        double k = 1;
+        double k = 1, repeated = 1;
         for (int axis = 0; winograd && axis < 2; axis++) {
-            const double *g = rows_of_g[axis ? i % 6 : i / 6];
+            const int at = axis ? i % 6 : i / 6;
+            const double *g = rows_of_g[at];
             k *= sqrt(g[0] * g[0] + g[1] * g[1] + g[2] * g[2]);
+            // Of doubled pixels a b b c c d the transformed ones 3 and 4 are 3 (c - b) and b - c: the same integers, rounded alike.
+            if (p->conv.upsample && (at == 3 || at == 4)) repeated *= 2;
         }
         for (int c = 0; c < channels && times != 0; c += slice) {
             const double n = fmin(slice, channels - c), v = place->squares[i][c / slice], w = row->squares[i][c / slice];
             const double d = step_of(v, RK_INT16_X_NORM, (int)n), e = k * step_of(row->scaled[c / slice], RK_INT16_WEIGHT_NORM, (int)n);
             sum.most += fabs(times) * (sqrt(n) / 2 * (d * sqrt(w) + e * sqrt(v)) + n / 4 * d * e);
-            sum.variance += times * times * (d * d * w + e * e * v + n * d * d * e * e) / 12;
+            sum.variance += times * times * (repeated * d * d * w + e * e * v + n * d * d * e * e) / 12;
         }
     }
     return sum;
@@ -575,8 +578,9 @@ static rounding rounding_of(const problem *p, const norms *place, const norms *r
 // The three transforms together enlarge a rounding by at most 48 in each direction, the sum of |A| |B| |G| in the worst row (1 1 1 8 8 1):
 // 5 + 5 + 8 * 1.75 + 8 * 1.75 + 10. All of it in one direction and as little in the other is allowed.
 //
-// Integers of random numbers are rounded independently, and a sum of even distributions is 8 of its standard deviations off less than once in 10^13.
-// Measured: up to 0.2 of the bound, of random numbers, and 0.84, of equal ones; up to 0.61 of 8 deviations; root mean squares of 0.90 to 1.05 of one.
+// Integers of random numbers are rounded independently, but for repeated ones, of which two together have at most the variance of four; and a sum of
+// even distributions is 8 of its standard deviations off less than once in 10^13. Measured: up to 0.2 of the bound, of random numbers, and 0.84, of
+// equal ones; up to 0.61 of 8 deviations; root mean squares of 0.77 to 1.07 of one.
 static void test_errors(const problem *p, const float *added, const operands *with) {
     const int integers = rk_conv_is_int16(&p->conv), side = rk_conv_is_winograd(&p->conv) ? RK_WINOGRAD_OUT : 1, rows = p->shape.out_channels;
     const int count = p->out_height * p->out_width * rows;
@@ -610,7 +614,7 @@ static void test_errors(const problem *p, const float *added, const operands *wi
         test_expect(errors < squares * 0x1p-16, "root mean square off by 2^%.1f, expected less than 2^-8", log2(errors / squares) / 2);
     if (integers && with->x.pattern == TEST_RANDOM && with->weights.pattern == TEST_RANDOM) {
         test_expect(tail < 1, "error %g times 8 deviations", tail);
-        if (count > 1000) test_expect(errors < 1.5 * variances, "root mean square off by %g deviations", sqrt(errors / variances));
+        if (count > 1000) test_expect(errors < 1.2 * variances, "root mean square off by %g deviations", sqrt(errors / variances));
     }
     test_free(definition), test_free(weights);
 }
