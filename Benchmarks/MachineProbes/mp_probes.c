@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include "mp_probes.h"
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include "internal.h"
 
-enum { STREAM_BYTES = 256 << 20, CALL_BYTES = 8 << 20, PIECE_BYTES = 128 << 10, ROUNDS = 20000, ACCUMULATORS = 12 };
+enum { STREAM_BYTES = 256 << 20, CALL_BYTES = 8 << 20, PIECE_BYTES = 128 << 10, ROUNDS = 20000, ACCUMULATORS = 12, TRIPS = 2000 };
 
 typedef uint64_t words __attribute__((vector_size(64)));
 
@@ -199,4 +201,27 @@ double mp_read_rate(int threads) {
     const double seconds = seconds_of_call(threads, read_stream, &s);
     free((void *)s.data);
     return CALL_BYTES / seconds;
+}
+
+// Two workers increment a number in turn.
+typedef struct turns {
+    _Alignas(128) _Atomic int number;
+} turns;
+
+static void take_turns(void *context, rk_worker *worker) {
+    turns *t = context;
+    if (worker->count < 2 || worker->index > 1) return;
+    for (int turn = worker->index; turn < 2 * TRIPS; turn += 2) {
+        for (int spins = 1; atomic_load_explicit(&t->number, memory_order_acquire) != turn; spins++) {
+            if (spins % 4096 == 0) sched_yield(); // both may have the same core
+        }
+        atomic_store_explicit(&t->number, turn + 1, memory_order_release);
+    }
+    rk_barrier(worker);
+    if (worker->index == 0) t->number = 0;
+}
+
+double mp_round_trip(int threads) {
+    turns t = {0};
+    return threads < 2 ? 0 : seconds_of_call(2, take_turns, &t) / TRIPS;
 }

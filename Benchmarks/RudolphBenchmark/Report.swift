@@ -85,7 +85,8 @@ struct Report {
             "\(stages.path): \(stages.model.name), \(stages.model.weightType.name), \(threads) threads, "
                 + "\(String(cString: rk_cpu_name(rk_cpu_features()))) kernels",
             "machine: read \(rounded(limits.read * 1e-9, 1)) GB/s, int8 \(rounded(limits.int8 * 1e-9, 0)) and f32 "
-                + "\(rounded(limits.float * 1e-9, 0)) G products/s",
+                + "\(rounded(limits.float * 1e-9, 0)) GMAC/s"
+                + (limits.roundTrip > 0 ? ", a line to another core and back \(rounded(limits.roundTrip * 1e9, 0)) ns" : ""),
             row(["", "median ms", "best ms", "tokens/s", "of limit"]),
         ]
         for line in lines {
@@ -116,7 +117,8 @@ struct Report {
             {"model": \(quoted(stages.model.name)), "weights": \(quoted(stages.model.weightType.name)), "threads": \(threads), \
             "kernels": \(quoted(String(cString: rk_cpu_name(rk_cpu_features())))), \
             "machine": {"read_bytes_per_second": \(rounded(limits.read, 0)), "int8_products_per_second": \(rounded(limits.int8, 0)), \
-            "f32_products_per_second": \(rounded(limits.float, 0))}, \
+            "f32_products_per_second": \(rounded(limits.float, 0)), \
+            "core_round_trip_seconds": \(rounded(limits.roundTrip, 12))}, \
             "peak_memory_bytes": \(stages.captionPeak), "stages": {\(entries.joined(separator: ", "))}}
             """
     }

@@ -90,9 +90,12 @@ extension KeyValueFormat: ExpressibleByArgument {
 struct Limits {
     /// Bytes a second, products a second.
     let read, int8, float: Double
+    /// Seconds of a cache line from one core to another and back, 0 with one thread.
+    let roundTrip: Double
 
     init(threads: Int) {
         read = mp_read_rate(Int32(threads))
+        roundTrip = mp_round_trip(Int32(threads))
         var int8 = 0.0
         var float = 0.0
         for index in 0..<mp_probe_count() {
@@ -109,5 +112,6 @@ struct Limits {
         read = median(limits.map(\.read))
         int8 = median(limits.map(\.int8))
         float = median(limits.map(\.float))
+        roundTrip = median(limits.map(\.roundTrip))
     }
 }

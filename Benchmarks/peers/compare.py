@@ -262,7 +262,8 @@ def markdown(report):
         f"{report['date']}, {report['cpu']}, commit {report['commit']}, {THREADS} thread{'s' * (THREADS > 1)}, {report['kernels']} kernels, "
         f"medians of {report['rounds']} interleaved rounds{', processor time' * CPU_TIME}, load average {report['load']}. "
         f"Machine limits: read bandwidth {machine['read_bytes_per_second'] / 1e9:.1f} GB/s, "
-        f"peak {machine['int8_products_per_second'] / 1e9:.0f} GMAC/s int8 and {machine['f32_products_per_second'] / 1e9:.0f} GMAC/s f32.")
+        f"peak {machine['int8_products_per_second'] / 1e9:.0f} GMAC/s int8 and {machine['f32_products_per_second'] / 1e9:.0f} GMAC/s f32; "
+        f"a cache line from core to core and back: {machine['core_round_trip_seconds'] * 1e9:.0f} ns.")
     lines += ["", "| work | ours | | peer | | ratio (range) | target | reached |", "|---|---|---|---|---|---|---|---|"]
     for row in report["rows"]:
         ours, peer = (shown(row[f"{side}_seconds"], row["unit"], tokens) for side, tokens in zip(("ours", "peer"), row["tokens"]))

@@ -22,6 +22,10 @@ double mp_product_rate(int index, int threads);
 // Bytes a second that `threads` cores read together from memory that no cache holds; 0 without 256 MiB to read.
 double mp_read_rate(int threads);
 
+// Seconds that a cache line takes from one core to another and back; 0 where there is one thread. Cores that share a cache take tens of
+// nanoseconds, others several hundred.
+double mp_round_trip(int threads);
+
 // Processor time of this process so far.
 double mp_cpu_seconds(void);
 
