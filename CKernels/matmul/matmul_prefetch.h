@@ -68,11 +68,10 @@ RK_INLINE void rk_prefetch_next(rk_prefetch_cursor *cursor, size_t stream, int p
 }
 
 // Many rows of x: several register tiles together prefetch what comes after the `panels` from `panel` on, so that memory never idles. This is the
-// share of the rows first ..< first + rows, for every `part` bytes of their own. After the last panel nothing comes that this worker would read.
+// share of the rows first ..< first + rows, for every `part` bytes of their own. After a tile's last panel comes what this worker mostly takes next.
 RK_INLINE rk_prefetch_cursor rk_next_panels_cursor(const rk_matmul_tile *tile, rk_type type, int panel, int panels, int first, int rows, int part) {
     const char *own = rk_tile_panel(tile, type, panel);
     const size_t bytes = rk_panel_bytes(type, tile->columns);
-    if (panel + panels >= tile->panels) return (rk_prefetch_cursor){own, 0};
     return (rk_prefetch_cursor){own + bytes * (size_t)panels + bytes * (size_t)first / (size_t)tile->count, rk_divide_up(part * rows, tile->count)};
 }
 
@@ -94,7 +93,6 @@ RK_INLINE rk_prefetch_group_cursor rk_next_panels_group_cursor(const rk_matmul_t
     const uint8_t *own = rk_tile_panel(tile, RK_INT4, panel);
     const int cold = panel == 0, tiles = rk_divide_up(tile->count, rows) - cold, at = rk_divide_up(first, rows) - cold;
     if (at < 0) return (rk_prefetch_group_cursor){own + tile->prefetch_distance, 0, RK_GROUP_LINES};
-    if (panel + panels >= tile->panels) return (rk_prefetch_group_cursor){own, 0, 0};
     return (rk_prefetch_group_cursor){own + rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels, RK_GROUP_LINES * at / tiles,
                                       RK_GROUP_LINES * (at + 1) / tiles};
 }
