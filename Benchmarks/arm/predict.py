@@ -36,7 +36,7 @@ PRODUCTS = {  # by core and whether a stage has many rows of x
 
 HIDDEN, LAYERS, HEADS, HEAD_ROWS = 1024, 24, 16, 16384 + 384
 LAYER_WEIGHTS = 12 * HIDDEN * HIDDEN * LAYERS
-BYTES = {"int4": 9 / 16, "int8": 1.0}  # of a weight
+BYTES = {"int4": 4.25 / 8, "int8": 1.0}  # of a weight
 KEYS_VALUES = 2 * (HIDDEN + 4 * HEADS) * LAYERS  # bytes of a position, in the int8 cache
 
 

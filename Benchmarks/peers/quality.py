@@ -155,7 +155,7 @@ def main():
     measure("CTranslate2 int8", 8, {key: ctranslate2(weights) for key, weights in demo.exact.items()})
     with tempfile.TemporaryDirectory() as folder:
         for type in OURS:
-            measure(f"ours, {type}", 8 if type.startswith("int8") else 4.5, ours(type, folder))
+            measure(f"ours, {type}", 8 if type.startswith("int8") else 4.25, ours(type, folder))
 
 
 if __name__ == "__main__":

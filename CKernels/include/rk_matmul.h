@@ -7,9 +7,10 @@
 //   RK_F16   [columns][16] f16                             x is float
 //   RK_INT8  16 float scales, one per row; then for every 4 columns 64 bytes: byte 4*r + j is row r, column 4*c + j, signed.
 //            Columns padded to a multiple of 64.            x is rk_integer_rows, of int8 with blocks
-//   RK_INT4  for every 64 columns 576 bytes: 32 f16 scales (first 32 columns: rows 0..15; second 32 columns: rows 0..15),
-//            then 8 x 64 bytes: of the c-th 64 bytes, byte 4*r + j holds row r, column 8*c + j in its low nibble and column
-//            8*c + 4 + j in its high nibble, each plus 8 (0..15 stands for -8..7).  x is rk_integer_rows of int8
+//   RK_INT4  16 float scales, one per row; then for every 128 columns, four groups of 32, 1088 bytes: 64 scales, of row r in group g byte
+//            g / 2 * 32 + 2 * r + g % 2, -127 ... 127, and 16 x 64 bytes: of the c-th 64 bytes, byte 4*r + j holds row r, column 8*c + j in its low
+//            nibble and column 8*c + 4 + j in its high nibble, each plus 8 (0..15 stands for -8..7). A weight is this times both scales.
+//            Columns padded to a multiple of 64; what a last half of 128 holds is not read.                x is rk_integer_rows of int8
 //
 // Definitions, to the bit (acc is a float, one for each output):
 //   RK_F32, RK_F16  acc = 0; for k ascending: acc = fmaf(w, x, acc); out = acc + bias
@@ -17,8 +18,8 @@
 //                   sum of the block; out = fmaf(acc, w_scale, bias)
 //     with int16 x  acc = 0; for each block b of RK_INT16_BLOCK columns ascending: acc = acc + (float)i_b, i_b the exact integer sum of the
 //                   block, which fits in 32 bits; out = fmaf(acc, x_scale * w_scale, bias)
-//   RK_INT4         acc = 0; for each group g of 32 columns ascending: acc = fmaf((float)i_g, (float)scale_g, acc), i_g the exact
-//                   integer sum of the group; out = fmaf(acc, x_scale, bias)
+//   RK_INT4         i = the exact integer sum, over the groups g of 32 columns, of the group's scale times the group's integer sum; both that sum, at
+//                   most 32 * 8 * 127, and i fit in 16 and in 32 bits; out = fmaf((float)i, x_scale * w_scale, bias)
 //     rows of x with offsets: for each block b ascending: out = fmaf(x_offset_b, sum_b, out), sum_b that of the weights
 #ifndef RK_MATMUL_H
 #define RK_MATMUL_H
@@ -31,8 +32,8 @@
 
 typedef enum rk_type { RK_F32 = 0, RK_F16 = 1, RK_INT8 = 2, RK_INT4 = 3 } rk_type;
 
-// int8 with int8 x takes at most RK_INT8_COLUMNS columns: AVX2's kernel keeps something for each block.
-enum { RK_PANEL = 16, RK_INT16_BLOCK = 512, RK_INT8_COLUMNS = 512 * RK_INT8_BLOCK };
+// int8 with int8 x takes at most RK_INT8_COLUMNS columns: AVX2's kernel keeps something for each block. int4 takes RK_INT4_COLUMNS, whose sum fits.
+enum { RK_PANEL = 16, RK_INT16_BLOCK = 512, RK_INT8_COLUMNS = 512 * RK_INT8_BLOCK, RK_INT4_COLUMNS = 16384, RK_INT4_BLOCK = 128 };
 
 // Bytes of one panel of 16 rows.
 static inline size_t rk_panel_bytes(rk_type type, int columns) {
@@ -41,7 +42,7 @@ static inline size_t rk_panel_bytes(rk_type type, int columns) {
     case RK_F32: return RK_PANEL * sizeof(float) * exact;
     case RK_F16: return RK_PANEL * sizeof(rk_f16) * exact;
     case RK_INT8: return RK_PANEL * sizeof(float) + RK_PANEL * padded;
-    case RK_INT4: return 9 * padded;
+    case RK_INT4: return RK_PANEL * sizeof(float) + (exact + RK_INT4_BLOCK - 1) / RK_INT4_BLOCK * (RK_PANEL * (4 + RK_INT4_BLOCK / 2));
     }
     return 0;
 }

@@ -25,12 +25,19 @@ RK_INLINE const int32_t *rk_tile_starts(const rk_matmul_tile *tile, int row) { r
 
 RK_INLINE const float *rk_tile_scales(const rk_matmul_tile *tile, int row) { return tile->scales + tile->scales_stride * (size_t)row; }
 
-// A group's 16 f16 scales and its 256 bytes of nibbles, in the blocks of an int4 panel: of two groups each.
-enum { RK_GROUP_BYTES = 32 + 256 };
-RK_INLINE const uint8_t *rk_group_scales(const uint8_t *blocks, size_t group) { return blocks + group / 2 * 2 * RK_GROUP_BYTES + group % 2 * 32; }
+// Blocks of an int4 panel: the scales of four groups, then their nibbles, 256 bytes each.
+enum { RK_BLOCK_GROUPS = RK_INT4_BLOCK / RK_GROUP, RK_GROUP_BYTES = RK_PANEL + RK_PANEL * RK_GROUP / 2 };
+RK_INLINE const uint8_t *rk_tile_blocks(const rk_matmul_tile *tile, int panel) {
+    return (const uint8_t *)rk_tile_panel(tile, RK_INT4, panel) + RK_PANEL * sizeof(float);
+}
+
+// The scales of an even group and the next one: of each row both, side by side.
+RK_INLINE const int8_t *rk_pair_scales(const uint8_t *blocks, size_t group) {
+    return (const int8_t *)blocks + group / RK_BLOCK_GROUPS * RK_BLOCK_GROUPS * RK_GROUP_BYTES + group % RK_BLOCK_GROUPS * RK_PANEL;
+}
 
 RK_INLINE const uint8_t *rk_group_weights(const uint8_t *blocks, size_t group) {
-    return blocks + group / 2 * 2 * RK_GROUP_BYTES + 64 + group % 2 * 256;
+    return blocks + group / RK_BLOCK_GROUPS * RK_BLOCK_GROUPS * RK_GROUP_BYTES + 64 + group % RK_BLOCK_GROUPS * 256;
 }
 
 RK_INLINE float *rk_tile_out(const rk_matmul_tile *tile, int panel, int row) {

@@ -1,6 +1,7 @@
 #include "matmul.h"
 
 #if defined(__x86_64__)
+#include "../madd.h"
 #define RK_TARGET RK_TARGET_AVX2
 #define RK_MADD16 rk_madd16_avx2
 #include "../lanes.h"
@@ -131,11 +132,13 @@ RK_TARGET RK_INLINE __m256i load_to_all(const int32_t *p) {
     return all;
 }
 
-// The end of a group: 16-bit sums of two columns each (16 products of at most 15 * 127: they fit) and minus 8 times the sum of x, as nibbles
-// are stored plus 8, become a float.
-RK_TARGET RK_INLINE __m256 add_group(__m256 acc, __m256i sum, const int32_t *start, __m256 scales) {
-    const __m256i total = _mm256_add_epi32(load_to_all(start), _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scales, acc);
+// Where the 16-bit sums of a group start, two for each row, of half of the columns each: the even one from minus 8 times the sum of x, as nibbles
+// are stored plus 8. Then it is at most 32 * 8 * 127 in the end, the other one 16 * 15 * 127, and both fit.
+RK_TARGET RK_INLINE __m256i group_start(const int32_t *start) { return _mm256_and_si256(load_to_all(start), _mm256_set1_epi32(0xffff)); }
+
+// Of the scales of a pair of groups, as words, those of one of the two, once for each of a row's sums.
+RK_TARGET RK_INLINE __m256i group_scales(__m256i scales, const int odd) {
+    return odd ? _mm256_blend_epi16(_mm256_srli_epi32(scales, 16), scales, 0xaa) : _mm256_blend_epi16(scales, _mm256_slli_epi32(scales, 16), 0xaa);
 }
 
 // Four columns of a panel (unsigned nibbles in bytes) times those of each row of x.
@@ -152,73 +155,85 @@ RK_TARGET RK_INLINE void add_columns(__m256i sum[][2], const __m256i w[2], const
 
 // Few rows of x: nibbles are unpacked in registers.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+    const uint8_t *blocks = rk_tile_blocks(tile, panel);
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
-    __m256 acc[4][2];
+    __m256i acc[4][2];
     rk_prefetch_cursor next = rk_next_panels_cursor(tile, RK_INT4, panel, 1, first, rows, 64);
-    for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-    for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
-        const uint8_t *w = rk_group_weights(blocks, group), *f16_scales = rk_group_scales(blocks, group);
+    for (int t = 0; t < rows; t++) acc[t][0] = acc[t][1] = _mm256_setzero_si256();
+    for (size_t pair = 0; pair < groups; pair += 2) {
+        const int8_t *scales = rk_pair_scales(blocks, pair);
         rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
-        __m256i sum[4][2];
-        for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-        RK_NO_UNROLL // unrolled, the compiler moves the loads of x together and runs out of registers
-        for (int c = 0; c < 4; c++) {
-            rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
-            RK_UNROLL
-            for (int high = 0; high < 2; high++) {
-                __m256i weights[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
-                for (int half = 0; half < 2; half++) weights[half] = nibbles(weights[half], high);
-                add_columns(sum, weights, x + 8 * c + 4 * high, tile->x_stride, rows);
-            }
-        }
-        const __m256 scales[2] = {load_f16(f16_scales), load_f16(f16_scales + 16)};
         RK_UNROLL
-        for (int t = 0; t < rows; t++) {
-            for (int half = 0; half < 2; half++)
-                acc[t][half] = add_group(acc[t][half], sum[t][half], starts + rk_starts_stride(tile) * (size_t)t, scales[half]);
+        for (int odd = 0; odd < 2; odd++, x += RK_GROUP, starts++) {
+            const uint8_t *w = rk_group_weights(blocks, pair) + 256 * odd;
+            __m256i sum[4][2];
+            for (int t = 0; t < rows; t++) sum[t][0] = sum[t][1] = group_start(starts + rk_starts_stride(tile) * (size_t)t);
+            RK_NO_UNROLL // unrolled, the compiler moves the loads of x together and runs out of registers
+            for (int c = 0; c < 4; c++) {
+                rk_prefetch_next(&next, 0, 1, RK_PREFETCH_L1);
+                RK_UNROLL
+                for (int high = 0; high < 2; high++) {
+                    __m256i weights[2] = {load_bytes(w + 64 * c), load_bytes(w + 64 * c + 32)};
+                    for (int half = 0; half < 2; half++) weights[half] = nibbles(weights[half], high);
+                    add_columns(sum, weights, x + 8 * c + 4 * high, tile->x_stride, rows);
+                }
+            }
+            for (int half = 0; half < 2; half++) {
+                const __m256i words = group_scales(load_scales(scales + 16 * half), odd);
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) acc[t][half] = rk_madd16_avx2(acc[t][half], sum[t][half], words);
+            }
         }
     }
     for (int t = 0; t < rows; t++) {
-        for (int half = 0; half < 2; half++) store_int4(tile, panel, first + t, half, acc[t][half]);
+        for (int half = 0; half < 2; half++) store_int4(tile, panel, first + t, half, load_row_scales(tile, panel, half), acc[t][half]);
     }
 }
 
 RK_TARGET RK_INLINE void int4_row(const rk_matmul_tile *tile, const rk_panels panels, const int prefetch) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panels.first);
+    const uint8_t *blocks = rk_tile_blocks(tile, panels.first);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels.apart;
     const int8_t *x = tile->x8;
     const int32_t *starts = tile->starts;
-    __m256 acc[STREAMS][2];
+    __m256 row_scales[STREAMS][2];
+    __m256i acc[STREAMS][2];
     rk_prefetch_biases(tile, panels);
-    for (int p = 0; p < panels.count; p++) acc[p][0] = acc[p][1] = _mm256_setzero_ps();
-    for (size_t group = 0; group < (size_t)tile->columns / RK_GROUP; group++, x += RK_GROUP, starts++) {
-        const uint8_t *w = rk_group_weights(blocks, group), *scales = rk_group_scales(blocks, group);
-        __m256i sum[STREAMS][2];
-        for (int p = 0; p < panels.count; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+    for (int p = 0; p < panels.count; p++) {
+        for (int half = 0; half < 2; half++) row_scales[p][half] = load_row_scales(tile, panels.first + p * panels.apart, half);
+        acc[p][0] = acc[p][1] = _mm256_setzero_si256();
+    }
+    for (size_t pair = 0; pair < (size_t)tile->columns / RK_GROUP; pair += 2) {
         RK_UNROLL
-        for (int c = 0; c < 4; c++) {
-            const __m256i low = broadcast4(x + 8 * c), high = broadcast4(x + 8 * c + 4);
+        for (int odd = 0; odd < 2; odd++, x += RK_GROUP, starts++) {
+            const uint8_t *w = rk_group_weights(blocks, pair) + 256 * odd;
+            __m256i sum[STREAMS][2];
+            for (int p = 0; p < panels.count; p++) sum[p][0] = sum[p][1] = group_start(starts);
+            RK_UNROLL
+            for (int c = 0; c < 4; c++) {
+                const __m256i low = broadcast4(x + 8 * c), high = broadcast4(x + 8 * c + 4);
+                RK_UNROLL
+                for (int p = 0; p < panels.count; p++) {
+                    if (prefetch) rk_prefetch(w + stream * (size_t)p + 64 * c + tile->prefetch_distance, RK_PREFETCH_L1);
+                    for (int half = 0; half < 2; half++) {
+                        const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
+                        sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(nibbles(pairs, 0), low));
+                        sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(nibbles(pairs, 1), high));
+                    }
+                }
+            }
             RK_UNROLL
             for (int p = 0; p < panels.count; p++) {
-                if (prefetch) rk_prefetch(w + stream * (size_t)p + 64 * c + tile->prefetch_distance, RK_PREFETCH_L1);
                 for (int half = 0; half < 2; half++) {
-                    const __m256i pairs = load_bytes(w + stream * (size_t)p + 64 * c + 32 * half);
-                    sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(nibbles(pairs, 0), low));
-                    sum[p][half] = _mm256_add_epi16(sum[p][half], _mm256_maddubs_epi16(nibbles(pairs, 1), high));
+                    const __m256i scales = load_scales(rk_pair_scales(blocks + stream * (size_t)p, pair) + 16 * half);
+                    acc[p][half] = rk_madd16_avx2(acc[p][half], sum[p][half], group_scales(scales, odd));
                 }
             }
         }
-        RK_UNROLL
-        for (int p = 0; p < panels.count; p++) {
-            for (int half = 0; half < 2; half++)
-                acc[p][half] = add_group(acc[p][half], sum[p][half], starts, load_f16(scales + stream * (size_t)p + 16 * half));
-        }
     }
     for (int p = 0; p < panels.count; p++) {
-        for (int half = 0; half < 2; half++) store_int4(tile, panels.first + p * panels.apart, 0, half, acc[p][half]);
+        for (int half = 0; half < 2; half++) store_int4(tile, panels.first + p * panels.apart, 0, half, row_scales[p][half], acc[p][half]);
     }
 }
 
@@ -255,67 +270,76 @@ RK_TARGET RK_INLINE void int8_row(const rk_matmul_tile *tile, const rk_panels pa
 // Many rows of x. Nibbles are unpacked once, to signed bytes in L1, and x becomes unsigned by adding 128: then the weights are the
 // operand of maddubs that can be read from memory, and a product costs two instructions and a quarter of a broadcast. Sums start from minus
 // 128 times the weights' sum. Two products of at most 255 * 8 fit in 16 bits; later sums may wrap, as the last one fits: it is of w times x.
-enum { ROWS_AT_ONCE = 96, GROUPS_AT_ONCE = 16, PANELS_AT_ONCE = 2, VECTORS = 2 * PANELS_AT_ONCE };
+// Two columns of an even group stand beside the same two of the next one, in weights and x, so that a row's two sums are those of the groups.
+enum { ROWS_AT_ONCE = 96, PAIRS_AT_ONCE = 8, GROUPS_AT_ONCE = 2 * PAIRS_AT_ONCE, PANELS_AT_ONCE = 2, VECTORS = 2 * PANELS_AT_ONCE };
 typedef struct unpacked {
-    _Alignas(64) int8_t weights[GROUPS_AT_ONCE][8][VECTORS][32]; // by 4 columns and 8 rows of a panel
-    int16_t starts[GROUPS_AT_ONCE][VECTORS][16];
-    float scales[GROUPS_AT_ONCE][VECTORS][8];
+    _Alignas(64) int8_t weights[PAIRS_AT_ONCE][16][VECTORS][32]; // by 2 columns of both groups and 8 rows of a panel
+    int16_t starts[PAIRS_AT_ONCE][VECTORS][16];
+    int16_t scales[PAIRS_AT_ONCE][VECTORS][16];
     uint8_t x[ROWS_AT_ONCE][GROUPS_AT_ONCE * RK_GROUP];
 } unpacked;
 
 // `count` groups of a panel from group `from` on, as the vectors `vector` and `vector` + 1.
 RK_TARGET RK_INLINE void unpack(unpacked *u, int vector, const uint8_t *blocks, size_t from, size_t count) {
-    const __m256i eight = _mm256_set1_epi8(8);
-    for (size_t group = 0; group < count; group++) {
-        const uint8_t *w = rk_group_weights(blocks, from + group), *f16_scales = rk_group_scales(blocks, from + group);
+    for (size_t pair = 0; pair < count / 2; pair++) {
+        const uint8_t *w = rk_group_weights(blocks, from + 2 * pair);
+        const int8_t *scales = rk_pair_scales(blocks, from + 2 * pair);
         for (int half = 0; half < 2; half++) {
-            __m256i sums = _mm256_setzero_si256(); // of 8 columns
+            __m256i sums = _mm256_setzero_si256(); // of 16 columns of either group
             RK_UNROLL
             for (int c = 0; c < 4; c++) {
-                const __m256i pairs = load_bytes(w + 64 * c + 32 * half);
-                const __m256i low = _mm256_sub_epi8(nibbles(pairs, 0), eight);
-                const __m256i high = _mm256_sub_epi8(nibbles(pairs, 1), eight);
-                store_bytes(u->weights[group][2 * c][vector + half], low);
-                store_bytes(u->weights[group][2 * c + 1][vector + half], high);
-                sums = _mm256_add_epi8(sums, _mm256_add_epi8(low, high));
+                const __m256i even = load_bytes(w + 64 * c + 32 * half), odd = load_bytes(w + 256 + 64 * c + 32 * half);
+                const __m256i both[2] = {_mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa),
+                                         _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa)};
+                RK_UNROLL
+                for (int k = 0; k < 4; k++) {
+                    const __m256i weights = _mm256_sub_epi8(nibbles(both[k % 2], k / 2), _mm256_set1_epi8(8));
+                    store_bytes(u->weights[pair][4 * c + k][vector + half], weights);
+                    sums = _mm256_add_epi8(sums, weights);
+                }
             }
-            const __m256i negated = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_sign_epi8(sums, _mm256_set1_epi8(-1)));
-            store_bytes(u->starts[group][vector + half], _mm256_slli_epi16(negated, 7));
-            _mm256_storeu_ps(u->scales[group][vector + half], load_f16(f16_scales + 16 * half));
+            const __m256i negated = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_maddubs_epi16(_mm256_set1_epi8(1), sums));
+            store_bytes(u->starts[pair][vector + half], _mm256_slli_epi16(negated, 7));
+            store_bytes(u->scales[pair][vector + half], load_scales(scales + 16 * half));
         }
     }
 }
 
 RK_TARGET RK_INLINE void make_unsigned(uint8_t *y, const int8_t *x, size_t count) {
-    for (size_t k = 0; k < count; k += 32) store_bytes(y + k, _mm256_xor_si256(load_bytes(x + k), _mm256_set1_epi8(-128)));
+    for (size_t k = 0; k < count; k += 2 * RK_GROUP) {
+        __m256i groups[2];
+        for (int odd = 0; odd < 2; odd++) {
+            const __m256i bytes = _mm256_xor_si256(load_bytes(x + k + RK_GROUP * odd), _mm256_set1_epi8(-128));
+            groups[odd] = _mm256_permute4x64_epi64(bytes, _MM_SHUFFLE(3, 1, 2, 0));
+        }
+        store_bytes(y + k, _mm256_unpacklo_epi16(groups[0], groups[1]));
+        store_bytes(y + k + 32, _mm256_unpackhi_epi16(groups[0], groups[1]));
+    }
 }
 
-// One row of x by `vectors` of the unpacked panels, the first of which is `panel`; out holds the sums of the groups before `from`, and takes the
-// product when these are the last.
+// One row of x by `vectors` of the unpacked panels, the first of which is `panel`; out holds the sums of the groups before `from`, as integers, and
+// takes the product when these are the last.
 RK_TARGET RK_INLINE void unpacked_row(const rk_matmul_tile *tile, const unpacked *u, int panel, size_t from, size_t count, int row, const uint8_t *x,
                                       const int vectors) {
     float *out = rk_tile_out(tile, panel, row);
-    __m256 acc[VECTORS];
-    for (int v = 0; v < vectors; v++) acc[v] = from ? _mm256_loadu_ps(out + 8 * v) : _mm256_setzero_ps();
-    for (size_t group = 0; group < count; group++, x += RK_GROUP) {
+    __m256i acc[VECTORS];
+    for (int v = 0; v < vectors; v++) acc[v] = from ? load_bytes(out + 8 * v) : _mm256_setzero_si256();
+    for (size_t pair = 0; pair < count / 2; pair++, x += 2 * RK_GROUP) {
         __m256i sum[VECTORS];
         RK_UNROLL
-        for (int c = 0; c < 8; c++) {
+        for (int c = 0; c < 16; c++) {
             const __m256i columns = broadcast4((const int8_t *)x + 4 * c);
             for (int v = 0; v < vectors; v++) {
-                const __m256i pairs = _mm256_maddubs_epi16(columns, load_bytes(u->weights[group][c][v]));
-                sum[v] = _mm256_add_epi16(pairs, c ? sum[v] : load_bytes(u->starts[group][v]));
+                const __m256i pairs = _mm256_maddubs_epi16(columns, load_bytes(u->weights[pair][c][v]));
+                sum[v] = _mm256_add_epi16(pairs, c ? sum[v] : load_bytes(u->starts[pair][v]));
             }
         }
-        for (int v = 0; v < vectors; v++) {
-            const __m256 total = _mm256_cvtepi32_ps(_mm256_madd_epi16(sum[v], _mm256_set1_epi16(1)));
-            acc[v] = _mm256_fmadd_ps(total, _mm256_loadu_ps(u->scales[group][v]), acc[v]);
-        }
+        for (int v = 0; v < vectors; v++) acc[v] = rk_madd16_avx2(acc[v], sum[v], load_bytes(u->scales[pair][v]));
     }
     const int is_last = from + count == (size_t)tile->columns / RK_GROUP;
     for (int v = 0; v < vectors; v++) {
-        if (is_last) store_int4(tile, panel + v / 2, row, v % 2, acc[v]);
-        else _mm256_storeu_ps(out + 8 * v, acc[v]);
+        if (is_last) store_int4(tile, panel + v / 2, row, v % 2, load_row_scales(tile, panel + v / 2, v % 2), acc[v]);
+        else store_bytes(out + 8 * v, acc[v]);
     }
 }
 
@@ -387,8 +411,8 @@ RK_TARGET static void int4_many(const rk_matmul_tile *tile) {
             for (int t = 0; t < rows; t++) make_unsigned(u.x[t], rk_tile_x8(tile, first + t) + from * RK_GROUP, count * RK_GROUP);
             for (int panel = 0; panel < tile->panels; panel += PANELS_AT_ONCE) {
                 const int panels = rk_min(PANELS_AT_ONCE, tile->panels - panel);
-                const uint8_t *next = (const uint8_t *)tile->weights + panel_bytes * (size_t)(panel + PANELS_AT_ONCE) + from * RK_GROUP_BYTES;
-                for (int p = 0; p < panels; p++) unpack(&u, 2 * p, rk_tile_panel(tile, RK_INT4, panel + p), from, count);
+                const uint8_t *next = rk_tile_blocks(tile, panel + PANELS_AT_ONCE) + from * RK_GROUP_BYTES;
+                for (int p = 0; p < panels; p++) unpack(&u, 2 * p, rk_tile_blocks(tile, panel + p), from, count);
                 for (int t = 0; t < rows; t++) {
                     for (int p = 0; p < panels; p++) rk_prefetch_row_shares(next + panel_bytes * (size_t)p, share, t, t + 1);
                     if (panels == PANELS_AT_ONCE) unpacked_row(tile, &u, panel, from, count, first + t, u.x[t], VECTORS);

@@ -8,8 +8,6 @@ RK_TARGET RK_INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si25
 
 RK_TARGET RK_INLINE void store_bytes(void *p, __m256i bytes) { _mm256_storeu_si256(p, bytes); }
 
-RK_TARGET RK_INLINE __m256 load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
-
 // Four columns of a row of x, for each row of the panel.
 RK_TARGET RK_INLINE __m256i broadcast4(const int8_t *x) { return _mm256_set1_epi32(rk_columns4(x)); }
 
@@ -35,9 +33,18 @@ RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int 
     store(tile, panel, row, half, acc, _mm256_mul_ps(_mm256_set1_ps(tile->scales[row]), _mm256_loadu_ps(w_scales + 8 * half)));
 }
 
-RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int half, __m256 acc) {
-    store(tile, panel, row, half, acc, _mm256_set1_ps(tile->scales[row]));
+// The scales of 8 rows of an int4 panel. One row of x reads them before the blocks that follow them: the hardware prefetcher loses streams that go
+// back at the end of each panel.
+RK_TARGET RK_INLINE __m256 load_row_scales(const rk_matmul_tile *tile, int panel, int half) {
+    return _mm256_loadu_ps((const float *)rk_tile_panel(tile, RK_INT4, panel) + 8 * half);
 }
+
+RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int half, __m256 row_scales, __m256i acc) {
+    store(tile, panel, row, half, _mm256_cvtepi32_ps(acc), _mm256_mul_ps(_mm256_set1_ps(tile->scales[row]), row_scales));
+}
+
+// The scales of 8 rows in an even group and the next one, as words: of each row both.
+RK_TARGET RK_INLINE __m256i load_scales(const int8_t *pair_scales) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)pair_scales)); }
 
 // The end of a block of int8.
 RK_TARGET RK_INLINE __m256 add_block(__m256 acc, __m256i sum, const float *scale) {

@@ -35,8 +35,23 @@ RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int 
     store(tile, panel, row, acc, _mm512_mul_ps(_mm512_set1_ps(tile->scales[row]), w_scales));
 }
 
-RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, __m512 sum) {
-    store(tile, panel, row, sum, _mm512_set1_ps(tile->scales[row]));
+RK_TARGET RK_INLINE __m512 load_row_scales(const rk_matmul_tile *tile, const rk_panels panels, int p) {
+    return _mm512_loadu_ps(rk_tile_panel(tile, RK_INT4, panels.first + p * panels.apart));
+}
+
+// Panel p of some, times the rows of x from `first` on. Unrolled, as the sums would else leave their registers.
+RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, const rk_panels panels, int p, __m512 row_scales, int first,
+                                    const __m512i sums[][PANELS], const int rows) {
+    const int panel = panels.first + p * panels.apart;
+    const __m512 bias = tile->bias ? _mm512_loadu_ps(tile->bias + panel * RK_PANEL) : _mm512_setzero_ps();
+    const float *scales = tile->scales + first;
+    float *out = rk_tile_out(tile, panel, first);
+    const size_t stride = tile->out_stride;
+    RK_UNROLL
+    for (int t = 0; t < rows; t++) {
+        const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(scales[t]), row_scales);
+        _mm512_storeu_ps(out + stride * (size_t)t, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t][p]), scale, bias));
+    }
 }
 
 // `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
@@ -145,57 +160,74 @@ RK_TARGET RK_INLINE __m512i nibbles(__m512i pairs, const int high) {
     return _mm512_and_si512(high ? _mm512_srli_epi16(pairs, 4) : pairs, _mm512_set1_epi8(15));
 }
 
-// Nibbles are unpacked in registers. `next`: what many rows of x prefetch; few prefetch the weights of their own panels.
+// The scales of a group in the low words of lanes, zeros in the high ones: what is left of a sum there does not matter.
+RK_TARGET RK_INLINE __m512i load_scales(const uint8_t *blocks, size_t group) {
+    const __m512i pairs = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)rk_pair_scales(blocks, group & ~(size_t)1)));
+    return group % 2 ? _mm512_srli_epi32(pairs, 16) : _mm512_maskz_mov_epi16(0x55555555, pairs);
+}
+
+// Nibbles are unpacked in registers. `next`: what many rows of x prefetch; few prefetch the weights of their own panels. The sum of a group fits in
+// 16 bits, so that one instruction multiplies it by its scale and adds it.
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, const rk_panels panels, const rk_prefetch_group_cursor *next, const int level,
                                    int first, const int rows) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panels.first);
+    const uint8_t *blocks = rk_tile_blocks(tile, panels.first);
     const size_t stream = rk_panel_bytes(RK_INT4, tile->columns) * (size_t)panels.apart, groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
-    __m512 acc[ROWS][PANELS];
+    __m512i acc[ROWS][PANELS];
     const int bytes = rk_prefetch_distance(tile, panels.count, level);
     const int by_line = !next && rows * panels.count > ROWS; // sums leave no register for another address
     const rk_prefetch_group_cursor cursor = next ? *next : (rk_prefetch_group_cursor){blocks + bytes, 0, by_line ? 0 : RK_GROUP_LINES};
     if (!next) rk_prefetch_start(tile, blocks, stream, panels, level);
     rk_prefetch_biases(tile, panels);
-    for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_setzero_ps();
+    // One row of x reads what lies first before the rest: coming back for it would lose the hardware prefetcher. More need the registers.
+    __m512 row_scales[PANELS];
+    for (int p = 0; p < panels.count; p++) {
+        if (rows == 1) row_scales[p] = load_row_scales(tile, panels, p);
+        else rk_prefetch(rk_tile_panel(tile, RK_INT4, panels.first + p * panels.apart), RK_PREFETCH_L1);
     }
-    for (size_t group = 0; group < groups; group++, x += RK_GROUP) {
-        __m512i sum[ROWS][PANELS];
-        rk_prefetch_group(&cursor, group, stream, panels.count, level);
-        for (int t = 0; t < rows; t++) {
-            for (int p = 0; p < panels.count; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t + group]);
-        }
+    RK_UNROLL
+    for (int t = 0; t < rows; t++) {
+        for (int p = 0; p < panels.count; p++) acc[t][p] = _mm512_setzero_si512();
+    }
+    for (size_t pair = 0; pair < groups; pair += 2) {
         RK_UNROLL
-        for (int c = 0; c < 4; c++) {
-            __m512i pairs[PANELS];
-            for (int p = 0; p < panels.count; p++) {
-                const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
-                if (by_line) rk_prefetch(columns + bytes, level);
-                pairs[p] = load_bytes(columns);
+        for (size_t group = pair; group < pair + 2; group++, x += RK_GROUP, starts++) {
+            __m512i sum[ROWS][PANELS];
+            rk_prefetch_group(&cursor, group, stream, panels.count, level);
+            for (int t = 0; t < rows; t++) {
+                for (int p = 0; p < panels.count; p++) sum[t][p] = _mm512_set1_epi32(starts[rk_starts_stride(tile) * (size_t)t]);
             }
             RK_UNROLL
-            for (int high = 0; high < 2; high++) {
-                __m512i weights[PANELS];
-                for (int p = 0; p < panels.count; p++) weights[p] = nibbles(pairs[p], high);
+            for (int c = 0; c < 4; c++) {
+                __m512i pairs[PANELS];
+                for (int p = 0; p < panels.count; p++) {
+                    const uint8_t *columns = rk_group_weights(blocks + stream * (size_t)p, group) + 64 * c;
+                    if (by_line) rk_prefetch(columns + bytes, level);
+                    pairs[p] = load_bytes(columns);
+                }
                 RK_UNROLL
-                for (int t = 0; t < rows; t++) {
-                    const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * high);
-                    for (int p = 0; p < panels.count; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
+                for (int high = 0; high < 2; high++) {
+                    __m512i weights[PANELS];
+                    for (int p = 0; p < panels.count; p++) weights[p] = nibbles(pairs[p], high);
+                    RK_UNROLL
+                    for (int t = 0; t < rows; t++) {
+                        const __m512i columns = broadcast4(x + tile->x_stride * (size_t)t + 8 * c + 4 * high);
+                        for (int p = 0; p < panels.count; p++) sum[t][p] = rk_madd8_avx512(sum[t][p], weights[p], columns);
+                    }
                 }
             }
-        }
-        RK_UNROLL
-        for (int p = 0; p < panels.count; p++) {
-            const __m512 scales = load_f16(rk_group_scales(blocks + stream * (size_t)p, group));
             RK_UNROLL
-            for (int t = 0; t < rows; t++) acc[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][p]), scales, acc[t][p]);
+            for (int p = 0; p < panels.count; p++) {
+                const __m512i scales = load_scales(blocks + stream * (size_t)p, group);
+                RK_UNROLL
+                for (int t = 0; t < rows; t++) acc[t][p] = rk_madd16_avx512(acc[t][p], sum[t][p], scales);
+            }
         }
     }
-    for (int t = 0; t < rows; t++) {
-        for (int p = 0; p < panels.count; p++) store_int4(tile, panels.first + p * panels.apart, first + t, acc[t][p]);
-    }
+    RK_UNROLL
+    for (int p = 0; p < panels.count; p++)
+        store_int4(tile, panels, p, rows == 1 ? row_scales[p] : load_row_scales(tile, panels, p), first, acc, rows);
 }
 
 // Many rows of x: two panels pass all of them before the next two come. Each register tile prefetches its share of those, spread over its
@@ -228,6 +260,9 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, const rk_panels p
 // More rows of x on Intel's processors, whose products and unpacking need the same two pipes (AMD's have others for it).
 RK_TARGET RK_INLINE v16_int madd8(v16_int sums, v16_int w, v16_int x) {
     return (v16_int)rk_madd8_avx512((__m512i)sums, (__m512i)w, (__m512i)x);
+}
+RK_TARGET RK_INLINE v16_int madd16(v16_int sums, v16_int w, v16_int x) {
+    return (v16_int)rk_madd16_avx512((__m512i)sums, (__m512i)w, (__m512i)x);
 }
 #define RK_UNPACKED_ROWS 12
 #include "matmul_unpacked.h"

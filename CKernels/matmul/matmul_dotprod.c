@@ -43,21 +43,26 @@ RK_TARGET RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int fi
     }
 }
 
+// A group's sums of two quarters of the panel. They fit in 16 bits.
+RK_TARGET RK_INLINE int16x8_t narrowed(int32x4_t a, int32x4_t b) {
+    return vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+}
+
 RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+    const uint8_t *blocks = rk_tile_blocks(tile, panel);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
-    float32x4_t acc[2][4];
+    int32x4_t acc[2][4];
     for (int t = 0; t < rows; t++) {
-        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_s32(0);
     }
     for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const group_data data = find_group(blocks, group);
+        int32x4_t sum[2][4];
         RK_UNROLL
         for (int quarter = 0; quarter < 4; quarter++) {
-            int32x4_t sum[2];
-            for (int t = 0; t < rows; t++) sum[t] = vdupq_n_s32(group_start(starts[rk_starts_stride(tile) * (size_t)t]));
+            for (int t = 0; t < rows; t++) sum[t][quarter] = vdupq_n_s32(starts[rk_starts_stride(tile) * (size_t)t]);
             RK_UNROLL
             for (int half = 0; half < 2; half++) {
                 int8x16_t columns[2];
@@ -66,13 +71,16 @@ RK_TARGET RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int fi
                 const uint8x16_t pair0 = vld1q_u8(weights), pair1 = vld1q_u8(weights + 64);
                 const int8x16_t w0 = low_nibbles(pair0), w1 = high_nibbles(pair0);
                 const int8x16_t w2 = low_nibbles(pair1), w3 = high_nibbles(pair1);
-                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w0, columns[t], 0);
-                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w1, columns[t], 1);
-                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w2, columns[t], 2);
-                for (int t = 0; t < rows; t++) sum[t] = vdotq_laneq_s32(sum[t], w3, columns[t], 3);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w0, columns[t], 0);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w1, columns[t], 1);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w2, columns[t], 2);
+                for (int t = 0; t < rows; t++) sum[t][quarter] = vdotq_laneq_s32(sum[t][quarter], w3, columns[t], 3);
             }
-            const float32x4_t group_scales = load_f16(data.scales + 8 * quarter);
-            for (int t = 0; t < rows; t++) acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum[t]), group_scales);
+        }
+        RK_UNROLL
+        for (int half = 0; half < 2; half++) {
+            const int16x8_t scales = load_scales(data, half);
+            for (int t = 0; t < rows; t++) add_group(acc[t] + 2 * half, narrowed(sum[t][2 * half], sum[t][2 * half + 1]), scales);
         }
     }
     for (int t = 0; t < rows; t++) {
@@ -87,7 +95,7 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
     for (int quarter = 0; quarter < 4; quarter += 2) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
         const int32_t *starts = rk_tile_starts(tile, first) + from->group;
-        float32x4_t acc[4][2];
+        int32x4_t acc[4][2];
         for (int t = 0; t < rows; t++) {
             for (int q = 0; q < 2; q++) acc[t][q] = load_acc(tile, from, panel, first + t, quarter + q);
         }
@@ -97,8 +105,9 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             int8x16_t columns[4][2];
             RK_UNROLL
             for (int t = 0; t < rows; t++) {
-                const int32_t start = group_start(starts[starts_stride * (size_t)t]);
-                for (int q = 0; q < 2; q++) sum[t][q] = vdupq_n_s32((int32_t)opaque((uint32_t)start));
+                const int32_t start = starts[starts_stride * (size_t)t];
+                sum[t][0] = vdupq_n_s32(start);
+                sum[t][1] = vdupq_n_s32((int32_t)opaque((uint32_t)start));
                 columns[t][0] = vld1q_s8(x + stride * (size_t)t);
                 columns[t][1] = vld1q_s8(x + stride * (size_t)t + 16);
             }
@@ -114,12 +123,10 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
                     for (int t = 0; t < rows; t++) sum[t][q] = vdotq_laneq_s32(sum[t][q], w3, columns[t][half], 3);
                 }
             }
-            RK_UNROLL
-            for (int q = 0; q < 2; q++) {
-                const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * (quarter + q));
-                for (int t = 0; t < rows; t++) acc[t][q] = vfmaq_f32(acc[t][q], group_float(sum[t][q]), scales);
-            }
+            const int16x8_t scales = vld1q_s16(from->scales + RK_PANEL * g + 4 * quarter);
+            for (int t = 0; t < rows; t++) add_group(acc[t], narrowed(sum[t][0], sum[t][1]), scales);
         }
+        RK_UNROLL // else some of the sums are also written to memory, group by group
         for (int t = 0; t < rows; t++) {
             for (int q = 0; q < 2; q++) store_acc(tile, from, panel, first + t, quarter + q, acc[t][q]);
         }

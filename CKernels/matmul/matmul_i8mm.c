@@ -82,7 +82,7 @@ RK_TARGET RK_INLINE void load_pair(int8x16_t pair[2], const int8_t *even, const 
     pair[1] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
 }
 
-// Half a panel by up to 2 pairs of rows of x. The sums of a group become floats as squares: their rows are sorted out once for all of them.
+// Half a panel by up to 2 pairs of rows of x. Sums stay squares: their rows are sorted out once for all groups.
 RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
     const size_t stride = tile->x_stride, starts_stride = rk_starts_stride(tile);
     const int groups = from->groups;
@@ -90,13 +90,13 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
     for (int half = 0; half < 2; half++) {
         const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
         const int32_t *starts = rk_tile_starts(tile, first) + from->group;
-        float32x4_t acc[2][4];
+        int32x4_t acc[2][4];
         for (int p = 0; p < pairs; p++) {
             for (int quarter = 0; quarter < 2; quarter++) {
-                const float32x4_t even = load_acc(tile, from, panel, first + 2 * p, 2 * half + quarter);
-                const float32x4_t odd = load_acc(tile, from, panel, first + odd_row(p, rows), 2 * half + quarter);
-                acc[p][2 * quarter] = vzip1q_f32(even, odd);
-                acc[p][2 * quarter + 1] = vzip2q_f32(even, odd);
+                const int32x4_t even = load_acc(tile, from, panel, first + 2 * p, 2 * half + quarter);
+                const int32x4_t odd = load_acc(tile, from, panel, first + odd_row(p, rows), 2 * half + quarter);
+                acc[p][2 * quarter] = vzip1q_s32(even, odd);
+                acc[p][2 * quarter + 1] = vzip2q_s32(even, odd);
             }
         }
         for (int g = 0; g < groups; g++, x += RK_GROUP, starts++) {
@@ -106,8 +106,8 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             RK_UNROLL
             for (int p = 0; p < pairs; p++) {
                 const size_t even = 2 * (size_t)p, odd = (size_t)odd_row(p, rows);
-                const uint64_t low = (uint32_t)group_start(starts[starts_stride * even]);
-                const uint64_t high = (uint32_t)group_start(starts[starts_stride * odd]);
+                const uint64_t low = (uint32_t)starts[starts_stride * even];
+                const uint64_t high = (uint32_t)starts[starts_stride * odd];
                 for (int r = 0; r < 4; r++) sum[p][r] = vreinterpretq_s32_u64(vdupq_n_u64(opaque(low | high << 32)));
                 load_pair(columns[p], x + stride * even, x + stride * odd);
                 load_pair(columns[p] + 2, x + stride * even + 16, x + stride * odd + 16);
@@ -122,15 +122,15 @@ RK_TARGET RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpack
             }
             RK_UNROLL
             for (int r = 0; r < 4; r++) {
-                const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 16 * half + 4 * r);
-                for (int p = 0; p < pairs; p++) acc[p][r] = vfmaq_f32(acc[p][r], group_float(sum[p][r]), scales);
+                const int32x4_t scales = vld1q_s32(from->pair_scales + 2 * RK_PANEL * g + 16 * half + 4 * r);
+                for (int p = 0; p < pairs; p++) acc[p][r] = vmlaq_s32(acc[p][r], sum[p][r], scales);
             }
         }
         for (int p = 0; p < pairs; p++) {
             for (int quarter = 0; quarter < 2; quarter++) {
-                const float32x4_t a = acc[p][2 * quarter], b = acc[p][2 * quarter + 1];
-                store_acc(tile, from, panel, first + 2 * p, 2 * half + quarter, vuzp1q_f32(a, b));
-                if (2 * p + 1 < rows) store_acc(tile, from, panel, first + 2 * p + 1, 2 * half + quarter, vuzp2q_f32(a, b));
+                const int32x4_t a = acc[p][2 * quarter], b = acc[p][2 * quarter + 1];
+                store_acc(tile, from, panel, first + 2 * p, 2 * half + quarter, vuzp1q_s32(a, b));
+                if (2 * p + 1 < rows) store_acc(tile, from, panel, first + 2 * p + 1, 2 * half + quarter, vuzp2q_s32(a, b));
             }
         }
     }

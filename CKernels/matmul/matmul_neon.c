@@ -100,48 +100,47 @@ RK_INLINE void int8_rows(const rk_matmul_tile *tile, int panel, int first, const
     }
 }
 
+// Four columns of a quarter of the panel.
+RK_INLINE void add_products(int16x8_t *low, int16x8_t *high, int8x16_t w, int8x16_t x, const int first) {
+    *low = first ? vmull_s8(vget_low_s8(w), vget_low_s8(x)) : vmlal_s8(*low, vget_low_s8(w), vget_low_s8(x));
+    *high = first ? vmull_high_s8(w, x) : vmlal_high_s8(*high, w, x);
+}
+
+// The sums of a group's products, four lanes for each row. Their totals may wrap around: with the start they fit in 16 bits again.
+RK_INLINE void add_sums(int32x4_t acc[4], const int16x8_t low[4], const int16x8_t high[4], int32_t start, const int16x8_t scales[2]) {
+    RK_UNROLL
+    for (int half = 0; half < 2; half++) {
+        const int16x8_t *l = low + 2 * half, *h = high + 2 * half;
+        const int16x8_t sum = vpaddq_s16(vpaddq_s16(l[0], h[0]), vpaddq_s16(l[1], h[1]));
+        add_group(acc + 2 * half, vaddq_s16(sum, vdupq_n_s16((int16_t)start)), scales[half]);
+    }
+}
+
 RK_INLINE void int4_rows(const rk_matmul_tile *tile, int panel, int first, const int rows) {
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+    const uint8_t *blocks = rk_tile_blocks(tile, panel);
     const int8_t *x = rk_tile_x8(tile, first);
     const int32_t *starts = rk_tile_starts(tile, first);
     const size_t groups = (size_t)tile->columns / RK_GROUP;
-    float32x4_t acc[2][4];
+    int32x4_t acc[2][4];
     for (int t = 0; t < rows; t++) {
-        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_f32(0);
+        for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = vdupq_n_s32(0);
     }
-    for (size_t group = 0; group < groups; group++) {
+    for (size_t group = 0; group < groups; group++, x += RK_GROUP, starts++) {
         const group_data data = find_group(blocks, group);
-        int8x16_t columns[2][8];
-        int32x4_t start[2];
-        for (int t = 0; t < rows; t++) {
-            start[t] = vdupq_n_s32(group_start(starts[rk_starts_stride(tile) * (size_t)t + group]));
-            RK_UNROLL
-            for (int c = 0; c < 8; c++) columns[t][c] = broadcast4(x + tile->x_stride * (size_t)t + group * RK_GROUP + (size_t)c * 4);
-        }
+        int16x8_t low[2][4], high[2][4];
         RK_UNROLL
-        for (int quarter = 0; quarter < 4; quarter++) {
-            int16x8_t low[2], high[2]; // sums of 8 products of at most 15 * 127 each, 16 when added in pairs: they fit
+        for (int c = 0; c < 8; c++) {
+            int8x16_t columns[2];
+            for (int t = 0; t < rows; t++) columns[t] = broadcast4(x + tile->x_stride * (size_t)t + 4 * c);
             RK_UNROLL
-            for (int c = 0; c < 4; c++) {
-                const uint8x16_t pair = vld1q_u8(data.weights + 64 * c + 16 * quarter);
-                const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
-                RK_UNROLL
-                for (int t = 0; t < rows; t++) {
-                    const int8x16_t x_near = columns[t][2 * c], x_far = columns[t][2 * c + 1];
-                    low[t] = c ? vmlal_s8(low[t], vget_low_s8(near), vget_low_s8(x_near))
-                               : vmull_s8(vget_low_s8(near), vget_low_s8(x_near));
-                    high[t] = c ? vmlal_high_s8(high[t], near, x_near) : vmull_high_s8(near, x_near);
-                    low[t] = vmlal_s8(low[t], vget_low_s8(far), vget_low_s8(x_far));
-                    high[t] = vmlal_high_s8(high[t], far, x_far);
-                }
-            }
-            const float32x4_t scales = load_f16(data.scales + 8 * quarter);
-            RK_UNROLL
-            for (int t = 0; t < rows; t++) {
-                const int32x4_t sum = vpadalq_s16(start[t], vpaddq_s16(low[t], high[t]));
-                acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum), scales);
+            for (int quarter = 0; quarter < 4; quarter++) {
+                const uint8x16_t pair = vld1q_u8(data.weights + 64 * (c / 2) + 16 * quarter);
+                const int8x16_t w = c % 2 ? high_nibbles(pair) : low_nibbles(pair);
+                for (int t = 0; t < rows; t++) add_products(&low[t][quarter], &high[t][quarter], w, columns[t], c == 0);
             }
         }
+        const int16x8_t scales[2] = {load_scales(data, 0), load_scales(data, 1)};
+        for (int t = 0; t < rows; t++) add_sums(acc[t], low[t], high[t], starts[rk_starts_stride(tile) * (size_t)t], scales);
     }
     for (int t = 0; t < rows; t++) {
         for (int quarter = 0; quarter < 4; quarter++) store_int4(tile, panel, first + t, quarter, acc[t][quarter]);
@@ -290,12 +289,12 @@ RK_INLINE void paired_rows(const paired *u, const rk_matmul_tile *tile, int pane
 RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, int panel, int first, const int rows) {
     const int8_t *x = rk_tile_x8(tile, first) + from->group * RK_GROUP;
     const int32_t *starts = rk_tile_starts(tile, first) + from->group;
-    float32x4_t acc[2][4];
+    int32x4_t acc[2][4];
     for (int t = 0; t < rows; t++) {
         for (int quarter = 0; quarter < 4; quarter++) acc[t][quarter] = load_acc(tile, from, panel, first + t, quarter);
     }
     for (int g = 0; g < from->groups; g++, x += RK_GROUP, starts++) {
-        int16x8_t low[2][4], high[2][4]; // as above
+        int16x8_t low[2][4], high[2][4];
         RK_UNROLL
         for (int c = 0; c < 8; c++) {
             int8x16_t columns[2];
@@ -303,22 +302,11 @@ RK_INLINE void int4_many_rows(const rk_matmul_tile *tile, const unpacked *from, 
             RK_UNROLL
             for (int quarter = 0; quarter < 4; quarter++) {
                 const int8x16_t w = vld1q_s8(from->weights + GROUP_BYTES * g + 64 * c + 16 * quarter);
-                for (int t = 0; t < rows; t++) {
-                    int16x8_t *l = &low[t][quarter], *h = &high[t][quarter];
-                    *l = c ? vmlal_s8(*l, vget_low_s8(w), vget_low_s8(columns[t])) : vmull_s8(vget_low_s8(w), vget_low_s8(columns[t]));
-                    *h = c ? vmlal_high_s8(*h, w, columns[t]) : vmull_high_s8(w, columns[t]);
-                }
+                for (int t = 0; t < rows; t++) add_products(&low[t][quarter], &high[t][quarter], w, columns[t], c == 0);
             }
         }
-        RK_UNROLL
-        for (int quarter = 0; quarter < 4; quarter++) {
-            const float32x4_t scales = vld1q_f32(from->scales + 2 * RK_PANEL * g + 4 * quarter);
-            for (int t = 0; t < rows; t++) {
-                const int32x4_t start = vdupq_n_s32(group_start(starts[rk_starts_stride(tile) * (size_t)t]));
-                const int32x4_t sum = vpadalq_s16(start, vpaddq_s16(low[t][quarter], high[t][quarter]));
-                acc[t][quarter] = vfmaq_f32(acc[t][quarter], group_float(sum), scales);
-            }
-        }
+        const int16x8_t scales[2] = {vld1q_s16(from->scales + RK_PANEL * g), vld1q_s16(from->scales + RK_PANEL * g + 8)};
+        for (int t = 0; t < rows; t++) add_sums(acc[t], low[t], high[t], starts[rk_starts_stride(tile) * (size_t)t], scales);
     }
     for (int t = 0; t < rows; t++) {
         for (int quarter = 0; quarter < 4; quarter++) store_acc(tile, from, panel, first + t, quarter, acc[t][quarter]);

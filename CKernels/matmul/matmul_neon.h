@@ -11,27 +11,35 @@ RK_TARGET RK_INLINE int8x16_t broadcast4(const int8_t *x) {
     return columns;
 }
 
-// A group's integer sum i is kept as the bits of the float 1.5 * 2^23 + i, so that it becomes a float by one subtraction, exact as
-// |i| < 2^22: cheaper here than a conversion.
-RK_TARGET RK_INLINE int32_t group_start(int32_t start) { return 0x4b400000 + start; }
-RK_TARGET RK_INLINE float32x4_t group_float(int32x4_t sum) { return vsubq_f32(vreinterpretq_f32_s32(sum), vdupq_n_f32(0x1.8p23f)); }
-
 // The same value, opaque to the compiler: broadcasting it again goes beside the products, copying the broadcast would take the place of one.
 RK_INLINE uint64_t opaque(uint64_t value) {
     __asm__ volatile("" : "+r"(value));
     return value;
 }
 
-// rk_group_scales and rk_group_weights at once. From two calls the compiler makes four or five instructions more for every group: each call is
-// simplified by itself before both are inlined, and then they share less.
+// A group's scales and weights at once. From two calls the compiler makes four or five instructions more for every group: each call is simplified
+// by itself before both are inlined, and then they share less. The scales of two groups alternate byte by byte: of the 16 bits of a row from
+// `scales` on, the high byte is its scale. For an even group they begin with the byte before the pair's.
 typedef struct group_data {
     const uint8_t *scales, *weights;
 } group_data;
 
 RK_INLINE group_data find_group(const uint8_t *blocks, size_t group) {
-    const size_t odd = group % 2;
-    const uint8_t *block = blocks + group / 2 * (2 * RK_GROUP_BYTES);
-    return (group_data){block + odd * 32, block + 64 + odd * 256};
+    const size_t in_block = group % RK_BLOCK_GROUPS;
+    const uint8_t *block = blocks + group / RK_BLOCK_GROUPS * (RK_BLOCK_GROUPS * RK_GROUP_BYTES);
+    return (group_data){block + in_block / 2 * (2 * RK_PANEL) + in_block % 2 - 1, block + RK_BLOCK_GROUPS * RK_PANEL + in_block * 256};
+}
+
+// Of 8 rows.
+RK_TARGET RK_INLINE int16x8_t load_scales(group_data group, int half) {
+    return vshrq_n_s16(vreinterpretq_s16_u8(vld1q_u8(group.scales + 16 * half)), 8);
+}
+
+// A group's sums times its scales, of 8 rows of the panel: as products of 16 bits, which the sums fit in, since Cortex-A72 and A76 multiply only
+// half as many 32-bit integers per cycle.
+RK_TARGET RK_INLINE void add_group(int32x4_t acc[2], int16x8_t sum, int16x8_t scales) {
+    acc[0] = vmlal_s16(acc[0], vget_low_s16(sum), vget_low_s16(scales));
+    acc[1] = vmlal_high_s16(acc[1], sum, scales);
 }
 
 // Weights plus 8, of the near and the far 4 columns.
@@ -52,9 +60,8 @@ RK_TARGET RK_INLINE void store_int16(const rk_matmul_tile *tile, int panel, int 
     vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_f32(load_bias(tile, panel, quarter), acc, scale));
 }
 
-RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int quarter, float32x4_t acc) {
-    const float32x4_t bias = load_bias(tile, panel, quarter);
-    vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vfmaq_n_f32(bias, acc, tile->scales[row]));
+RK_TARGET RK_INLINE void store_int4(const rk_matmul_tile *tile, int panel, int row, int quarter, int32x4_t acc) {
+    store_int16(tile, panel, row, quarter, rk_tile_panel(tile, RK_INT4, panel), vcvtq_f32_s32(acc));
 }
 
 // The end of a block of int8.
@@ -73,13 +80,16 @@ RK_TARGET RK_INLINE int8x16_t last_rows(int8x16_t near, int8x16_t far) {
     return vreinterpretq_s8_s32(vzip2q_s32(vreinterpretq_s32_s8(near), vreinterpretq_s32_s8(far)));
 }
 
-// Many rows of x share the unpacking of int4: some groups of a panel at a time become bytes and floats, which stay in L1 while all
-// rows of x pass by. Between them a row's sums wait in `out`.
+// Many rows of x share the unpacking of int4: some groups of a panel at a time become bytes and wider scales, which stay in L1 while all rows of x
+// pass by. Between them a row's sums wait in `out`, as bits.
 enum { UNPACKED_GROUPS = 8, GROUP_BYTES = RK_GROUP * RK_PANEL };
 typedef struct unpacked {
     int8_t weights[UNPACKED_GROUPS * GROUP_BYTES]; // plus 8; 4 columns of the 16 rows, or 8 columns of the 8 pairs of rows, then the next
-    float scales[UNPACKED_GROUPS * 2 * RK_PANEL];  // of a group: its rows, or each row twice
-    int group, groups, last;               // the first one, how many, whether they end the panel
+    union {
+        int16_t scales[UNPACKED_GROUPS * RK_PANEL];
+        int32_t pair_scales[UNPACKED_GROUPS * 2 * RK_PANEL]; // where rows are paired: of each row twice
+    };
+    int group, groups, last; // the first one, how many, whether they end the panel
 } unpacked;
 
 RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int panel, int group, const int row_pairs) {
@@ -87,15 +97,24 @@ RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int pa
     to->group = group;
     to->groups = rk_min(UNPACKED_GROUPS, groups - group);
     to->last = group + to->groups == groups;
-    const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+    const uint8_t *blocks = rk_tile_blocks(tile, panel);
     for (int g = 0; g < to->groups; g++) {
         const group_data from = find_group(blocks, (size_t)(group + g));
         int8_t *weights = to->weights + GROUP_BYTES * g;
-        float *scales = to->scales + 2 * RK_PANEL * g;
+        for (int half = 0; half < 2; half++) {
+            const int16x8_t s = load_scales(from, half);
+            if (row_pairs) {
+                int32_t *scales = to->pair_scales + 2 * RK_PANEL * g + RK_PANEL * half;
+                const int16x8_t twice[2] = {vzip1q_s16(s, s), vzip2q_s16(s, s)};
+                for (int i = 0; i < 2; i++) {
+                    vst1q_s32(scales + 8 * i, vmovl_s16(vget_low_s16(twice[i])));
+                    vst1q_s32(scales + 8 * i + 4, vmovl_high_s16(twice[i]));
+                }
+            } else {
+                vst1q_s16(to->scales + RK_PANEL * g + 8 * half, s);
+            }
+        }
         for (int quarter = 0; quarter < 4; quarter++) {
-            const float32x4_t s = load_f16(from.scales + 8 * quarter);
-            vst1q_f32(scales + 4 * quarter * (row_pairs ? 2 : 1), row_pairs ? vzip1q_f32(s, s) : s);
-            if (row_pairs) vst1q_f32(scales + 8 * quarter + 4, vzip2q_f32(s, s));
             for (int c = 0; c < 4; c++) {
                 const uint8x16_t pair = vld1q_u8(from.weights + 64 * c + 16 * quarter);
                 const int8x16_t near = low_nibbles(pair), far = high_nibbles(pair);
@@ -107,11 +126,11 @@ RK_TARGET RK_INLINE void unpack(unpacked *to, const rk_matmul_tile *tile, int pa
     }
 }
 
-RK_TARGET RK_INLINE float32x4_t load_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter) {
-    return from->group ? vld1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter) : vdupq_n_f32(0);
+RK_TARGET RK_INLINE int32x4_t load_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter) {
+    return from->group ? vreinterpretq_s32_f32(vld1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter)) : vdupq_n_s32(0);
 }
 
-RK_TARGET RK_INLINE void store_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter, float32x4_t acc) {
+RK_TARGET RK_INLINE void store_acc(const rk_matmul_tile *tile, const unpacked *from, int panel, int row, int quarter, int32x4_t acc) {
     if (from->last) store_int4(tile, panel, row, quarter, acc);
-    else vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, acc);
+    else vst1q_f32(rk_tile_out(tile, panel, row) + 4 * quarter, vreinterpretq_f32_s32(acc));
 }

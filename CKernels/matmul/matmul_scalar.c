@@ -76,25 +76,24 @@ static void int16(const rk_matmul_tile *tile) {
 
 static void int4(const rk_matmul_tile *tile) {
     for (int panel = 0; panel < tile->panels; panel++) {
-        const uint8_t *blocks = rk_tile_panel(tile, RK_INT4, panel);
+        const float *w_scales = rk_tile_panel(tile, RK_INT4, panel);
+        const uint8_t *blocks = (const uint8_t *)(w_scales + RK_PANEL);
         for (int t = 0; t < tile->count; t++) {
             const int8_t *x = rk_tile_x8(tile, t);
             float *out = rk_tile_out(tile, panel, t);
             for (int r = 0; r < RK_PANEL; r++) {
-                float acc = 0;
+                int32_t acc = 0;
                 for (int group = 0; group < tile->columns / RK_GROUP; group++) {
-                    const uint8_t *block = blocks + group / 2 * 576;
-                    const uint8_t *w = block + 64 + group % 2 * 256 + 4 * r;
-                    rk_f16 scale;
-                    memcpy(&scale, block + group % 2 * 32 + 2 * r, sizeof scale);
+                    const uint8_t *block = blocks + group / 4 * 1088, *w = block + 64 + group % 4 * 256 + 4 * r;
+                    const int8_t scale = (int8_t)block[group % 4 / 2 * 32 + 2 * r + group % 2];
                     int32_t sum = 0;
                     for (int k = 0; k < RK_GROUP; k++) {
                         uint8_t pair = w[k / 8 * 64 + k % 4];
                         sum += ((k & 4 ? pair >> 4 : pair & 15) - 8) * x[group * RK_GROUP + k];
                     }
-                    acc = fmaf((float)sum, rk_f16_to_f32(scale), acc);
+                    acc += scale * sum;
                 }
-                out[r] = fmaf(acc, tile->scales[t], tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
+                out[r] = fmaf((float)acc, tile->scales[t] * w_scales[r], tile->bias ? tile->bias[panel * RK_PANEL + r] : 0);
             }
         }
     }

@@ -207,7 +207,7 @@ public struct Conversion: Sendable {
             (Key.architecture, .string(FileSchema.architecture)),
             (Key.name, .string(configuration.name)),
             (Key.alignment, number(GGUF.alignment)),
-            (Key.version, number(FileSchema.version)),
+            (Key.version, number(FileSchema.version(of: type))),
             (Key.weightType, .string(type.name)),
             (Key.layers, number(configuration.layers)),
             (Key.hiddenSize, number(configuration.hiddenSize)),

@@ -9,32 +9,48 @@ import Dispatch
 struct ErrorFeedback: Sendable {
     static let block = 1024
     /// Columns that are quantized at once.
-    static let group = Int4Group.count
+    static let group = Int4Row.group
     /// Added to the diagonal of H, as a share of its mean: moments are estimates, and columns without input have none.
     private static let damping = 0.01
 
-    /// F of each block: `width` rows of `width`, the columns padded to whole groups with zeros.
-    private let blocks: [(width: Int, factors: [Float])]
+    private struct Block {
+        /// The columns, padded to whole groups.
+        let width: Int
+        /// F, `width` rows of `width`, then D, `width` relative to the mean of H's diagonal. Padding is zeros.
+        let values: [Float]
+    }
+
+    private let blocks: [Block]
+
+    /// How the errors of a group's columns spread inside it, and what they cost.
+    struct Group {
+        /// Row j holds the shares F_jk of column j's error that the later columns k of the group get; `stride` floats to the next row.
+        let factors: UnsafePointer<Float>
+        let stride: Int
+        /// D_j, what the square of column j's error costs when all later columns of the matrix have made up for it.
+        let costs: UnsafePointer<Float>
+    }
 
     /// - Parameter factors: of the matrix's columns, which its inputs were divided by after the moments were taken; nil for 1.
     init(_ moments: InputMoments, columnFactors factors: [Float]? = nil) {
         let inverse = factors.map { $0.map { 1 / Double($0) } }
         let columns = InputMoments.blocks(of: moments.columns)
-        let buffers = columns.map { UnsafeMutableBufferPointer<Float>.allocate(capacity: Self.padded($0.count) * Self.padded($0.count)) }
+        let buffers = columns.map { UnsafeMutableBufferPointer<Float>.allocate(capacity: Self.padded($0.count) * (Self.padded($0.count) + 1)) }
         defer { for block in buffers { block.deallocate() } }
         nonisolated(unsafe) let (moments, targets) = (moments, buffers)
         DispatchQueue.concurrentPerform(iterations: columns.count) { Self.factor(moments, inverse, columns[$0], into: targets[$0]) }
-        blocks = zip(columns, buffers).map { (Self.padded($0.count), [Float]($1)) }
+        blocks = zip(columns, buffers).map { Block(width: Self.padded($0.count), values: [Float]($1)) }
     }
 
     private static func padded(_ count: Int) -> Int { (count + group - 1) / group * group }
 
-    /// F of one block.
+    /// F and D of one block.
     private static func factor(
-        _ moments: InputMoments, _ scales: [Double]?, _ block: Range<Int>, into factors: UnsafeMutableBufferPointer<Float>
+        _ moments: InputMoments, _ scales: [Double]?, _ block: Range<Int>, into values: UnsafeMutableBufferPointer<Float>
     ) {
         let count = block.count, width = padded(count)
-        factors.initialize(repeating: 0)
+        values.initialize(repeating: 0)
+        for index in 0..<width { values[width * width + index] = 1 }
         func moment(_ row: Int, _ column: Int) -> Double {
             let moment = Double(moments.row(row, of: block)[column])
             return scales.map { moment * $0[block.lowerBound + row] * $0[block.lowerBound + column] } ?? moment
@@ -71,7 +87,8 @@ struct ErrorFeedback: Sendable {
                 }
             }
             for index in 0..<count {
-                for column in index + 1..<count { factors[index * width + column] = Float(-row(index)[column]) }
+                for column in index + 1..<count { values[index * width + column] = Float(-row(index)[column]) }
+                values[width * width + index] = Float(diagonal[index] * diagonal[index] / mean)
             }
         }
     }
@@ -105,20 +122,19 @@ struct ErrorFeedback: Sendable {
     @inline(__always)
     func quantize(
         _ weights: UnsafeMutablePointer<Float>, from first: Int, errors: UnsafeMutablePointer<Float>, steps: UnsafeMutablePointer<Float>,
-        scale: (UnsafePointer<Float>) -> Float, step: (Float, Float) -> Float
+        scale: (UnsafePointer<Float>, Group?) -> Float, step: (Float, Float) -> Float
     ) {
         let (index, begin) = first.quotientAndRemainder(dividingBy: Self.block)
         // Columns that the moments do not have make up for nothing.
         guard index < blocks.count, begin < blocks[index].width else {
-            let inverse = Self.inverse(scale(weights))
-            for column in 0..<Self.group { steps[column] = step(weights[column], inverse) }
-            return
+            return Self.round(weights, scale: scale(weights, nil), to: steps, step: step)
         }
         let width = blocks[index].width, errors = errors + index * Self.block, corrected = weights + Self.group
-        blocks[index].factors.withUnsafeBufferPointer { factors in
-            guard let rows = factors.baseAddress.map({ $0 + begin }) else { return }
+        blocks[index].values.withUnsafeBufferPointer { values in
+            guard let rows = values.baseAddress.map({ $0 + begin }) else { return }
             Self.add(errors, begin, rows, width, to: weights, corrected)
-            let scale = scale(corrected), inverse = Self.inverse(scale)
+            let scale = scale(corrected, Group(factors: rows + begin * width, stride: width, costs: rows + width * width))
+            let inverse = Self.inverse(scale)
             for column in 0..<Self.group {
                 steps[column] = step(corrected[column], inverse)
                 let error = corrected[column] - steps[column] * scale
@@ -127,6 +143,15 @@ struct ErrorFeedback: Sendable {
                 for other in 0..<Self.group { corrected[other] += error * row[other] }
             }
         }
+    }
+
+    /// Likewise where columns make up for nothing.
+    @inline(__always)
+    static func round(
+        _ weights: UnsafePointer<Float>, scale: Float, to steps: UnsafeMutablePointer<Float>, step: (Float, Float) -> Float
+    ) {
+        let inverse = inverse(scale)
+        for column in 0..<group { steps[column] = step(weights[column], inverse) }
     }
 
     private static func inverse(_ scale: Float) -> Float { scale == 0 ? 0 : 1 / scale }

@@ -5,7 +5,7 @@ import Rudolph
 package enum PackedPanel {
     package static var rows: Int { Int(RK_PANEL) }
     /// Columns that share a scale in an int4 panel.
-    static var group: Int { Int4Group.count }
+    static var group: Int { Int4Row.group }
     /// int8 and int4 panels hold columns in multiples of this.
     static var columnBlock: Int { Int(RK_COLUMN_BLOCK) }
 
@@ -14,8 +14,23 @@ package enum PackedPanel {
     /// Bytes of a panel.
     package static func bytes(_ type: WeightType, columns: Int) -> Int { Int(rk_panel_bytes(type.kernelType, Int32(columns))) }
 
-    /// An int4 block of 64 columns: 2 x 16 half scales, then 8 x 64 bytes of nibbles.
-    private static var int4Block: Int { bytes(.int4, columns: columnBlock) }
+    /// Where an int4 panel has what belongs to a row's group of columns, after the 16 scales of its rows: blocks of four groups hold their
+    /// scales, those of an even group and the next one side by side, then the nibbles of each group, 8 columns in 64 bytes.
+    private struct Int4Place {
+        /// Of the scale.
+        let scale: Int
+        private let nibbles: Int
+        private static var blockBytes: Int { bytes(.int4, columns: 2 * Int(RK_INT4_BLOCK)) - bytes(.int4, columns: Int(RK_INT4_BLOCK)) }
+
+        init(row: Int, group: Int) {
+            let block = rows * 4 + group / 4 * Self.blockBytes, inner = group % 4
+            scale = block + inner / 2 * 2 * rows + 2 * row + inner % 2
+            nibbles = block + 4 * rows + inner * (rows * PackedPanel.group / 2) + row * 4
+        }
+
+        /// Of the byte with column `index` of the group: its low half, or its high half if the second is true.
+        func nibble(_ index: Int) -> (byte: Int, isHigh: Bool) { (nibbles + index / 8 * 64 + index % 4, index % 8 >= 4) }
+    }
 
     /// Packs 1 to 16 rows of `columns` floats, row after row. `out` has room for bytes(_:columns:) and is aligned to 4 bytes. int8 and int4
     /// take `feedback` where it is given.
@@ -67,7 +82,7 @@ package enum PackedPanel {
                     weights.update(repeating: 0, count: group)
                     weights.update(from: line + first, count: inside)
                     feedback.quantize(
-                        weights, from: first, errors: errors, steps: steps, scale: { _ in scale },
+                        weights, from: first, errors: errors, steps: steps, scale: { _, _ in scale },
                         step: { Float(Rounding.int8($0 * $1)) })
                     for index in 0..<inside { store(Int8(steps[index]), first + index) }
                 }
@@ -78,30 +93,31 @@ package enum PackedPanel {
     private static func packInt4(
         _ values: UnsafePointer<Float>, rows count: Int, columns: Int, _ feedback: ErrorFeedback?, to out: UnsafeMutableRawPointer
     ) {
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * group + padded(columns)) { scratch in
+        let scales = out.assumingMemoryBound(to: Float.self), multiples = out.assumingMemoryBound(to: Int8.self)
+        let bytes = out.assumingMemoryBound(to: UInt8.self)
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: 3 * group + padded(columns) + Int4Row.scratchCount) { scratch in
             guard let weights = scratch.baseAddress else { return }
-            let steps = weights + 2 * group, errors = steps + group, blockBytes = int4Block
+            let steps = weights + 2 * group, errors = steps + group, room = errors + padded(columns)
             for row in 0..<rows {
+                let grid = Int4Row(values + (row < count ? row * columns : 0), count: row < count ? columns : 0)
+                scales[row] = grid.scale
                 for first in stride(from: 0, to: padded(columns), by: group) {
-                    let block = out + first / columnBlock * blockBytes, inner = first % columnBlock
-                    let scales = (block + inner / group * rows * 2).assumingMemoryBound(to: UInt16.self)
-                    let nibbles = (block + 64 + inner / 8 * 64).assumingMemoryBound(to: UInt8.self)
+                    let place = Int4Place(row: row, group: first / group)
                     let inside = row < count ? max(0, min(group, columns - first)) : 0
                     weights.update(repeating: 0, count: group)
                     weights.update(from: values + row * columns + first, count: inside)
+                    func scale(_ weights: UnsafePointer<Float>, _ feedback: ErrorFeedback.Group?) -> Float {
+                        multiples[place.scale] = grid.multiple(weights, feedback, scratch: room)
+                        return Float(multiples[place.scale]) * grid.scale
+                    }
                     if let feedback, inside > 0 {
-                        feedback.quantize(
-                            weights, from: first, errors: errors, steps: steps,
-                            scale: { group in
-                                scales[row] = Int4Group.quantize(group, steps: steps)
-                                return HalfPrecision.toFloat(scales[row])
-                            }, step: Int4Group.step)
+                        feedback.quantize(weights, from: first, errors: errors, steps: steps, scale: scale, step: Int4Row.step)
                     } else {
-                        scales[row] = Int4Group.quantize(weights, steps: steps)
+                        ErrorFeedback.round(weights, scale: scale(weights, nil), to: steps, step: Int4Row.step)
                     }
                     for index in 0..<group {
-                        let nibble = UInt8(truncatingIfNeeded: Rounding.integer(steps[index]) &+ 8) & 15
-                        nibbles[index / 8 * 64 + row * 4 + index % 4] |= index % 8 < 4 ? nibble : nibble &<< 4
+                        let nibble = UInt8(truncatingIfNeeded: Rounding.integer(steps[index]) &+ 8) & 15, (byte, isHigh) = place.nibble(index)
+                        bytes[byte] |= isHigh ? nibble &<< 4 : nibble
                     }
                 }
             }
@@ -135,14 +151,12 @@ package enum PackedPanel {
                 }
             }
         case .int4:
-            let blockBytes = int4Block
             for row in 0..<count {
+                let scale = panel.loadUnaligned(fromByteOffset: row * 4, as: Float.self)
                 for column in 0..<columns {
-                    let block = panel + column / columnBlock * blockBytes, inner = column % columnBlock
-                    let half = block.loadUnaligned(fromByteOffset: (inner / group * rows + row) * 2, as: UInt16.self)
-                    let byte = block.load(fromByteOffset: 64 + inner / 8 * 64 + row * 4 + inner % 4, as: UInt8.self)
-                    let nibble = inner % 8 < 4 ? byte & 15 : byte >> 4
-                    values[row * columns + column] = HalfPrecision.toFloat(half) * Float(Int32(nibble) - 8)
+                    let place = Int4Place(row: row, group: column / group), (byte, isHigh) = place.nibble(column % group)
+                    let multiple = panel.load(fromByteOffset: place.scale, as: Int8.self), pair = panel.load(fromByteOffset: byte, as: UInt8.self)
+                    values[row * columns + column] = Float(multiple) * scale * Float(Int32(isHigh ? pair >> 4 : pair & 15) - 8)
                 }
             }
         }

@@ -30,7 +30,7 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What the layers' matrices become: f16, int8 (8.0 bits a weight), int4 (4.5 bits), f32 to measure against. Embeddings and head "
+            "What the layers' matrices become: f16, int8 (8.0 bits a weight), int4 (4.3 bits), f32 to measure against. Embeddings and head "
                 + "are 8 bits wide in int4 files."))
     var type = WeightTypeName(.int4)
 

@@ -108,7 +108,8 @@ import Testing
         return sum
     }
 
-    /// GPTQ as published: each column's error is spread over the later ones by the inverse of H, from which the column is then taken away.
+    /// GPTQ as published: each column's error is spread over the later ones by the inverse of H, from which the column is then taken away. Of int4's
+    /// scales the one is taken with which the errors of its group, so spread, cost least.
     func published(_ weights: [Float], rows: Int, columns: Int, _ moments: InputMoments, as type: WeightType) -> [Float] {
         var h = (0..<columns).map { row in (0..<columns).map { Double(moments.row(row, of: 0..<columns)[$0]) } }
         let mean = (0..<columns).reduce(0.0) { $0 + h[$1][$1] } / Double(columns)
@@ -134,8 +135,9 @@ import Testing
                 if type == .int8 {
                     scales[row] = (0..<columns).reduce(0) { max($0, abs(weights[row * columns + $1])) } / 127
                 } else if k % 32 == 0 {
-                    var group = (k..<k + 32).map { $0 < columns ? Float(left[row * columns + $0]) : 0 }, steps = group
-                    scales[row] = HalfPrecision.toFloat(Int4Group.quantize(&group, steps: &steps))
+                    let unit = (0..<columns).reduce(0) { max($0, abs(weights[row * columns + $1])) } / (6 * 127)
+                    let group = k..<min(k + 32, columns)
+                    scales[row] = bestScale(group.map { left[row * columns + $0] }, unit, group.map { line in group.map { inverse[line][$0] } })
                 }
                 let value = left[row * columns + k]
                 let steps = type == .int8 ? -127.0...127 : -8...7
@@ -152,6 +154,29 @@ import Testing
             }
         }
         return result
+    }
+
+    /// Of the multiples of `unit` for a group of int4, with the inverse of H between its columns.
+    func bestScale(_ group: [Double], _ unit: Float, _ inverse: [[Double]]) -> Float {
+        let largest = group.reduce(0) { max($0, abs($1)) } / Double(unit)
+        let last = min(127, max(1, (largest / 6).rounded(.down))), first = min(last, max(1, (largest / 10).rounded(.up)))
+        var best: (scale: Float, cost: Double) = (0, .infinity)
+        for multiple in Array(stride(from: first, through: last, by: 1)) + Array(stride(from: -first, through: -last, by: -1)) {
+            let scale = Float(multiple) * unit
+            var left = group, inverse = inverse, cost = 0.0
+            for k in group.indices {
+                let error = left[k] - min(7, max(-8, (left[k] / Double(scale)).rounded(.toNearestOrEven))) * Double(scale)
+                cost += error * error / inverse[k][k]
+                let line = inverse[k]
+                for j in k..<group.count { left[j] -= error / line[k] * line[j] }
+                for row in k + 1..<max(k + 1, group.count) {
+                    let factor = inverse[row][k] / line[k]
+                    for column in k..<group.count { inverse[row][column] -= factor * line[column] }
+                }
+            }
+            if cost < best.cost { best = (scale, cost) }
+        }
+        return best.scale
     }
 
     @Test(arguments: [(16, 64, 300), (5, 33, 80), (17, 130, 500)], [WeightType.int8, .int4])
@@ -217,15 +242,15 @@ import Testing
         }
     }
 
-    /// Nothing to make up for: inputs that do not go together, or none at all.
+    /// Nothing to make up for: inputs that do not go together, or none at all. int4's scales go by how large its inputs are.
     @Test(arguments: [0, 1]) func otherwiseNothingChanges(scale: Float) {
         let columns = 96, rows = 17
         var x = [Float](repeating: 0, count: columns * columns)
-        for column in 0..<columns { x[column * columns + column] = scale * Float(column + 1) }
         var generator = Generator(state: 21)
         let weights = generator.normals(rows * columns, deviation: 0.05)
-        let feedback = ErrorFeedback(moments(x, columns: columns, threads: 1))
-        for type in [WeightType.int8, .int4] {
+        for (type, growth) in [(WeightType.int8, Float(1)), (.int4, 0)] {
+            for column in 0..<columns { x[column * columns + column] = scale * (1 + growth * Float(column)) }
+            let feedback = ErrorFeedback(moments(x, columns: columns, threads: 1))
             #expect(
                 quantized(weights, rows: rows, columns: columns, feedback, as: type)
                     == quantized(weights, rows: rows, columns: columns, nil, as: type))

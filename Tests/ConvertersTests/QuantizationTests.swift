@@ -42,10 +42,10 @@ import Testing
             let value = load(start + 64 + column / 4 * 64 + 4 * r + column % 4, Int8.self)
             return load(start + 4 * r, Float.self) * Float(value)
         case .int4:
-            let block = panel * 9 * wide + column / 64 * 576, inside = column % 64
-            let scale = Float(load(block + (inside / 32 * 16 + r) * 2, Float16.self))
+            let start = panel * (64 + (columns + 127) / 128 * 1088), block = start + 64 + column / 128 * 1088, inside = column % 128
+            let multiple = load(block + inside / 64 * 32 + 2 * r + inside / 32 % 2, Int8.self)
             let byte = load(block + 64 + inside / 8 * 64 + 4 * r + inside % 4, UInt8.self)
-            return scale * Float(Int(inside % 8 < 4 ? byte & 15 : byte >> 4) - 8)
+            return Float(multiple) * load(start + 4 * r, Float.self) * Float(Int(inside % 8 < 4 ? byte & 15 : byte >> 4) - 8)
         }
     }
 
@@ -56,7 +56,7 @@ import Testing
         let values = generator.normals(rows * columns, deviation: 0.05)
         let bytes = encode(.packed(type), values, rows, columns)
         let panels = (rows + 15) / 16, wide = (columns + 63) / 64 * 64
-        let size = [WeightType.f32: 64 * columns, .f16: 32 * columns, .int8: 64 + 16 * wide, .int4: 9 * wide][type] ?? 0
+        let size = [WeightType.f32: 64 * columns, .f16: 32 * columns, .int8: 64 + 16 * wide, .int4: 64 + (columns + 127) / 128 * 1088][type] ?? 0
         #expect(bytes.count == panels * size)
 
         let decoded = decode(.packed(type), bytes, rows, columns)
@@ -70,7 +70,7 @@ import Testing
         // Where the scale is 0 the integers must be 0 as well: padding in x meets them.
         if type == .int4 {
             for column in columns..<wide {
-                let byte = bytes[column / 64 * 576 + 64 + column % 64 / 8 * 64 + column % 4]
+                let byte = bytes[64 + column / 128 * 1088 + 64 + column % 128 / 8 * 64 + column % 4]
                 #expect((column % 8 < 4 ? byte & 15 : byte >> 4) == 8, "column \(column)")
             }
         }
@@ -94,43 +94,41 @@ import Testing
                 for index in line { #expect(abs(eight[index] - values[index]) <= scale * 0.50001, "int8 \(shape), element \(index)") }
             }
 
-            // int4: no worse than the largest weight at -8 in each group, by which Q4_0 goes; all inside half a step or clipped.
+            // int4: no worse than the largest weight at -8 in each group, by which Q4_0 goes, but for what the nearest multiple of the row's scale,
+            // half of it away at most (all of it below the first), adds to at most 8 steps.
             let four = decode(.packed(.int4), encode(.packed(.int4), values, rows, columns), rows, columns)
             for row in 0..<rows {
+                let unit = (0..<columns).reduce(0) { max($0, abs(values[row * columns + $1])) } / (6 * 127)
                 for first in stride(from: 0, to: columns, by: 32) {
                     let group = (first..<min(first + 32, columns)).map { row * columns + $0 }
                     let extreme = group.map { values[$0] }.max { abs($0) < abs($1) } ?? 0
-                    let scale = Float(Float16(extreme / -8))
+                    let scale = extreme / -8, away = unit * (abs(scale) < unit ? 1 : 0.5)
                     let plain = group.reduce(0.0) { sum, index in
                         let step = scale == 0 ? 0 : min(7, max(-8, (values[index] / scale).rounded(.toNearestOrEven)))
                         return sum + pow(Double(values[index] - step * scale), 2)
                     }
                     let searched = group.reduce(0.0) { $0 + pow(Double(values[$1] - four[$1]), 2) }
-                    #expect(searched <= plain * 1.0001, "int4 \(shape), row \(row), column \(first), deviation \(deviation)")
+                    let most = plain.squareRoot() + Double(8 * away) * Double(group.count).squareRoot()
+                    #expect(searched.squareRoot() <= most * 1.0001, "int4 \(shape), row \(row), column \(first), deviation \(deviation)")
                 }
             }
         }
     }
 
-    /// Integers and one value between two: the scales that are tried go by that one, and the best of them errs more than twice as much as that of
-    /// least squares.
-    @Test(arguments: [Float(7.4), -7.4]) func scalesOfInt4AreRefined(extreme: Float) {
+    /// Of all multiples of a row's scale the best is found: here that of least squares, though it puts the largest weight between two integers.
+    @Test(arguments: [Float(7.4), -7.4]) func theBestScaleOfInt4IsFound(extreme: Float) {
         let steps = (0..<32).map { $0 == 5 ? (extreme > 0 ? 7 : -7) : Float($0 % 13 - 6) }
         var values = steps
         values[5] = extreme
-        let product = zip(values, steps).reduce(0) { $0 + $1.0 * $1.1 }, square = steps.reduce(0) { $0 + $1 * $1 }
-        let scale = Float(Float16(product / square))
         let decoded = decode(.packed(.int4), encode(.packed(.int4), values, 1, 32), 1, 32)
-        #expect(decoded == steps.map { $0 * scale })
-
         func error(_ copy: [Float]) -> Float { zip(values, copy).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } }
-        for tried in 11...20 {
-            for sign: Float in [1, -1] {
-                let scale = Float(Float16(sign * extreme * 2 / Float(tried)))
-                let copy = values.map { min(7, max(-8, ($0 / scale).rounded(.toNearestOrEven))) * scale }
-                #expect(2 * error(decoded) < error(copy), "\(extreme) at \(sign * Float(tried) / 2)")
-            }
+        let unit = abs(extreme) / (6 * 127)
+        for multiple in -127...127 where multiple != 0 {
+            let scale = Float(multiple) * unit
+            let copy = values.map { min(7, max(-8, ($0 / scale).rounded(.toNearestOrEven))) * scale }
+            #expect(error(decoded) <= error(copy) * 1.0001, "\(multiple)")
         }
+        #expect(error(decoded) < 0.2)
     }
 
     @Test func blocksOfQ8_0() {

@@ -71,9 +71,10 @@ static void *make_weights(rk_type type, int rows, int columns, test_pattern patt
             }
             break;
         case RK_INT4:
-            for (size_t block = 0; block < bytes; block += 576) {
-                test_fill_f16((rk_f16 *)(p + block), 32, TEST_RANDOM, 0.1f);
-                for (int i = 64; i < 576; i++) {
+            test_fill_floats((float *)p, RK_PANEL, TEST_RANDOM, 0.001f);
+            for (size_t block = 64; block < bytes; block += 1088) {
+                test_fill_bytes((int8_t *)(p + block), 64, pattern, -127, 127);
+                for (int i = 64; i < 1088; i++) {
                     int8_t pair[2]; // 0 stands for -8, 15 for 7, 8 for zero
                     test_fill_bytes(pair, 2, pattern, -8, 7);
                     p[block + (size_t)i] = (uint8_t)((pair[0] + 8) | (pair[1] + 8) << 4);

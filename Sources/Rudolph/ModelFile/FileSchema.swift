@@ -1,7 +1,8 @@
 /// The names and numbers of the packed file that Docs/FORMAT.md fixes.
 package enum FileSchema {
     package static let architecture = "rudolph"
-    package static let version = 1
+    /// int4 panels had half scales in version 1.
+    package static func version(of type: WeightType) -> Int { type == .int4 ? 2 : 1 }
 
     package enum Key {
         package static let architecture = "general.architecture"

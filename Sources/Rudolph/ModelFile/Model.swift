@@ -36,11 +36,7 @@ public final class Model: @unchecked Sendable {
     public init(path: String) throws(RudolphError) {
         typealias Key = FileSchema.Key
         let file = try GGUF(MappedFile(path: path))
-        try Self.checkKind(of: file)
-        let typeName = try file.string(Key.weightType)
-        guard let weightType = WeightType(name: typeName) else {
-            throw .invalidFile("\(path): \(Key.weightType) is \(typeName), expected f32, f16, int8 or int4")
-        }
+        let weightType = try Self.checkKind(of: file)
         let configuration = try Configuration(file)
         let binder = try TensorBinder(file)
         self.path = path
@@ -62,12 +58,23 @@ public final class Model: @unchecked Sendable {
     }
 
     /// Throws where `file` is no packed RUDOLPH model, or of a format that is not known here.
-    package static func checkKind(of file: GGUF) throws(RudolphError) {
-        let architecture = try file.string(FileSchema.Key.architecture)
+    @discardableResult
+    package static func checkKind(of file: GGUF) throws(RudolphError) -> WeightType {
+        typealias Key = FileSchema.Key
+        let path = file.file.path, architecture = try file.string(Key.architecture)
         guard architecture == FileSchema.architecture else {
-            throw .invalidFile("\(file.file.path): a model of architecture \(architecture), expected \(FileSchema.architecture)")
+            throw .invalidFile("\(path): a model of architecture \(architecture), expected \(FileSchema.architecture)")
         }
-        _ = try file.integer(FileSchema.Key.version, in: FileSchema.version...FileSchema.version)
+        let typeName = try file.string(Key.weightType)
+        guard let type = WeightType(name: typeName) else {
+            throw .invalidFile("\(path): \(Key.weightType) is \(typeName), expected f32, f16, int8 or int4")
+        }
+        let version = try file.integer(Key.version, in: 0...Int(Int32.max)), expected = FileSchema.version(of: type)
+        guard version == expected else {
+            let advice = version < expected ? "convert the checkpoint again" : "a newer version of this program reads it"
+            throw .invalidFile("\(path): \(Key.version) is \(version), expected \(expected) for \(typeName): \(advice)")
+        }
+        return type
     }
 
     private static func tokenizer(_ file: GGUF, _ configuration: Configuration) throws(RudolphError) -> Tokenizer {

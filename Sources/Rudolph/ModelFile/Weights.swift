@@ -199,9 +199,9 @@ final class TensorBinder {
             throw .invalidFile(
                 "\(path): tensor \(weightName) has shape [\(shape.rows), \(shape.columns)], expected [\(rows), \(columns)]")
         }
-        guard shape.type != .int8 || columns <= Int(RK_INT8_COLUMNS) else {
-            throw .invalidFile(
-                "\(path): tensor \(weightName) has \(columns) columns, expected at most \(RK_INT8_COLUMNS), as many as products take")
+        let most = shape.type == .int8 ? Int(RK_INT8_COLUMNS) : shape.type == .int4 ? Int(RK_INT4_COLUMNS) : Int.max
+        guard columns <= most else {
+            throw .invalidFile("\(path): tensor \(weightName) has \(columns) columns, expected at most \(most), as many as products take")
         }
         let matrix = rk_matrix(
             data: try pointer(tensor), type: shape.type.kernelType, rows: Int32(rows), columns: Int32(columns))
